@@ -1,0 +1,1 @@
+"""The compiler: a tree becomes a plan, the plan a network."""
