@@ -6,6 +6,7 @@ JOBS ?= 2
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint format types floors docs pytest bench study-relu clean
@@ -45,7 +46,7 @@ floors: $(INSTALLED) ## no module imports from a floor above its own
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(INSTALLED) ## the site, strictly, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 # One thread for each worker: tensors here are small, and workers would fight over the cores.
 pytest: export OMP_NUM_THREADS = 1
@@ -54,7 +55,7 @@ pytest: $(INSTALLED) ## the tests alone, with JOBS=2 workers
 
 bench: export OMP_NUM_THREADS = 1
 bench: $(INSTALLED) ## the benchmarks; each prints a table
-	@set -e; for script in tests/bench/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 study-relu: $(INSTALLED) ## the study of ReLU networks with a certificate
 	$(BIN)/hgm study relu
