@@ -1,9 +1,11 @@
 """Layered generative hierarchical models (GHMs), on a line or on a 2-D grid.
 
-    p(x) = 1/Z * psi_0(x_root) * prod_{l=1..L} prod_{v at level l-1} psi_l(x_v, x_children(v))      (arXiv 2404.18444, eq. 1)
+    p(x) = 1/Z * psi_0(x_root) * prod_{l=1..L} prod_{v at level l-1} psi_l(x_v, x_children(v))
 
-Every node of level l-1 has ``arity`` children. On a 2-D grid an arity ``(2, 2)`` makes quad-trees: node (r, c) of level l
-has parent (r // 2, c // 2). Positions among siblings count row by row.
+(arXiv 2404.18444, eq. 1).
+
+Every node of level l-1 has ``arity`` children. On a 2-D grid an arity ``(2, 2)`` makes quad-trees: node (r, c) of level
+l has parent (r // 2, c // 2). Positions among siblings count row by row.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ import numpy.typing as npt
 
 from hgm.errors import BadPotential, BadSpec
 from hgm.names import GridNames
-from hgm.potential import Edge, Potential, Rules, Table
-from hgm.tree import States, Tree
+from hgm.potential import Edge, Pool, Potential, Rules, Table, as_potential
+from hgm.tree import States, Tree, read_states
 
 __all__ = ["Level", "ghm"]
 
@@ -37,7 +39,7 @@ class Level:
             One matrix ``(S, S')``: all edges share it. A sequence of ``m`` matrices (or an array ``(m, S, S')``): one
             per sibling position. A sequence of as many matrices as the level has nodes: untied, in row-major order.
             A `Table` or `Rules` with ``m + 1`` axes: a joint factor over a parent and all its children, shared; or a
-            sequence of them, one per parent.
+            sequence of them, one per parent. One object given several times, also on several levels, is tied.
         tie: for random potentials only: ``"position"`` (the paper: one matrix per sibling position), ``"level"`` (one
             matrix), ``"none"`` (one matrix per edge).
         name: prefix of the variables' names; default ``"h1_"``, ``"h2_"``, ... and ``"x"`` for the leaves.
@@ -54,7 +56,7 @@ def ghm(
     levels: Sequence[Level],
     root: States,
     *,
-    prior: npt.ArrayLike | None = None,
+    prior: Potential | npt.ArrayLike | None = None,
     grid: tuple[int, ...] | None = None,
     seed: int = 0,
     root_name: str = "label",
@@ -76,69 +78,76 @@ def ghm(
         BadSpec: for arities or a grid that do not fit together, or a wrong number of potentials.
         BadPotential: for a table that does not fit its level.
     """
-    two_d = any(isinstance(level.arity, tuple) for level in levels)
-    shapes = _shapes(levels, two_d)
+    shapes = _shapes(levels)
     if grid is not None and tuple(grid) != shapes[-1]:
-        raise BadSpec(f"grid {tuple(grid)} does not fit: the arities {[level.arity for level in levels]} multiply to {shapes[-1]}")
+        arities = [level.arity for level in levels]
+        raise BadSpec(f"grid {tuple(grid)} does not fit: the arities {arities} multiply to {shapes[-1]}")
     sizes = [prod(shape) for shape in shapes]
     start = np.concatenate([[0], np.cumsum(sizes)])
     rng = np.random.default_rng(seed)
+    read = [read_states(root, "the root")]
+    read += [read_states(level.states, f"level {i}") for i, level in enumerate(levels, start=1)]
+    states = [count for count, _ in read]
 
-    states = [_count(s) for s in (root, *(level.states for level in levels))]
-    label_sets = tuple(tuple(str(x) for x in s) for s in (root, *(level.states for level in levels)) if not isinstance(s, int))
-    potentials: list[Potential] = [Table(np.full(states[0], 1.0 / states[0]) if prior is None else prior)]
-    scopes, widths, ids = [np.zeros(1, dtype=np.int64)], [np.ones(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    pool = Pool()
+    scopes, widths = [np.zeros(1, dtype=np.int64)], [np.ones(1, dtype=np.int64)]
+    ids = [np.array([pool.number(_prior(prior, states[0]))])]
     for i, level in enumerate(levels, start=1):
-        where = f"level {i}"
-        arity = level.arity if isinstance(level.arity, tuple) else (level.arity,)
+        arity = _arity(level)
         parent, position = _parents(shapes[i - 1], shapes[i], arity)
-        tables, joint = _potentials(level, states[i - 1], states[i], prod(arity), sizes[i - 1], sizes[i], rng, where)
+        numbers, joint = _potentials(level, states[i - 1 : i + 1], prod(arity), sizes[i - 1 : i + 1], rng, pool, i)
         nodes = np.arange(sizes[i])
         if joint:
             by_parent = np.lexsort((position, parent)).reshape(sizes[i - 1], prod(arity))
             scope = np.concatenate([np.arange(sizes[i - 1])[:, None] + start[i - 1], by_parent + start[i]], axis=1)
-            which = np.arange(sizes[i - 1]) if len(tables) > 1 else np.zeros(sizes[i - 1], dtype=np.int64)
+            which = np.arange(sizes[i - 1]) if len(numbers) > 1 else np.zeros(sizes[i - 1], dtype=np.int64)
         else:
             scope = np.stack([parent + start[i - 1], nodes + start[i]], axis=1)
-            which = {1: np.zeros_like(nodes), sizes[i]: nodes, prod(arity): position}[len(tables)]
+            which = {1: np.zeros_like(nodes), sizes[i]: nodes, prod(arity): position}[len(numbers)]
         scopes.append(scope.ravel())
         widths.append(np.full(len(scope), scope.shape[1]))
-        ids.append(which + len(potentials))
-        potentials += tables
+        ids.append(numbers[which])
 
-    labelled = np.cumsum([not isinstance(s, int) for s in (root, *(level.states for level in levels))]) - 1
-    label_of_level = [int(labelled[i]) if not isinstance(s, int) else -1 for i, s in enumerate((root, *(level.states for level in levels)))]
-    prefixes = [root_name] + [level.name or (f"h{i}_" if i < len(levels) else "x") for i, level in enumerate(levels, start=1)]
-    if len(set(prefixes)) < len(prefixes):
-        raise BadSpec(f"the levels' names must be distinct; got {prefixes}")
+    label_sets = tuple(labels for _, labels in read if labels is not None)
+    labelled = np.array([labels is not None for _, labels in read])
+    prefixes = [level.name or (f"h{i}_" if i < len(levels) else "x") for i, level in enumerate(levels, start=1)]
     return Tree.build(
-        GridNames(prefixes, shapes),
+        GridNames([root_name, *prefixes], shapes),
         np.repeat(np.array(states, dtype=np.int64), sizes),
         np.concatenate([[0], np.cumsum(np.concatenate(widths))]).astype(np.int64),
         np.concatenate(scopes),
         np.concatenate(ids),
-        potentials,
+        pool.potentials,
         roots=[0],
         label_sets=label_sets,
-        label_set=np.repeat(np.array(label_of_level, dtype=np.int64), sizes),
+        label_set=np.repeat(np.where(labelled, np.cumsum(labelled) - 1, -1), sizes),
         grid=tuple(shapes),
     )
 
 
-def _count(states: States) -> int:
-    return int(states) if isinstance(states, (int, np.integer)) else len(states)
+def _prior(prior: Potential | npt.ArrayLike | None, states: int) -> Potential:
+    potential = Table(np.full(states, 1.0 / states)) if prior is None else as_potential(prior)
+    if potential.shape != (states,):
+        raise BadPotential(f"the prior has shape {potential.shape}; the root has {states} states")
+    return potential
 
 
-def _shapes(levels: Sequence[Level], two_d: bool) -> list[tuple[int, ...]]:
+def _arity(level: Level) -> tuple[int, ...]:
+    return level.arity if isinstance(level.arity, tuple) else (level.arity,)
+
+
+def _shapes(levels: Sequence[Level]) -> list[tuple[int, ...]]:
+    """The shape of every level, ``()`` for the root."""
+    two_d = any(isinstance(level.arity, tuple) for level in levels)
+    wanted = "two numbers (rows, columns), as a tuple," if two_d else "one number"
     shapes: list[tuple[int, ...]] = [()]
     for i, level in enumerate(levels, start=1):
-        arity = level.arity if isinstance(level.arity, tuple) else (level.arity,)
-        if two_d != (len(arity) == 2) or min(arity) < 1:
-            raise BadSpec(
-                f"level {i} has arity {level.arity}; on a {'2-D grid give every level (rows, columns)' if two_d else 'line give every level one number'}, at least 1"
-            )
+        arity = _arity(level)
+        whole = all(isinstance(m, (int, np.integer)) and not isinstance(m, bool) and m >= 1 for m in arity)
+        if not whole or len(arity) != 1 + two_d:
+            raise BadSpec(f"level {i} has arity {level.arity!r}; every level here needs {wanted} of at least 1")
         above = shapes[-1] or (1,) * len(arity)
-        shapes.append(tuple(n * m for n, m in zip(above, arity, strict=True)))
+        shapes.append(tuple(int(n * m) for n, m in zip(above, arity, strict=True)))
     return shapes
 
 
@@ -152,33 +161,39 @@ def _parents(above: tuple[int, ...], shape: tuple[int, ...], arity: tuple[int, .
 
 
 def _potentials(
-    level: Level, above: int, below: int, arity: int, parents: int, children: int, rng: np.random.Generator, where: str
-) -> tuple[list[Potential], bool]:
-    """The level's potentials, and whether they are joint factors."""
+    level: Level, states: Sequence[int], arity: int, sizes: Sequence[int], rng: np.random.Generator, pool: Pool, i: int
+) -> tuple[np.ndarray, bool]:
+    """The numbers in the pool of level i's potentials, and whether they are joint factors.
+
+    `states` and `sizes` (numbers of nodes) are those of the level above and of this one.
+    """
     given = level.potential
     if given is None:
         if level.tie not in ("position", "level", "none"):
-            raise BadSpec(f"{where}: tie must be 'position', 'level' or 'none'; got {level.tie!r}")
-        count = {"position": arity, "level": 1, "none": children}[level.tie]
-        return [Edge(rng.dirichlet(np.ones(below), size=above)) for _ in range(count)], False
-    if isinstance(given, Potential):
-        tables: list[Potential] = [given]
-    elif _is_matrix(given):
-        tables = [Edge(given)]  # type: ignore[arg-type]
-    else:
-        tables = [p if isinstance(p, Potential) else Edge(p) for p in given]  # type: ignore[union-attr]
-    joint = isinstance(tables[0], Rules) or tables[0].axes != 2
-    wanted = (above,) + (below,) * arity if joint else (above, below)
-    for table in tables:
+            raise BadSpec(f"level {i}: tie must be 'position', 'level' or 'none'; got {level.tie!r}")
+        count = {"position": arity, "level": 1, "none": sizes[1]}[level.tie]
+        drawn = rng.dirichlet(np.ones(states[1]), size=(count, states[0]))
+        return np.array([pool.number(Edge(table)) for table in drawn]), False
+    tables = [given] if isinstance(given, Potential) or _is_matrix(given) else list(given)  # type: ignore[arg-type]
+    try:
+        numbers = [pool.number(table) for table in tables]  # type: ignore[arg-type]
+    except BadPotential as error:
+        raise BadPotential(f"level {i}: {error}") from None
+    used = [pool.potentials[n] for n in numbers]
+    joint = bool(used) and (isinstance(used[0], Rules) or used[0].axes != 2)
+    wanted = (states[0],) + (states[1],) * arity if joint else (states[0], states[1])
+    for table in used:
         if table.shape != wanted:
-            raise BadPotential(f"{where}: a potential has shape {table.shape}, expected {wanted} (parent states first)")
-    allowed = {1, parents} if joint else {1, arity, children}
-    if len(tables) not in allowed:
+            raise BadPotential(
+                f"level {i}: a potential has shape {table.shape}, expected {wanted} (parent states first)"
+            )
+    allowed = {1, sizes[0]} if joint else {1, arity, sizes[1]}
+    if len(used) not in allowed:
         raise BadSpec(
-            f"{where}: got {len(tables)} potentials; expected one of {sorted(allowed)} "
+            f"level {i}: got {len(used)} potentials; expected one of {sorted(allowed)} "
             + ("(shared, or one per parent)" if joint else "(shared, one per sibling position, or one per node)")
         )
-    return tables, joint
+    return np.array(numbers), joint
 
 
 def _is_matrix(given: object) -> bool:

@@ -1,7 +1,8 @@
 """Names of variables, also for a million of them without a million strings.
 
-A `Tree` asks two things of its names: the name of variable i, and the index of a name. `ListedNames` stores the strings;
-`GridNames` computes them from a level's prefix and the node's position.
+A `Tree` asks two things of its names: the name of variable i, and the index of a name. `ListedNames` stores the
+strings; `GridNames` computes them from a level's prefix and the node's position; `ReorderedNames` are others in another
+order.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from math import prod
 
 import numpy as np
 
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, listing
 
-__all__ = ["GridNames", "ListedNames", "Names"]
+__all__ = ["GridNames", "ListedNames", "Names", "ReorderedNames"]
 
 
 class Names:
@@ -34,13 +35,20 @@ class Names:
         """The names reordered: entry i of the result is entry ``order[i]`` of this."""
         if np.array_equal(order, np.arange(len(self))):
             return self
-        return ListedNames([self[int(i)] for i in order])
+        return self._reordered(order)
+
+    def _reordered(self, order: np.ndarray) -> Names:
+        return ReorderedNames(self, order)
 
     def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Names) and len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return (
+            isinstance(other, Names)
+            and len(self) == len(other)
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
 
 
 class ListedNames(Names):
@@ -59,27 +67,79 @@ class ListedNames(Names):
     def _index(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self._names)}
 
+    def _reordered(self, order: np.ndarray) -> Names:
+        return ListedNames([self._names[i] for i in order])
+
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, i: int) -> str:
         return self._names[i]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
     def index(self, name: str) -> int:
+        """Position of `name`. Raises `KeyError` if there is none."""
         return self._index[name]
 
 
+class ReorderedNames(Names):
+    """The names of `base` in another order: name i is ``base[order[i]]``; ``order`` is a permutation."""
+
+    def __init__(self, base: Names, order: np.ndarray) -> None:
+        self.base = base
+        self.order = order
+
+    @cached_property
+    def _rank(self) -> np.ndarray:
+        rank = np.empty_like(self.order)
+        rank[self.order] = np.arange(len(self.order))
+        return rank
+
+    def _reordered(self, order: np.ndarray) -> Names:
+        return self.base.take(self.order[order])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, i: int) -> str:
+        return self.base[int(self.order[i])]
+
+    def index(self, name: str) -> int:
+        """Position of `name`. Raises `KeyError` if there is none."""
+        return int(self._rank[self.base.index(name)])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ReorderedNames) and np.array_equal(self.order, other.order):
+            return self.base == other.base
+        return super().__eq__(other)
+
+
 class GridNames(Names):
-    """Names of a layered model: level l's nodes are ``prefix``, or ``prefix + "3"``, or ``prefix + "3_5"`` (row, column).
+    """Names of a layered model: ``prefix``, or ``prefix + "3"``, or ``prefix + "3_5"`` (row, column), level by level.
 
     Args:
         prefixes: one per level, distinct, none the beginning of another followed by a digit.
         shapes: one per level: ``()`` for a single node named by the bare prefix, ``(n,)`` or ``(H, W)``.
+
+    Raises:
+        BadSpec: for prefixes that could give two nodes one name.
     """
 
     def __init__(self, prefixes: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:
         self.prefixes = tuple(prefixes)
         self.shapes = tuple(shapes)
+        if len(set(self.prefixes)) < len(self.prefixes):
+            raise BadSpec(f"the names of the levels must be distinct; got {listing(self.prefixes)}")
+        for prefix in self.prefixes:
+            stem = len(prefix.rstrip("0123456789_"))
+            short = next((prefix[:n] for n in range(stem, len(prefix)) if prefix[:n] in self.prefixes), None)
+            if short is not None:
+                raise BadSpec(
+                    f"levels named {short!r} and {prefix!r} could give two variables one name; "
+                    "choose names of which none is another followed by digits"
+                )
         self._start = np.concatenate([[0], np.cumsum([prod(shape) for shape in shapes])])
 
     def __len__(self) -> int:
@@ -93,6 +153,9 @@ class GridNames(Names):
         return self.prefixes[level] + "_".join(str(int(x)) for x in position)
 
     def index(self, name: str) -> int:
+        """Position of `name`. Raises `KeyError` if there is none."""
+        if not isinstance(name, str) or len(name) > 60 + max(map(len, self.prefixes)):  # longer than any of these
+            raise KeyError(name)
         for level, (prefix, shape) in enumerate(zip(self.prefixes, self.shapes, strict=True)):
             if name.startswith(prefix):
                 parts = name[len(prefix) :].split("_") if shape else []

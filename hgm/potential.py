@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from hgm.errors import BadPotential
 
-__all__ = ["Edge", "Potential", "Rules", "Table"]
+__all__ = ["Edge", "Pool", "Potential", "Rules", "Table", "as_potential"]
 
 
 class Potential:
@@ -57,7 +57,10 @@ class Potential:
         return self.log_potential
 
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
-        """The same potential (kind, support) with other log entries, of the shape of `log_potential`."""
+        """The same potential (kind, support) with other log entries, of the shape of `log_potential`.
+
+        Raises `BadPotential` for another shape or a bad entry.
+        """
         raise NotImplementedError
 
     def scaled(self, log_factor: float) -> Self:
@@ -95,17 +98,23 @@ class Table(Potential):
 
     @classmethod
     def from_log(cls, log_potential: npt.ArrayLike) -> Self:
-        """The potential whose natural log is given; ``-inf`` is a hard zero. Raises `BadPotential` as the class does."""
+        """The potential whose natural log is given; ``-inf`` is a hard zero. Raises `BadPotential` as the class."""
         self = cls.__new__(cls)
         self._set(_checked(log_potential, "log_potential"), None)
         return self
 
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
-        return type(self).from_log(np.reshape(np.asarray(log_potential, dtype=np.float64), self.shape))
+        """The same kind of potential with other log entries. Raises `BadPotential` for another shape."""
+        table = _checked(log_potential, "log_potential")
+        if table.shape != self.shape:
+            raise BadPotential(f"a potential of shape {self.shape} cannot take entries of shape {table.shape}")
+        return type(self).from_log(table)
 
     def _set(self, log_potential: np.ndarray, values: np.ndarray | None) -> None:
         if log_potential.ndim < 1 or 0 in log_potential.shape:
-            raise BadPotential(f"a potential needs at least one axis and no empty one; its shape is {log_potential.shape}")
+            raise BadPotential(
+                f"a potential needs at least one axis and no empty one; its shape is {log_potential.shape}"
+            )
         if np.isneginf(log_potential).all():
             raise BadPotential(f"the potential of shape {log_potential.shape} is zero everywhere: no state is allowed")
         self.shape = log_potential.shape
@@ -141,7 +150,7 @@ class Rules(Potential):
     """
 
     def __init__(self, shape: tuple[int, ...], states: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
-        rows = np.asarray(states)
+        rows = _rows(states)
         table = _checked(np.ones(len(rows)) if weights is None else weights, "weights")
         if (table < 0).any():
             raise BadPotential(f"rule weights must be non-negative; rule {_first(table < 0)} has {table[table < 0][0]}")
@@ -152,13 +161,16 @@ class Rules(Potential):
     def from_log(cls, shape: tuple[int, ...], states: npt.ArrayLike, log_weights: npt.ArrayLike) -> Self:
         """Rules with weights ``exp(log_weights)``. Raises `BadPotential` as the class does."""
         self = cls.__new__(cls)
-        self._set(tuple(int(s) for s in shape), np.asarray(states), _checked(log_weights, "log_weights"), None)
+        self._set(tuple(int(s) for s in shape), _rows(states), _checked(log_weights, "log_weights"), None)
         return self
 
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
+        """The same rules with other log weights, ``(R,)``. Raises `BadPotential` for another shape."""
         return type(self).from_log(self.shape, self.states, log_potential)
 
-    def _set(self, shape: tuple[int, ...], states: np.ndarray, log_weights: np.ndarray, weights: np.ndarray | None) -> None:
+    def _set(
+        self, shape: tuple[int, ...], states: np.ndarray, log_weights: np.ndarray, weights: np.ndarray | None
+    ) -> None:
         if len(shape) < 1 or min(shape) < 1:
             raise BadPotential(f"rules need at least one axis and no empty one; their shape is {shape}")
         if states.ndim != 2 or states.shape[1] != len(shape) or not np.issubdtype(states.dtype, np.integer):
@@ -171,7 +183,9 @@ class Rules(Potential):
         outside = (states < 0) | (states >= np.asarray(shape))
         if outside.any():
             rule, axis = _first(outside)
-            raise BadPotential(f"rule {rule} has state {states[rule, axis]} on axis {axis}; allowed are 0 to {shape[axis] - 1}")
+            raise BadPotential(
+                f"rule {rule} has state {states[rule, axis]} on axis {axis}; allowed are 0 to {shape[axis] - 1}"
+            )
         if len(np.unique(states, axis=0)) < len(states):
             raise BadPotential("a rule (one combination of states) is listed twice; add its weights into one")
         if len(states) == 0 or np.isneginf(log_weights).all():
@@ -182,6 +196,7 @@ class Rules(Potential):
         self._values = None if weights is None else _frozen(weights)
 
     def dense_log(self) -> np.ndarray:
+        """log psi as a dense array of shape `shape`: ``-inf`` wherever there is no rule."""
         dense = np.full(self.shape, -np.inf)
         dense[tuple(self.states.T)] = self.log_potential
         return dense
@@ -193,6 +208,33 @@ class Rules(Potential):
         return f"Rules({'x'.join(map(str, self.shape))}, {len(self.states)} rules)"
 
 
+def as_potential(given: Potential | npt.ArrayLike) -> Potential:
+    """A potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
+    if isinstance(given, Potential):
+        return given
+    values = _checked(given, "values")
+    return Edge(values) if values.ndim == 2 else Table(values)
+
+
+class Pool:
+    """Numbers potentials by identity: the same object gets the same number, so that its uses are tied.
+
+    Attributes:
+        potentials: the distinct potentials, in the order of their numbers.
+    """
+
+    def __init__(self) -> None:
+        self.potentials: list[Potential] = []
+        self._numbers: dict[int, tuple[object, int]] = {}  # keeps each object alive, so that its id stays its own
+
+    def number(self, given: Potential | npt.ArrayLike) -> int:
+        """The number of a potential or array. Raises `BadPotential` for an array that is none."""
+        if id(given) not in self._numbers:
+            self.potentials.append(as_potential(given))
+            self._numbers[id(given)] = (given, len(self.potentials) - 1)
+        return self._numbers[id(given)][1]
+
+
 def _checked(values: npt.ArrayLike, what: str) -> np.ndarray:
     try:
         table = np.array(values, dtype=np.float64)
@@ -202,6 +244,16 @@ def _checked(values: npt.ArrayLike, what: str) -> np.ndarray:
     if bad.any():
         raise BadPotential(f"{what} of a potential must be finite; entry {_first(bad)} is {table[bad][0]}")
     return table
+
+
+def _rows(states: npt.ArrayLike) -> np.ndarray:
+    try:
+        rows = np.asarray(states)
+    except ValueError as error:
+        raise BadPotential(f"the states of rules must be a matrix of integers: {error}") from None
+    if rows.ndim != 2:
+        raise BadPotential(f"the states of rules must be a matrix (rules, axes); got shape {rows.shape}")
+    return rows
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:

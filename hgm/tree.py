@@ -10,7 +10,7 @@ other axes are the children. So re-rooting a tree changes `up` and the order, ne
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,11 +19,11 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from hgm.errors import BadEvidence, BadPotential, BadSpec, NotATree, listing
+from hgm.errors import BadEvidence, BadPotential, BadSpec, ImpossibleEvidence, NotATree, listing
 from hgm.names import ListedNames, Names
-from hgm.potential import Edge, Potential, Table
+from hgm.potential import Edge, Pool, Potential, Rules, Table
 
-__all__ = ["Tree"]
+__all__ = ["States", "Tree", "read_states"]
 
 States = int | Sequence[str]
 
@@ -83,47 +83,45 @@ class Tree:
         Raises:
             NotATree: if the factor graph has a cycle (the message names one).
             BadPotential: if a table does not fit its scope.
-            BadSpec: for repeated or unknown names.
+            BadSpec: for unknown names or bad states.
+            BadEvidence: if an observed variable or state does not exist.
+            ImpossibleEvidence: if a factor is zero at the observed states.
         """
         scopes: list[tuple[str, ...]] = []
-        given: list[Potential] = []
-        wrapped: dict[int, tuple[object, Potential]] = {}  # keeps the key object alive, so that its id stays its own
+        ids: list[int] = []
+        pool = Pool()
         for scope, potential in factors:
             scopes.append((scope,) if isinstance(scope, str) else tuple(scope))
-            if id(potential) not in wrapped:
-                try:
-                    wrapped[id(potential)] = (potential, _as_potential(potential))
-                except BadPotential as error:
-                    raise BadPotential(f"factor {scopes[-1]}: {error}") from None
-            given.append(wrapped[id(potential)][1])
+            try:
+                ids.append(pool.number(potential))
+            except BadPotential as error:
+                raise BadPotential(f"factor {_shown(scopes[-1])}: {error}") from None
 
         states: dict[str, States] = dict(variables or {})
-        for scope, potential in zip(scopes, given, strict=True):
-            if len(scope) != potential.axes:
-                raise BadPotential(f"factor {scope} has {len(scope)} variables but its table has shape {potential.shape}")
-            for name, size in zip(scope, potential.shape, strict=True):
+        for scope, i in zip(scopes, ids, strict=True):
+            shape = pool.potentials[i].shape
+            if len(scope) != len(shape):
+                raise BadPotential(f"factor {_shown(scope)} has {len(scope)} variables but its table has shape {shape}")
+            for name, size in zip(scope, shape, strict=True):
                 states.setdefault(name, size)
         names = list(states)
-        labels = {name: tuple(str(s) for s in value) for name, value in states.items() if not isinstance(value, int)}
-        cardinality = {name: len(labels[name]) if name in labels else int(value) for name, value in states.items()}  # type: ignore[arg-type]
-        for name, own in labels.items():
-            if len(set(own)) < len(own):
-                raise BadSpec(f"variable {name!r} has a state label twice: {listing(own)}")
-        for scope, potential in zip(scopes, given, strict=True):
+        read = {name: read_states(value, f"variable {name!r}") for name, value in states.items()}
+        cardinality = {name: count for name, (count, _) in read.items()}
+        labels = {name: own for name, (_, own) in read.items() if own is not None}
+        for scope, i in zip(scopes, ids, strict=True):
             wanted = tuple(cardinality[name] for name in scope)
-            if potential.shape != wanted:
+            if pool.potentials[i].shape != wanted:
                 raise BadPotential(
-                    f"the table of factor {scope} has shape {potential.shape}, but its variables have {wanted} states; "
-                    "axes follow the scope"
+                    f"the table of factor {_shown(scope)} has shape {pool.potentials[i].shape}, but its variables have "
+                    f"{wanted} states; axes follow the scope"
                 )
         if observed:
+            given = [pool.potentials[i] for i in ids]
             scopes, given = _condition(scopes, given, _observed_states(observed, cardinality, labels), cardinality)
+            pool = Pool()
+            ids = [pool.number(potential) for potential in given]
 
         index = {name: i for i, name in enumerate(names)}
-        if len(index) < len(names):
-            raise BadSpec("a variable is declared twice")
-        potentials: dict[int, tuple[int, Potential]] = {}
-        ids = [potentials.setdefault(id(p), (len(potentials), p))[0] for p in given]
         label_ids: dict[tuple[str, ...], int] = {}
         label_set = [label_ids.setdefault(labels[name], len(label_ids)) if name in labels else -1 for name in names]
         return cls.build(
@@ -132,7 +130,7 @@ class Tree:
             np.concatenate([[0], np.cumsum([len(scope) for scope in scopes], dtype=np.int64)]).astype(np.int64),
             np.array([index[name] for scope in scopes for name in scope], dtype=np.int64),
             np.array(ids, dtype=np.int64),
-            tuple(p for _, p in potentials.values()),
+            pool.potentials,
             roots=[_index(index, name) for name in roots],
             label_sets=tuple(label_ids),
             label_set=np.array(label_set, dtype=np.int64),
@@ -154,7 +152,9 @@ class Tree:
         parent_of: dict[str, str] = {}
         for parent, child, _ in edges:
             if child in parent_of:
-                raise NotATree(f"variable {child!r} has two parents, {parent_of[child]!r} and {parent!r}; a tree's nodes have one")
+                raise NotATree(
+                    f"variable {child!r} has two parents, {parent_of[child]!r} and {parent!r}; a tree's nodes have one"
+                )
             parent_of[child] = parent
         roots = dict.fromkeys(parent for parent, _, _ in edges if parent not in parent_of)
         factors: list[tuple[Sequence[str], Potential | npt.ArrayLike]] = [((n,), p) for n, p in (priors or {}).items()]
@@ -181,7 +181,7 @@ class Tree:
         Raises:
             NotATree: for a cycle, or two roots in one component.
             BadPotential: if a table does not fit its scope.
-            BadSpec: for a variable twice in a scope, or no variable at all.
+            BadSpec: for a variable twice in a scope, labels that do not fit the states, or no variable at all.
         """
         variables, factors = len(names), len(potential_id)
         if variables == 0:
@@ -190,6 +190,8 @@ class Tree:
             v = int(np.argmax(cardinality < 1))
             raise BadSpec(f"variable {names[v]!r} has {cardinality[v]} states; at least one is needed")
         _check_shapes(names, cardinality, scope_ptr, scope, potential_id, potentials)
+        label_set = np.full(variables, -1, dtype=np.int64) if label_set is None else label_set
+        _check_labels(names, cardinality, label_sets, label_set)
         parent_factor, depth = _root(names, scope_ptr, scope, roots)
 
         # level order, then factors by parent; both sorts stable, so that declared order decides inside a level
@@ -207,7 +209,6 @@ class Tree:
         sizes = np.diff(scope_ptr)[factor_order]
         new_ptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         take = np.repeat(scope_ptr[:-1][factor_order] - new_ptr[:-1], sizes) + np.arange(len(scope))
-        label_set = np.full(variables, -1, dtype=np.int64) if label_set is None else label_set
         return cls(
             names=names.take(order),
             cardinality=_frozen(cardinality[order]),
@@ -297,21 +298,27 @@ class Tree:
         try:
             return self.names.index(name)
         except KeyError:
-            raise BadEvidence(f"the model has no variable {name!r}; it has {listing(list(self._some_names()))}") from None
+            raise BadEvidence(
+                f"the model has no variable {name!r}; it has {listing(list(self._some_names()))}"
+            ) from None
 
     def labels(self, variable: int) -> tuple[str, ...] | None:
         """State labels of a variable, or ``None`` if its states are only numbered."""
         i = int(self.label_set[variable])
         return None if i < 0 else self.label_sets[i]
 
-    def state(self, variable: int, state: int | str) -> int:
+    def state(self, variable: int, state: int | str | np.integer) -> int:
         """Index of a state given by index or label. Raises `BadEvidence` if the variable has no such state."""
         labels, size = self.labels(variable), int(self.cardinality[variable])
         if isinstance(state, str):
             if labels is None:
-                raise BadEvidence(f"variable {self.names[variable]!r} has no state labels; give {state!r} as a number 0 to {size - 1}")
+                raise BadEvidence(
+                    f"variable {self.names[variable]!r} has no state labels; give {state!r} as a number 0 to {size - 1}"
+                )
             if state not in labels:
-                raise BadEvidence(f"variable {self.names[variable]!r} has no state {state!r}; its states are {listing(labels)}")
+                raise BadEvidence(
+                    f"variable {self.names[variable]!r} has no state {state!r}; its states are {listing(labels)}"
+                )
             return labels.index(state)
         if not 0 <= int(state) < size:
             raise BadEvidence(f"variable {self.names[variable]!r} has no state {state}; its states are 0 to {size - 1}")
@@ -354,7 +361,7 @@ class Tree:
             all(np.array_equal(getattr(self, a), getattr(other, a)) for a in arrays)
             and self.names == other.names
             and self.potentials == other.potentials
-            and all(self.labels(v) == other.labels(v) for v in range(len(self)) if self.label_set[v] >= 0 or other.label_set[v] >= 0)
+            and _same_labels(self, other)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -363,23 +370,40 @@ class Tree:
         kind = "Tree" if len(self.roots) == 1 else f"Forest of {len(self.roots)} trees"
         return (
             f"{kind}: {len(self):,} variables on levels 0 to {self.depth}, {len(self.leaves):,} leaves, "
-            f"{self.factors:,} factors, {len(self.potentials):,} distinct potentials with {sum(p.size for p in self.potentials):,} weights"
+            f"{self.factors:,} factors, {len(self.potentials):,} distinct potentials "
+            f"with {sum(p.size for p in self.potentials):,} weights"
         )
 
 
-def _as_potential(potential: Potential | npt.ArrayLike) -> Potential:
-    if isinstance(potential, Potential):
-        return potential
-    return Edge(potential) if np.ndim(potential) == 2 else Table(potential)  # type: ignore[arg-type]
+def read_states(states: States, what: str) -> tuple[int, tuple[str, ...] | None]:
+    """How many states are meant, and their labels if they have any.
+
+    Raises `BadSpec`, naming `what` has these states, unless they are a positive number or distinct labels.
+    """
+    if isinstance(states, (int, np.integer)) and not isinstance(states, bool):
+        if states < 1:
+            raise BadSpec(f"{what} has {states} states; at least one is needed")
+        return int(states), None
+    if isinstance(states, str) or not isinstance(states, Iterable):
+        raise BadSpec(f"{what} needs a number of states or a list of their labels; got {states!r}")
+    labels = tuple(str(label) for label in states)
+    if not labels:
+        raise BadSpec(f"{what} has an empty list of states; at least one is needed")
+    if len(set(labels)) < len(labels):
+        twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+        raise BadSpec(f"{what} has the state label {twice!r} twice: {listing(labels)}")
+    return len(labels), labels
 
 
-def _index(index: Mapping[Hashable, int], name: str) -> int:
+def _index(index: Mapping[str, int], name: str) -> int:
     if name not in index:
         raise BadSpec(f"{name!r} is wanted as a root, but there is no such variable")
     return index[name]
 
 
-def _observed_states(observed: Mapping[str, int | str], cardinality: Mapping[str, int], labels: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+def _observed_states(
+    observed: Mapping[str, int | str], cardinality: Mapping[str, int], labels: Mapping[str, tuple[str, ...]]
+) -> dict[str, int]:
     states = {}
     for name, state in observed.items():
         if name not in cardinality:
@@ -387,33 +411,44 @@ def _observed_states(observed: Mapping[str, int | str], cardinality: Mapping[str
         own = labels.get(name, ())
         states[name] = own.index(state) if isinstance(state, str) and state in own else state
         if isinstance(states[name], str) or not 0 <= int(states[name]) < cardinality[name]:
-            raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {listing(own or range(cardinality[name]))}")
+            raise BadEvidence(
+                f"variable {name!r} has no state {state!r}; its states are {listing(own or range(cardinality[name]))}"
+            )
     return {name: int(state) for name, state in states.items()}
 
 
 def _condition(
-    scopes: list[tuple[str, ...]], potentials: list[Potential], observed: Mapping[str, int], cardinality: Mapping[str, int]
+    scopes: list[tuple[str, ...]],
+    potentials: list[Potential],
+    observed: Mapping[str, int],
+    cardinality: Mapping[str, int],
 ) -> tuple[list[tuple[str, ...]], list[Potential]]:
     """The factors with the observed variables sliced out, plus for each one a factor that allows only its state."""
     new_scopes: list[tuple[str, ...]] = []
     new_potentials: list[Potential] = []
     weight = dict.fromkeys(observed, 0.0)  # log of the constants that slicing leaves behind
+    sliced: dict[
+        tuple[int, tuple[int | None, ...]], Potential | float
+    ] = {}  # what was tied and is cut alike stays tied
     for scope, potential in zip(scopes, potentials, strict=True):
         seen = [name for name in scope if name in observed]
         if not seen:
             new_scopes.append(scope)
             new_potentials.append(potential)
             continue
-        table = potential.dense_log()[tuple(observed.get(name, slice(None)) for name in scope)]
-        rest = tuple(name for name in scope if name not in observed)
-        if rest and not np.isneginf(table).all():
-            new_scopes.append(rest)
-            new_potentials.append(Edge.from_log(table) if len(rest) == 2 else Table.from_log(table))
+        states = tuple(observed.get(name) for name in scope)
+        key = (id(potential), states)
+        if key not in sliced:
+            sliced[key] = _slice(potential, states)
+        piece = sliced[key]
+        if isinstance(piece, Potential):
+            new_scopes.append(tuple(name for name in scope if name not in observed))
+            new_potentials.append(piece)
         else:
-            weight[seen[0]] += float(table.max())
+            weight[seen[0]] += piece
     for name, state in observed.items():
         if np.isneginf(weight[name]):
-            raise BadEvidence(f"the observed states {dict(observed)} have probability zero: a factor over {name!r} is zero there")
+            raise ImpossibleEvidence([0], f"(observed={dict(observed)}: a factor over {name!r} is zero there)")
         only = np.full(cardinality[name], -np.inf)
         only[state] = weight[name]
         new_scopes.append((name,))
@@ -421,10 +456,35 @@ def _condition(
     return new_scopes, new_potentials
 
 
+def _slice(potential: Potential, states: Sequence[int | None]) -> Potential | float:
+    """A potential at the given states (``None``: the axis stays), or the log of the constant that is left of it."""
+    free = [axis for axis, state in enumerate(states) if state is None]
+    if free and isinstance(potential, Rules):
+        fixed = [axis for axis in range(potential.axes) if axis not in free]
+        keep = (potential.states[:, fixed] == [states[axis] for axis in fixed]).all(axis=1)
+        log = potential.log_potential[keep]
+        if np.isneginf(log).all():
+            return -np.inf
+        return Rules.from_log(tuple(potential.shape[axis] for axis in free), potential.states[keep][:, free], log)
+    table = potential.dense_log()[tuple(slice(None) if state is None else state for state in states)]
+    if not free or np.isneginf(table).all():
+        return float(table.max())
+    return Edge.from_log(table) if len(free) == 2 else Table.from_log(table)
+
+
+def _shown(scope: Sequence[str]) -> str:
+    return f"({listing(scope)})"
+
+
 def _check_shapes(
-    names: Names, cardinality: np.ndarray, scope_ptr: np.ndarray, scope: np.ndarray, potential_id: np.ndarray, potentials: Sequence[Potential]
+    names: Names,
+    cardinality: np.ndarray,
+    scope_ptr: np.ndarray,
+    scope: np.ndarray,
+    potential_id: np.ndarray,
+    potentials: Sequence[Potential],
 ) -> None:
-    """Every factor's potential must have one axis per variable, of its cardinality, and no variable twice."""
+    """Every factor's potential must have one axis per variable, of its cardinality."""
     sizes = np.diff(scope_ptr)
     axes = np.array([p.axes for p in potentials], dtype=np.int64)
     widest = int(sizes.max(initial=0))
@@ -441,14 +501,38 @@ def _check_shapes(
         f = int(np.argmax(wrong))
         members = scope[scope_ptr[f] : scope_ptr[f + 1]]
         raise BadPotential(
-            f"the table of factor ({listing([names[int(v)] for v in members])}) has shape {potentials[potential_id[f]].shape}, "
-            f"but its variables have {tuple(int(c) for c in cardinality[members])} states; axes follow the scope"
+            f"the table of factor {_shown([names[int(v)] for v in members])} has shape "
+            f"{potentials[potential_id[f]].shape}, but its variables have {tuple(cardinality[members].tolist())} "
+            "states; axes follow the scope"
         )
-    pairs = owner * np.int64(len(cardinality)) + scope
-    if len(np.unique(pairs)) < len(pairs):
-        ordered = np.sort(pairs)
-        f, v = divmod(int(ordered[:-1][ordered[:-1] == ordered[1:]][0]), len(cardinality))
-        raise BadSpec(f"variable {names[v]!r} comes twice in the scope of factor {f}")
+
+
+def _same_labels(one: Tree, two: Tree) -> bool:
+    """Whether all variables have the same labels; each pair of label sets that meet is compared once."""
+    pairs = np.unique(np.stack([one.label_set, two.label_set]), axis=1).T
+    return all(
+        a >= 0 and b >= 0 and one.label_sets[a] == two.label_sets[b] for a, b in pairs.tolist() if a >= 0 or b >= 0
+    )
+
+
+def _check_labels(
+    names: Names, cardinality: np.ndarray, label_sets: Sequence[tuple[str, ...]], label_set: np.ndarray
+) -> None:
+    sizes = np.array([len(labels) for labels in label_sets] + [0], dtype=np.int64)
+    wrong = (label_set >= 0) & (sizes[label_set] != cardinality)
+    if wrong.any():
+        v = int(np.argmax(wrong))
+        raise BadSpec(f"variable {names[v]!r} has {cardinality[v]} states but {sizes[label_set[v]]} state labels")
+
+
+def _check_scopes(names: Names, scope_ptr: np.ndarray, scope: np.ndarray) -> None:
+    """No variable may come twice in a scope. Slow: only for finding out why a graph is not a tree."""
+    pairs = np.sort(np.repeat(np.arange(len(scope_ptr) - 1), np.diff(scope_ptr)) * np.int64(len(names)) + scope)
+    twice = pairs[:-1][pairs[:-1] == pairs[1:]]
+    if len(twice):
+        f, v = divmod(int(twice[0]), len(names))
+        members = [names[int(u)] for u in scope[scope_ptr[f] : scope_ptr[f + 1]]]
+        raise BadSpec(f"variable {names[v]!r} comes twice in the scope ({listing(members)}) of one factor")
 
 
 def _adjacency(variables: int, scope_ptr: np.ndarray, scope: np.ndarray) -> coo_array:
@@ -458,22 +542,28 @@ def _adjacency(variables: int, scope_ptr: np.ndarray, scope: np.ndarray) -> coo_
     return coo_array((np.ones(len(scope), dtype=np.int8), (owner, scope)), shape=(nodes, nodes))
 
 
-def _root(names: Names, scope_ptr: np.ndarray, scope: np.ndarray, roots: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _root(
+    names: Names, scope_ptr: np.ndarray, scope: np.ndarray, roots: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Parent factor (-1 for roots) and depth of each variable, by one breadth-first search."""
     variables, nodes = len(names), len(names) + len(scope_ptr) - 1
     graph = _adjacency(variables, scope_ptr, scope)
     count, component = connected_components(graph, directed=False)
     if len(scope) != nodes - count:  # a graph is a forest exactly if edges = nodes - components
+        _check_scopes(names, scope_ptr, scope)
         raise NotATree(_cycle_message(names, graph))
+    # every component has a variable, because every factor has one; assigned from the back, so that the first one stays
+    first = np.empty(count, dtype=np.int64)
+    first[component[variables - 1 :: -1]] = np.arange(variables - 1, -1, -1)
     root_of = np.full(count, -1, dtype=np.int64)
-    first, where = np.unique(component[:variables], return_index=True)
     for v in roots:
         if root_of[component[v]] >= 0 and root_of[component[v]] != v:
             other = names[int(root_of[component[v]])]
-            raise NotATree(f"{other!r} and {names[v]!r} are both wanted as roots, but they are in one component; choose one")
+            raise NotATree(
+                f"{other!r} and {names[v]!r} are both wanted as roots, but they are in one component; choose one"
+            )
         root_of[component[v]] = v
-    unset = root_of[first] < 0
-    root_of[first[unset]] = where[unset]
+    root_of = np.where(root_of < 0, first, root_of)
     # a node above all roots makes one search of the whole forest
     top = nodes
     rows = np.concatenate([graph.row, np.full(count, top)])
@@ -501,8 +591,8 @@ def _cycle_message(names: Names, graph: coo_array) -> str:
     cycle = list(dict.fromkeys(cycle + [names[b] for _, b in nx.find_cycle(bipartite) if b < len(names)]))
     shape = " - ".join([*cycle, cycle[0]]) if len(cycle) > 2 else " and ".join(cycle) + " share two factors"
     return (
-        f"the factor graph has a cycle: {shape}. hgm is exact on trees only: multiply factors over the same variables into "
-        "one, merge the variables of the cycle, or condition on one of them (observed=...)"
+        f"the factor graph has a cycle: {shape}. hgm is exact on trees only: multiply factors over the same variables "
+        "into one, merge the variables of the cycle, or condition on one of them (observed=...)"
     )
 
 
