@@ -1,0 +1,41 @@
+"""What the ensembles share: checks of their numbers, and random tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hgm.errors import BadSpec
+
+__all__ = ["Arity", "fraction", "log_uniform", "sides", "stochastic", "whole"]
+
+Arity = int | tuple[int, int]
+
+
+def sides(arity: Arity) -> tuple[int, ...]:
+    """An arity as a tuple, one number for each axis of the grid. Raises `BadSpec` unless they are positive."""
+    return tuple(whole("arity", m, 1) for m in (arity if isinstance(arity, tuple) else (arity,)))
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """The value, if it is a whole number of at least `least`; else raises `BadSpec`, naming the argument."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise BadSpec(f"{name} must be a whole number of at least {least}; got {value!r}")
+    return int(value)
+
+
+def fraction(name: str, value: float) -> None:
+    """Raises `BadSpec`, naming the argument, unless the value is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise BadSpec(f"{name} is a probability and must be 0 to 1; got {value!r}")
+
+
+def stochastic(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Random probability vectors along the last axis, uniform on the simplex."""
+    return rng.dirichlet(np.ones(shape[-1]), size=shape[:-1])
+
+
+def log_uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Entries in ``[1 / bound, bound]`` whose logs are uniform. Raises `BadSpec` for a bound below 1."""
+    if not 1 <= bound < np.inf:
+        raise BadSpec(f"bound is the K of 1/K <= psi <= K and must be at least 1; got {bound!r}")
+    return np.exp(rng.uniform(-np.log(bound), np.log(bound), size=shape))

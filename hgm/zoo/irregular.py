@@ -1,0 +1,122 @@
+"""Irregular random trees and forests: mixed cardinalities, joint factors and zeros on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hgm.errors import BadSpec
+from hgm.potential import Edge, Potential, Table
+from hgm.tree import States, Tree
+from hgm.zoo.draw import fraction, log_uniform, whole
+
+__all__ = ["forest", "random_tree"]
+
+
+def random_tree(
+    variables: int = 20,
+    *,
+    cardinality: tuple[int, int] = (2, 5),
+    joint: float = 0.0,
+    width: int = 3,
+    unary: float = 0.5,
+    zeros: float = 0.0,
+    bound: float = 10.0,
+    seed: int = 0,
+) -> Tree:
+    """An irregular tree x0, x1, ...: every new factor hangs below a variable drawn from all that exist.
+
+    Args:
+        variables: number of variables.
+        cardinality: smallest and largest number of states, each variable's drawn uniformly.
+        joint: probability that a factor has several children, 2 to `width`; its axes then come in random order.
+        width: the most children of a factor.
+        unary: probability that a variable has a factor of its own.
+        zeros: probability that an entry is zero. One assignment, drawn first, keeps a positive probability.
+        bound: the other entries are log-uniform in ``[1 / bound, bound]``.
+        seed: seed of everything.
+
+    Raises:
+        BadSpec: for a bad number.
+    """
+    rng = np.random.default_rng(seed)
+    factors, states = _random_factors(rng, "x", variables, cardinality, joint, width, unary, zeros, bound)
+    return Tree.from_factors(factors, states, roots=["x0"])
+
+
+def forest(
+    sizes: Sequence[int] = (7, 4, 1),
+    *,
+    cardinality: tuple[int, int] = (2, 5),
+    joint: float = 0.0,
+    width: int = 3,
+    unary: float = 0.5,
+    zeros: float = 0.0,
+    bound: float = 10.0,
+    seed: int = 0,
+) -> Tree:
+    """Several random trees side by side; variable 3 of tree 0 is ``t0_x3``.
+
+    Args:
+        sizes: number of variables of each tree.
+        cardinality: these and the others as for `random_tree`.
+        joint: see `random_tree`.
+        width: see `random_tree`.
+        unary: see `random_tree`.
+        zeros: see `random_tree`.
+        bound: see `random_tree`.
+        seed: seed of everything.
+
+    Raises:
+        BadSpec: for a bad number, or no tree.
+    """
+    if not len(sizes):
+        raise BadSpec("a forest needs at least one tree; sizes is empty")
+    rng = np.random.default_rng(seed)
+    factors: list[tuple[Sequence[str], Potential]] = []
+    states: dict[str, States] = {}
+    for i, size in enumerate(sizes):
+        more, own = _random_factors(rng, f"t{i}_x", size, cardinality, joint, width, unary, zeros, bound)
+        factors += more
+        states |= own
+    return Tree.from_factors(factors, states, roots=[f"t{i}_x0" for i in range(len(sizes))])
+
+
+def _random_factors(
+    rng: np.random.Generator,
+    prefix: str,
+    variables: int,
+    cardinality: tuple[int, int],
+    joint: float,
+    width: int,
+    unary: float,
+    zeros: float,
+    bound: float,
+) -> tuple[list[tuple[Sequence[str], Potential]], dict[str, States]]:
+    whole("variables", variables, 1)
+    whole("width", width, 1)
+    for name, value in (("joint", joint), ("unary", unary), ("zeros", zeros)):
+        fraction(name, value)
+    low, high = cardinality
+    if not 1 <= low <= high:
+        raise BadSpec(f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {cardinality!r}")
+    size = rng.integers(low, high + 1, size=variables)
+    chosen = rng.integers(size)  # the assignment that stays possible
+
+    def factor(scope: list[int]) -> tuple[Sequence[str], Potential]:
+        table = log_uniform(rng, bound, tuple(size[scope]))
+        if zeros:
+            keep = table[tuple(chosen[scope])]
+            table[rng.random(table.shape) < zeros] = 0.0
+            table[tuple(chosen[scope])] = keep
+        return tuple(f"{prefix}{v}" for v in scope), Edge(table) if len(scope) == 2 else Table(table)
+
+    factors = [factor([v]) for v in np.flatnonzero(rng.random(variables) < unary).tolist()]
+    v = 1
+    while v < variables:
+        children = int(rng.integers(2, width + 1)) if width > 1 and rng.random() < joint else 1
+        scope = [int(rng.integers(v)), *range(v, min(v + children, variables))]
+        factors.append(factor([scope[i] for i in rng.permutation(len(scope))] if joint else scope))
+        v += children
+    return factors, {f"{prefix}{v}": int(n) for v, n in enumerate(size)}

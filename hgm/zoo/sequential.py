@@ -1,0 +1,255 @@
+"""Chains and their kin: Markov chains, hidden Markov models and trees, caterpillars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from hgm.errors import BadSpec
+from hgm.names import GridNames
+from hgm.potential import Edge, Pool, Potential, Table, as_potential
+from hgm.tree import States, Tree, read_states
+from hgm.zoo.draw import Arity, sides, stochastic, whole
+
+__all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]
+
+Group = tuple[np.ndarray, Sequence[Potential]]
+
+
+def chain(
+    length: int = 10,
+    states: States | None = None,
+    *,
+    transition: Potential | npt.ArrayLike | None = None,
+    prior: Potential | npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Tree:
+    """A homogeneous Markov chain x0 - x1 - ..., rooted at x0; one transition matrix for all steps.
+
+    Args:
+        length: number of variables.
+        states: states of each; default those of `transition`, or 3.
+        transition: ``(S, S)``, row: from; default random.
+        prior: ``(S,)`` of x0; default random.
+        seed: seed of what is random.
+
+    Raises:
+        BadSpec: for a bad number.
+        BadPotential: for tables that do not fit.
+    """
+    n, rng = whole("length", length, 1), np.random.default_rng(seed)
+    moves = _given(transition)
+    read = _read(states, moves, 0, 3, "x")
+    x = np.arange(n)
+    first = as_potential(stochastic(rng, read[0]) if prior is None else prior)
+    step = moves or Edge(stochastic(rng, read[0], read[0]))
+    groups: list[Group] = [(x[:1, None], [first]), (np.stack([x[:-1], x[1:]], axis=1), [step])]
+    return _assemble(GridNames(["x"], [(n,)]), [(n, read)], groups)
+
+
+def hmm(
+    length: int = 10,
+    states: States | None = None,
+    symbols: States | None = None,
+    *,
+    transition: Potential | npt.ArrayLike | None = None,
+    emission: Potential | npt.ArrayLike | None = None,
+    prior: Potential | npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Tree:
+    """A hidden Markov model: hidden states z0, z1, ..., observations x0, x1, ...; transition and emission are tied.
+
+    Args:
+        length: number of time steps.
+        states: hidden states; default those of `transition` or `emission`, or 3.
+        symbols: observed symbols; default those of `emission`, or 4.
+        transition: ``(S, S)``, row: from; default random.
+        emission: ``(S, symbols)``; default random.
+        prior: ``(S,)`` of z0; default random.
+        seed: seed of what is random.
+
+    Raises:
+        BadSpec: for a bad number.
+        BadPotential: for tables that do not fit.
+    """
+    n, rng = whole("length", length, 1), np.random.default_rng(seed)
+    moves, emits = _given(transition), _given(emission)
+    hidden = _read(states, moves or emits, 0, 3, "z")
+    seen = _read(symbols, emits, 1, 4, "x")
+    z = np.arange(n)
+    first = as_potential(stochastic(rng, hidden[0]) if prior is None else prior)
+    step = moves or Edge(stochastic(rng, hidden[0], hidden[0]))
+    emit = emits or Edge(stochastic(rng, hidden[0], seen[0]))
+    groups: list[Group] = [
+        (z[:1, None], [first]),
+        (np.stack([z[:-1], z[1:]], axis=1), [step]),
+        (np.stack([z, z + n], axis=1), [emit]),
+    ]
+    return _assemble(GridNames(["z", "x"], [(n,), (n,)]), [(n, hidden), (n, seen)], groups)
+
+
+def caterpillar(
+    spine: int = 10,
+    states: States = 3,
+    symbols: States | None = None,
+    *,
+    legs: int = 1,
+    tied: bool = False,
+    seed: int = 0,
+) -> Tree:
+    """A spine z0 - z1 - ... with `legs` leaves at each of its nodes (x3, or x3_0, x3_1, ...); random tables.
+
+    Args:
+        spine: number of nodes of the spine.
+        states: states of a spine node.
+        symbols: states of a leaf; default `states`.
+        legs: leaves at each spine node.
+        tied: one table for the spine and one for the legs, instead of one for each edge.
+        seed: seed of the tables.
+
+    Raises:
+        BadSpec: for a bad number.
+    """
+    n, m, rng = whole("spine", spine, 1), whole("legs", legs, 0), np.random.default_rng(seed)
+    hidden = read_states(states, "a spine node")
+    seen = hidden if symbols is None else read_states(symbols, "a leg")
+    z = np.arange(n)
+    first: Potential = Table(stochastic(rng, hidden[0]))
+    steps = [Edge(t) for t in stochastic(rng, 1 if tied else n - 1, hidden[0], hidden[0])]
+    emits = [Edge(t) for t in stochastic(rng, 1 if tied else n * m, hidden[0], seen[0])]
+    groups: list[Group] = [
+        (z[:1, None], [first]),
+        (np.stack([z[:-1], z[1:]], axis=1), steps),
+        (np.stack([np.repeat(z, m), n + np.arange(n * m)], axis=1), emits),
+    ]
+    names = GridNames(["z", "x"], [(n,), (n,) if m == 1 else (n, m)])
+    return _assemble(names, [(n, hidden), (n * m, seen)], groups)
+
+
+def hidden_markov_tree(
+    depth: int = 3,
+    states: States | None = None,
+    symbols: States | None = None,
+    *,
+    arity: Arity = (2, 2),
+    transition: Potential | npt.ArrayLike | Sequence[Potential | npt.ArrayLike] | None = None,
+    emission: Potential | npt.ArrayLike | Sequence[Potential | npt.ArrayLike] | None = None,
+    prior: Potential | npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Tree:
+    """A hidden tree with one observed child for every node, as for the wavelet coefficients of a signal or an image.
+
+    Hidden variables are z0 (the root), z1_0, ... (on a grid z1_0_0, ...); the observation of z1_0 is x1_0.
+
+    Args:
+        depth: number of hidden levels below the root.
+        states: hidden states; default those of the tables, or 2.
+        symbols: observed symbols; default those of `emission`, or 4.
+        arity: children per hidden node, or ``(rows, columns)`` on a 2-D grid.
+        transition: ``(S, S)``, row: parent, for all levels, or a sequence of `depth` of them; default one random
+            matrix for each level (scale).
+        emission: ``(S, symbols)``, for all levels, or a sequence of ``depth + 1``; default one random matrix for each.
+        prior: ``(S,)`` of the root; default random.
+        seed: seed of what is random.
+
+    Raises:
+        BadSpec: for a bad number, or a wrong number of tables.
+        BadPotential: for tables that do not fit.
+    """
+    whole("depth", depth, 0)
+    axes, rng = sides(arity), np.random.default_rng(seed)
+    steps = _tables("transition", transition, depth)
+    emits = _tables("emission", emission, depth + 1)
+    hidden = _read(states, steps[0] if steps else emits[0] if emits else None, 0, 2, "z")
+    seen = _read(symbols, emits[0] if emits else None, 1, 4, "x")
+    if not steps:
+        steps = [Edge(table) for table in stochastic(rng, depth, hidden[0], hidden[0])]
+    if not emits:
+        emits = [Edge(table) for table in stochastic(rng, depth + 1, hidden[0], seen[0])]
+    shapes = [tuple(m**level for m in axes) for level in range(depth + 1)]
+    sizes = [prod(shape) for shape in shapes]
+    start, total = np.concatenate([[0], np.cumsum(sizes)]), sum(sizes)
+    first = as_potential(stochastic(rng, hidden[0]) if prior is None else prior)
+    groups: list[Group] = [(np.zeros((1, 1), dtype=np.int64), [first])]
+    for level in range(depth + 1):
+        z = np.arange(start[level], start[level + 1])
+        if level:
+            above = np.indices(shapes[level]).reshape(len(axes), -1) // np.array(axes)[:, None]
+            parent = start[level - 1] + np.ravel_multi_index(tuple(above), shapes[level - 1])
+            groups.append((np.stack([parent, z], axis=1), [steps[level - 1]]))
+        groups.append((np.stack([z, z + total], axis=1), [emits[level]]))
+    prefixes = [f"{kind}{level}" + ("_" if level else "") for kind in "zx" for level in range(depth + 1)]
+    names = GridNames(prefixes, [(), *shapes[1:], (), *shapes[1:]])
+    return _assemble(names, [(total, hidden), (total, seen)], groups)
+
+
+def _assemble(
+    names: GridNames,
+    blocks: Sequence[tuple[int, tuple[int, tuple[str, ...] | None]]],
+    groups: list[Group],
+) -> Tree:
+    """A tree rooted at variable 0.
+
+    Args:
+        names: of all variables.
+        blocks: runs of variables of one kind: how many, and their states as read.
+        groups: factors of one width: ``(n, width)`` scopes, and their potentials, one for all or one for each.
+    """
+    counts = [n for n, _ in blocks]
+    label_sets = [labels for _, (_, labels) in blocks if labels is not None]
+    label_of = [label_sets.index(labels) if labels is not None else -1 for _, (_, labels) in blocks]
+    pool = Pool()
+    groups = [(scope, tables) for scope, tables in groups if len(scope)]
+    ids = [np.broadcast_to([pool.number(table) for table in tables], len(scope)) for scope, tables in groups]
+    return Tree.build(
+        names,
+        np.repeat([states for _, (states, _) in blocks], counts).astype(np.int64),
+        np.concatenate(
+            [[0], np.cumsum(np.concatenate([np.full(len(scope), scope.shape[1]) for scope, _ in groups]))]
+        ).astype(np.int64),
+        np.concatenate([scope.ravel() for scope, _ in groups]).astype(np.int64),
+        np.concatenate(ids).astype(np.int64),
+        pool.potentials,
+        roots=[0],
+        label_sets=label_sets,
+        label_set=np.repeat(label_of, counts).astype(np.int64),
+    )
+
+
+def _given(table: Potential | npt.ArrayLike | None) -> Potential | None:
+    return None if table is None else as_potential(table)
+
+
+def _read(
+    states: States | None, table: Potential | None, axis: int, default: int, what: str
+) -> tuple[int, tuple[str, ...] | None]:
+    """The states that are given, else those of a table's axis, else the default."""
+    if states is not None:
+        return read_states(states, what)
+    return (default if table is None or table.axes <= axis else table.shape[axis]), None
+
+
+def _tables(
+    name: str, given: Potential | npt.ArrayLike | Sequence[Potential | npt.ArrayLike] | None, count: int
+) -> list[Potential]:
+    """`count` tables from one for all or a sequence of them; none if none is given."""
+    if given is None:
+        return []
+    if isinstance(given, Potential):
+        return [given] * count
+    if _is_matrix(given):
+        return [as_potential(given)] * count  # type: ignore[arg-type]
+    tables = [as_potential(table) for table in given]  # type: ignore[union-attr]
+    if len(tables) != count:
+        raise BadSpec(f"{name} lists {len(tables)} tables; one, or {count} (one for each level), are needed")
+    return tables
+
+
+def _is_matrix(given: object) -> bool:
+    try:
+        return np.ndim(given) == 2  # type: ignore[arg-type]
+    except ValueError:
+        return False
