@@ -1,0 +1,276 @@
+"""`infer`: what a model says given evidence. The answers are computed when they are asked for, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.bp.factor import Choose, logmaxexp
+from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
+from hgm.bp.score import log_score, states_of
+from hgm.errors import BadSpec, ImpossibleEvidence, listing
+from hgm.evidence import check_log_evidence, read_evidence
+from hgm.tree import Tree
+
+__all__ = ["Assignment", "Mode", "Posterior", "infer", "log_likelihood"]
+
+CHUNK = 1 << 24  # entries of the largest tensor in sampling
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """States of all variables.
+
+    Attributes:
+        tree: the model.
+        states: ``(..., V)`` integers in tree order: ``(V,)`` or ``(B, V)`` for a mode, ``(n, V)`` or ``(n, B, V)`` for
+            samples.
+    """
+
+    tree: Tree
+    states: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        """States of one variable, ``(...)`` integers."""
+        return self.states[..., self.tree.index(name)]
+
+    def labels(self, name: str) -> Any:
+        """The state labels of one variable, nested lists in the shape of its states; numbers if it has no labels."""
+        labels = self.tree.labels(self.tree.index(name))
+        states = self[name].cpu().numpy()
+        return states.tolist() if labels is None else np.array(labels)[states].tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class Mode(Assignment):
+    """The most probable assignment.
+
+    Attributes:
+        log_prob: ``()`` or ``(B,)`` its log probability given the evidence.
+        log_score: ``()`` or ``(B,)`` log of the product of all potentials and likelihoods, unnormalised.
+    """
+
+    log_prob: Tensor
+    log_score: Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior:
+    """A model given evidence, as `infer` returns it.
+
+    Results have a leading batch dimension B if the evidence had one, else none.
+
+    Attributes:
+        tree: the model.
+        log_evidence: ``(B, S, V)`` float64.
+        batched: whether results have a batch dimension.
+    """
+
+    tree: Tree
+    log_evidence: Tensor
+    batched: bool
+
+    @cached_property
+    def _collected(self) -> Collected:
+        return collect(self.tree, self.log_evidence)
+
+    @cached_property
+    def _best(self) -> Collected:
+        return collect(self.tree, self.log_evidence.detach(), logmaxexp)
+
+    @cached_property
+    def _distributed(self) -> Distributed:
+        return distribute(self.tree, self._collected)
+
+    @property
+    def log_partition(self) -> Tensor:
+        """``()`` or ``(B,)``: log of the sum over all assignments of the product of all potentials and likelihoods.
+
+        For a normalised model this is the log probability of the evidence. Its gradient with respect to the log
+        evidence is `marginals`.
+        """
+        return self._out(self._collected.log_partition)
+
+    @cached_property
+    def marginals(self) -> Tensor:
+        """``(S, V)`` or ``(B, S, V)``: probability of each state of each variable, in tree order; 0 in the padding."""
+        return self._out(torch.cat([b.softmax(1) for b in self._distributed.b], -1))
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Marginal of one variable: ``(card,)`` or ``(B, card)``, which sums to 1."""
+        v = self.tree.index(name)
+        return self.marginals[..., : int(self.tree.cardinality[v]), v]
+
+    def factor_marginals(self, factor: int | str | Sequence[str]) -> Tensor:
+        """Joint probability of the variables of one factor: ``(*shape)`` or ``(B, *shape)``, axes as in its potential.
+
+        Args:
+            factor: its index in the tree, or the names of its variables in any order.
+
+        Raises:
+            BadSpec: if there is no such factor.
+        """
+        if isinstance(factor, int | np.integer):
+            f = int(factor)
+        else:
+            f = self._factor_over((factor,) if isinstance(factor, str) else tuple(factor))
+        if not 0 <= f < self.tree.factors:
+            raise BadSpec(f"the model has no factor {f}; it has {self.tree.factors}")
+        parent, up = int(self.tree.parent[f]), int(self.tree.up[f])
+        level = int(self.tree.level[parent])
+        shape = self.tree.potential_of(f).shape
+        position = f - int(self.tree.factor_ptr[self.tree.level_ptr[level]])
+        messages = []
+        for axis, v in enumerate(self.tree.scope_of(f).tolist()):
+            if axis == up:
+                message = self._distributed.u[level][..., position]
+            else:
+                message = self._collected.h[level + 1][..., v - int(self.tree.level_ptr[level + 1])]
+            messages.append(message[:, : shape[axis], None])
+        joint = self._collected.bank.single(int(self.tree.potential_id[f]), up).joint(messages)
+        return self._out(joint.flatten(1).softmax(1).reshape(len(joint), *shape))
+
+    def mode(self) -> Mode:
+        """The most probable assignment of all variables; among equals one of them, the same every time."""
+        states = descend(self.tree, self._best, _largest, 1)[0]
+        score = self._best.log_partition
+        log_prob = score - self._collected.log_partition.detach()
+        return Mode(self.tree, self._out(states), self._out(log_prob), self._out(score))
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Assignment:
+        """n exact and independent samples (per batch row): states ``(n, V)`` or ``(n, B, V)``.
+
+        Args:
+            n: how many.
+            generator: source of randomness, on the device of the evidence; default a new one with a random seed.
+        """
+        if generator is None:
+            generator = torch.Generator(self.log_evidence.device)
+            generator.seed()
+        with torch.no_grad():
+            states = descend(self.tree, self._collected, _sampler(generator), n)
+        return Assignment(self.tree, states if self.batched else states[:, 0])
+
+    def log_prob(self, assignment: Assignment | Tensor | Mapping[str, Any]) -> Tensor:
+        """log p(x | evidence) of complete assignments; ``-inf`` where impossible.
+
+        Args:
+            assignment: names to states or labels, or states ``(..., V)`` in tree order. For batched evidence the last
+                dimension of the result is the batch.
+        """
+        x = states_of(self.tree, assignment, self.log_evidence.device)
+        log_evidence = self.log_evidence if self.batched else self.log_evidence[0]
+        shape = torch.broadcast_shapes(x.shape[:-1], log_evidence.shape[:-2])
+        seen = log_evidence.expand(*shape, *log_evidence.shape[-2:]).gather(-2, x.expand(*shape, -1)[..., None, :])
+        return log_score(self.tree, x) + seen.sum((-1, -2)) - self.log_partition
+
+    def _factor_over(self, names: tuple[str, ...]) -> int:
+        tree, wanted = self.tree, {self.tree.index(name) for name in names}
+        candidates = {int(tree.parent_factor[v]) for v in wanted} - {-1}
+        if len(wanted) == 1:
+            (v,) = wanted
+            candidates |= set(range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1])))
+        for f in sorted(candidates):
+            if set(tree.scope_of(f).tolist()) == wanted:
+                return f
+        raise BadSpec(
+            f"the model has no factor over ({listing(names)}); factor marginals exist for scopes of factors only"
+        )
+
+    def _out(self, x: Tensor) -> Tensor:
+        return x if self.batched else x[0]
+
+    def __repr__(self) -> str:
+        rows = f"{len(self.log_evidence)} rows of evidence" if self.batched else "evidence"
+        return f"Posterior of a {self.tree!r}, given {rows}"
+
+
+def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Posterior:
+    """Exact inference: the posterior of all variables given evidence.
+
+    Args:
+        tree: the model.
+        evidence: by name, in the forms that `hgm.log_evidence` takes, or its result, ``(B, S, V)``.
+
+    Returns:
+        A `Posterior`; float64. Results have a batch dimension if some evidence had one.
+
+    Raises:
+        BadEvidence: for evidence that does not fit the model.
+        ImpossibleEvidence: if some row has probability zero.
+    """
+    if isinstance(evidence, Tensor):
+        e, batched = evidence, True
+    else:
+        e, batched = read_evidence(tree, evidence)
+    posterior = Posterior(tree, check_log_evidence(tree, e).to(torch.float64), batched)
+    _check_possible(posterior._collected, tree)
+    return posterior
+
+
+def log_likelihood(tree: Tree, assignments: Assignment | Tensor | Mapping[str, Any]) -> Tensor:
+    """log p(x) of complete assignments, normalised; ``-inf`` where a potential is zero.
+
+    Args:
+        tree: the model.
+        assignments: names to states (numbers or labels, single or of shape ``(B,)``), or states ``(..., V)`` in tree
+            order.
+
+    Returns:
+        ``()``, ``(B,)`` or ``(...)`` float64.
+
+    Raises:
+        BadEvidence: if a variable or state is missing or unknown.
+        ImpossibleEvidence: if the model allows nothing at all.
+    """
+    return infer(tree).log_prob(assignments)
+
+
+def _check_possible(collected: Collected, tree: Tree) -> None:
+    """Raises `ImpossibleEvidence`, naming the deepest variable below which the first bad row is contradictory."""
+    bad = torch.isneginf(collected.log_partition).nonzero()[:, 0].tolist()
+    if not bad:
+        return
+    for level in reversed(range(len(collected.h))):
+        dead = torch.isneginf(collected.h[level][bad[0]]).all(0).nonzero()
+        if len(dead):
+            name = tree.names[int(tree.level_ptr[level]) + int(dead[0])]
+            where = f"(row {bad[0]}: what is known of variable {name!r} and below it leaves it no state)"
+            raise ImpossibleEvidence(bad, where)
+    raise ImpossibleEvidence(bad)
+
+
+def _largest(weights: Tensor, row: Tensor) -> Tensor:
+    """The first largest entry of each row: with a maximum for the sum, this backtracks to one mode."""
+    return _rows(weights.argmax(-1, keepdim=True), row).squeeze(-1)
+
+
+def _sampler(generator: torch.Generator) -> Choose:
+    """A choice with probability in proportion to the weights, by inversion of the distribution function."""
+
+    def choose(weights: Tensor, row: Tensor) -> Tensor:
+        top = weights.amax(-1, keepdim=True).clamp_min(-1e300)
+        cumulative = (weights - top).exp().cumsum(-1)
+        rows_at_once = max(1, CHUNK // max(1, row[0].numel() * weights.shape[-1]))
+        drawn = []
+        for part in row.split(rows_at_once):
+            steps = _rows(cumulative, part)
+            uniform = torch.rand(part.shape, generator=generator, dtype=weights.dtype, device=weights.device)
+            # the first entry above a random height: never one of weight 0, which does not rise above the one before it
+            drawn.append((steps <= uniform[..., None] * steps[..., -1:]).sum(-1))
+        return torch.cat(drawn)
+
+    return choose
+
+
+def _rows(weights: Tensor, row: Tensor) -> Tensor:
+    """``weights[b, i, row[., b, i]]``: ``(N, B, n, A)`` from weights ``(B, n, K, A)`` and rows ``(N, B, n)``."""
+    batch, n = weights.shape[:2]
+    b = torch.arange(batch, device=row.device)[:, None]
+    return weights[b, torch.arange(n, device=row.device), row]
