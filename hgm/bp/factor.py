@@ -66,8 +66,8 @@ class Dense:
 
     def _along(self, message: Tensor, axis: int) -> Tensor:
         """A message ``(B, S, n)`` as ``(B, 1, .., S, .., 1, n)``."""
-        ones = self.table.ndim - 2
-        return message.reshape(len(message), *(1,) * axis, message.shape[1], *(1,) * (ones - axis), message.shape[2])
+        batch, states, n = message.shape
+        return message.reshape(batch, *(1,) * axis, states, *(1,) * (self.table.ndim - 2 - axis), n)
 
     def send(self, messages: Sequence[Tensor | None], axis: int, reduce: Reduce, batch: int) -> Tensor:
         """log sum over all other axes of psi times the messages, one axis at a time (THEORY: "factor")."""
@@ -77,7 +77,7 @@ class Dense:
             message = messages[a]
             if a != axis and message is not None:
                 x = reduce(x + self._along(message, a), a + 1)
-        return x.reshape(len(x), self.table.shape[axis], x.shape[-1]).expand(batch, -1, self.count)
+        return x.reshape(x.shape[0], self.table.shape[axis], x.shape[-1]).expand(batch, -1, self.count)
 
     def joint(self, messages: Sequence[Tensor]) -> Tensor:
         x = self.table.unsqueeze(0)
@@ -199,6 +199,7 @@ class Bank:
         self._potentials = potentials
         self._device = device
         self._tables: dict[tuple[int, ...], Tensor] = {}
+        self._kernels: dict[tuple[int, int, int], Kernel] = {}
 
     def _dense(self, shape: tuple[int, ...]) -> Tensor:
         """``(*shape, P)``: all potentials of this shape."""
@@ -220,7 +221,12 @@ class Bank:
 
     def single(self, potential: int, up: int, count: int = 1) -> Kernel:
         """`count` factors that share a potential."""
-        if potential in self._rules:
-            return Sparse(self._rules[potential], up, count)
-        slot = self._slot[potential]
-        return Dense(self._dense(self._shape[potential])[..., slot : slot + 1], up, count)
+        kernel = self._kernels.get((potential, up, count))
+        if kernel is None:
+            slot = self._slot[potential]
+            if potential in self._rules:
+                kernel = Sparse(self._rules[potential], up, count)
+            else:
+                kernel = Dense(self._dense(self._shape[potential])[..., slot : slot + 1], up, count)
+            self._kernels[potential, up, count] = kernel
+        return kernel

@@ -100,7 +100,7 @@ class Posterior:
     @cached_property
     def marginals(self) -> Tensor:
         """``(S, V)`` or ``(B, S, V)``: probability of each state of each variable, in tree order; 0 in the padding."""
-        return self._out(torch.cat([b.softmax(1) for b in self._distributed.b], -1))
+        return self._out(torch.cat(self._distributed.b, -1).softmax(1))
 
     def __getitem__(self, name: str) -> Tensor:
         """Marginal of one variable: ``(card,)`` or ``(B, card)``, which sums to 1."""
@@ -271,6 +271,6 @@ def _sampler(generator: torch.Generator) -> Choose:
 
 def _rows(weights: Tensor, row: Tensor) -> Tensor:
     """``weights[b, i, row[., b, i]]``: ``(N, B, n, A)`` from weights ``(B, n, K, A)`` and rows ``(N, B, n)``."""
-    batch, n = weights.shape[:2]
-    b = torch.arange(batch, device=row.device)[:, None]
-    return weights[b, torch.arange(n, device=row.device), row]
+    batch, n, k, size = weights.shape
+    start = torch.arange(0, batch * n * k, k, device=row.device).reshape(batch, n)
+    return weights.reshape(-1, size)[start + row]
