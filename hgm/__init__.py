@@ -1,5 +1,6 @@
 """hgm: tree-structured graphical models, exact belief propagation, and the networks they compile to."""
 
+from hgm.convert import from_networkx, from_pgmpy, to_networkx, to_pgmpy
 from hgm.errors import (
     BadEvidence,
     BadPotential,
@@ -29,5 +30,9 @@ __all__ = [
     "Table",
     "Tree",
     "Uncertifiable",
+    "from_networkx",
+    "from_pgmpy",
     "ghm",
+    "to_networkx",
+    "to_pgmpy",
 ]
