@@ -1,5 +1,9 @@
 """hgm: tree-structured graphical models, exact belief propagation, and the networks they compile to."""
 
+from hgm import zoo
+from hgm.bp import Posterior, infer, log_likelihood
+from hgm.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.compile import ConvNet, UNet, compile
 from hgm.convert import from_networkx, from_pgmpy, to_networkx, to_pgmpy
 from hgm.errors import (
     BadEvidence,
@@ -11,28 +15,68 @@ from hgm.errors import (
     NotATree,
     Uncertifiable,
 )
+from hgm.evidence import log_evidence
 from hgm.ghm import Level, ghm
 from hgm.potential import Edge, Potential, Rules, Table
 from hgm.tree import Tree
+from hgm.zoo import (
+    broadcast,
+    caterpillar,
+    chain,
+    filtered_hierarchy,
+    forest,
+    hidden_markov_tree,
+    hmm,
+    random_ghm,
+    random_tree,
+    rhm,
+    star,
+)
 
 __all__ = [
     "BadEvidence",
     "BadPotential",
     "BadSpec",
+    "Channel",
+    "Clamp",
+    "ConvNet",
     "Edge",
+    "Erasure",
+    "Flip",
+    "Gaussian",
     "HgmError",
     "ImpossibleEvidence",
     "Level",
+    "Missing",
     "NoLoweringRule",
     "NotATree",
+    "Posterior",
     "Potential",
     "Rules",
+    "Soft",
     "Table",
     "Tree",
+    "UNet",
     "Uncertifiable",
+    "broadcast",
+    "caterpillar",
+    "chain",
+    "compile",
+    "filtered_hierarchy",
+    "forest",
     "from_networkx",
     "from_pgmpy",
     "ghm",
+    "hidden_markov_tree",
+    "hmm",
+    "infer",
+    "log_evidence",
+    "log_likelihood",
+    "random_ghm",
+    "random_tree",
+    "rhm",
+    "star",
     "to_networkx",
     "to_pgmpy",
+    "zoo",
 ]

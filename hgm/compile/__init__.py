@@ -1,1 +1,7 @@
-"""The compiler: a tree becomes a plan, the plan a network."""
+"""The compiler: a tree becomes a plan (`hgm.compile.plan`), the plan a network (`hgm.compile.network`)."""
+
+from hgm.compile.network import ConvNet, TreeNetwork, UNet, compile
+from hgm.compile.plan import Plan, plan
+from hgm.compile.rules import lower
+
+__all__ = ["ConvNet", "Plan", "TreeNetwork", "UNet", "compile", "lower", "plan"]

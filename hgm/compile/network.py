@@ -1,0 +1,541 @@
+"""`compile`: a tree becomes a network. `ConvNet` is a collect; `UNet` is a collect, a distribute and the skips between.
+
+    log evidence ──► [stage L-1 collect] ──► ... ──► [stage 0 collect] ──► root posterior                        (ConvNet)
+                          │ skips: h, q                  │                    │
+    leaf posteriors ◄── [stage L-1 distribute] ◄── ... ◄── [stage 0 distribute] ◄──                             (UNet)
+
+Activations are ``(S, n, B)`` inside (states first, batch last) and ``(B, S, *leaf shape)`` outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hgm.channel import Channel, Soft
+from hgm.compile.exact import Weights
+from hgm.compile.numerics import logsumexp, to_linear
+from hgm.compile.plan import Kernel, LevelPlan, Plan, plan
+from hgm.compile.stage import Message, Own, Skip, Stage
+from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
+from hgm.evidence import log_evidence
+from hgm.tree import Tree
+
+__all__ = ["ConvNet", "TreeNetwork", "UNet", "compile"]
+
+Task = Literal["classify", "denoise", "posterior"]
+
+#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
+SLICE = 1 << 21
+
+
+class OwnEvidence(nn.Module):
+    """What the variables of one level know by themselves: their columns of the input, their priors, and which states exist.
+
+    Args:
+        level: the level.
+        inner: how many of its nodes have child factors (they come first).
+        plan: the plan, for the unary potentials and the number of inputs.
+        states_in: states of the network's input.
+    """
+
+    unary: Tensor
+    unary_position: Tensor
+    mask: Tensor | None
+
+    def __init__(self, level: LevelPlan, inner: int, plan: Plan, states_in: int) -> None:
+        super().__init__()
+        self.kernel, self.states, self.nodes, self.inner, self.states_in = (
+            level.kernel,
+            level.states,
+            level.nodes,
+            inner,
+            states_in,
+        )
+        tree = plan.tree
+        index = np.full((len(level.unary), level.states), -1, dtype=np.int64)
+        for row, factor in enumerate(level.unary):
+            potential_id = int(tree.potential_id[factor])
+            size = tree.potentials[potential_id].size
+            states = np.arange(size)
+            table = tree.potentials[potential_id]
+            if hasattr(table, "states"):  # a prior given as rules lists its states
+                index[row] = plan.weights + 1
+                states = table.states[:, 0]
+            index[row, states] = plan.offset[potential_id] + np.arange(size)
+        self.register_buffer("unary", torch.from_numpy(index), persistent=False)
+        self.register_buffer("unary_position", torch.from_numpy(level.unary_position), persistent=False)
+        mask = None
+        if level.mixed:
+            mask = torch.from_numpy(np.where(np.arange(level.states)[:, None] < level.cardinality, 0.0, -np.inf))
+        self.register_buffer("mask", mask, persistent=False)
+        self.parts: list[tuple[int, int, bool, bool]] = []  # start, stop, some observed, some not
+        for start, stop in ((0, inner), (inner, level.nodes)):
+            seen = level.observed[start:stop]
+            self.parts.append((start, stop, bool((seen >= 0).any()), bool((seen < 0).any())))
+            columns = np.where(seen < 0, len(plan.inputs), seen)
+            trivial = len(columns) == len(plan.inputs) and np.array_equal(columns, np.arange(len(columns)))
+            self.register_buffer(
+                f"columns_{len(self.parts)}", None if trivial else torch.from_numpy(columns), persistent=False
+            )
+        self.plain = mask is None and not len(level.unary)
+        self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def fix(self, scaled: Tensor) -> None:
+        """Compute the bias once and keep it, in both precisions: for networks that are not trained."""
+        bias = None if self.plain else self.materialise(scaled.detach())
+        self._fixed = {} if bias is None else {(d, bias.device): bias.to(d) for d in (torch.float64, torch.float32)}
+
+    def materialise(self, scaled: Tensor) -> Tensor | None:
+        """The level's priors, ``(S, n)``: linear or logs like the level, 0 or -inf in states that do not exist; ``None`` if flat."""
+        bias = self.bias(scaled)
+        return bias.exp() if bias is not None and self.kernel == "linear" else bias
+
+    def bias(self, scaled: Tensor) -> Tensor | None:
+        """``(S, n)`` log prior of each state, ``None`` if flat."""
+        total = None if self.mask is None else self.mask.to(scaled.dtype)
+        if len(self.unary):
+            if total is None:
+                total = torch.zeros(self.states, self.nodes, dtype=scaled.dtype, device=scaled.device)
+            tables = F.pad(scaled, (0, 1), value=-torch.inf)[self.unary]
+            total = total.index_add(1, self.unary_position, tables.t())
+        return total
+
+    def forward(self, logs: Tensor | None, linear: Tensor | None, scaled: Tensor | None, batch_like: Tensor) -> Own:
+        """`Own` of the level from the input ``(S_in, n_in, B)`` in logs (float64) or linear; `scaled` if it is trained."""
+        x = logs if self.kernel == "log" else linear
+        dtype = torch.float64 if self.kernel == "log" else batch_like.dtype
+        bias: Tensor | None = None
+        if not self.plain:
+            bias = self._fixed[dtype, batch_like.device] if scaled is None else self.materialise(scaled)
+        if bias is None and not any(some for _, _, some, _ in self.parts) and self.inner == self.nodes:
+            return Own(None, None)
+        out: list[Tensor | None] = []
+        for i, (start, stop, some, gaps) in enumerate(self.parts, start=1):
+            if start == stop:
+                out.append(None)
+                continue
+            part: Tensor | None = None
+            if some:
+                assert x is not None
+                part = self._states(x)
+                columns = getattr(self, f"columns_{i}")
+                if gaps:
+                    part = torch.cat([part, torch.full_like(part[:, :1], 0.0 if self.kernel == "log" else 1.0)], 1)
+                if columns is not None:
+                    part = part.index_select(1, columns)
+            if bias is not None:
+                prior = bias[:, start:stop, None].to(dtype)
+                if part is None:
+                    part = prior
+                else:
+                    part = part * prior if self.kernel == "linear" else part + prior
+            if part is None and i == 2:
+                neutral = 0.0 if self.kernel == "log" else 1.0
+                part = torch.full((self.states, stop - start, 1), neutral, dtype=dtype, device=batch_like.device)
+            out.append(part)
+        return Own(out[0], out[1])
+
+    def _states(self, x: Tensor) -> Tensor:
+        if self.states <= x.shape[0]:
+            return x[: self.states]
+        return F.pad(x, (0, 0, 0, 0, 0, self.states - x.shape[0]), value=-torch.inf if self.kernel == "log" else 0.0)
+
+
+class TreeNetwork(nn.Module):
+    """What `ConvNet` and `UNet` share: the input, the encoder, and the log partition function.
+
+    Attributes:
+        plan: the plan that the network runs.
+        inputs: names of the variables whose evidence it takes: the leaves, then `observed`.
+        channel: maps the observation of the leaves to log evidence.
+        weights: all distinct weights.
+        encoder: the stages, leaves first.
+    """
+
+    input_mask: Tensor | None
+
+    def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool) -> None:
+        super().__init__()
+        tree = plan.tree
+        self.plan = plan
+        self.channel = channel
+        self.leaf_shape = leaf_shape
+        self.extra = len(plan.inputs) - prod(leaf_shape)
+        uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
+        self.weights = Weights(tree.potentials, uses, trainable)
+        self.states_in = int(tree.cardinality[plan.inputs].max())
+        mask = np.where(np.arange(self.states_in)[:, None] < tree.cardinality[plan.inputs], 0.0, -np.inf)
+        self.register_buffer("input_mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
+        self.encoder = nn.ModuleList(
+            Stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+        )
+        inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
+        self.own = nn.ModuleList(
+            OwnEvidence(level, n, plan, self.states_in) for level, n in zip(plan.levels, inner, strict=True)
+        )
+        kernels = {level.kernel for level in plan.levels}
+        self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
+        self.register_load_state_dict_post_hook(lambda module, _: module._fix())
+        self._fix()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the variables whose evidence the network takes, in the order of its input columns."""
+        return tuple(self.plan.tree.names[int(v)] for v in self.plan.inputs)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are parameters."""
+        return isinstance(self.weights.log_potential, nn.Parameter)
+
+    def tree(self) -> Tree:
+        """The network's tree with its current weights."""
+        return self.plan.tree.with_potentials(self.weights.potentials())
+
+    def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
+        """``(B,)`` log of the sum over all states of potentials times evidence. Arguments and errors as for `forward`."""
+        return self._sliced(self._log_partition, observation, evidence)
+
+    def given(self, evidence: Mapping[str, Any]) -> Tensor:
+        """`forward` on evidence by name, as for `hgm.infer`: ``{"x3": "red", "x7": [0.2, 0.8]}``.
+
+        Raises:
+            BadEvidence: also if it names a variable that is not one of `inputs` (compile with ``observed=[...]``).
+        """
+        return self._run(*self._columns(log_evidence(self.plan.tree, self._known(evidence))))
+
+    def _known(self, evidence: Mapping[str, Any]) -> Mapping[str, Any]:
+        known = set(self.plan.inputs.tolist())
+        for name in evidence:
+            if self.plan.tree.index(name) not in known:
+                raise BadEvidence(f"this network takes no evidence at {name!r}; compile it with observed=[{name!r}]")
+        return evidence
+
+    def _columns(self, full: Tensor) -> tuple[Tensor]:
+        return (full[:, : self.states_in].index_select(2, torch.from_numpy(self.plan.inputs).to(full.device)),)
+
+    # ------------------------------------------------------------------ running
+
+    def forward(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
+        """The posterior, from an observation of the leaves.
+
+        Args:
+            observation: what the channel takes: by default log evidence ``(B, S, *leaf shape)``, or integer symbols
+                ``(B, *leaf shape)`` with -1 for missing; for `Gaussian` an observation and sigma.
+            evidence: log evidence ``(B or 1, S, n)`` or integer states ``(B or 1, n)`` (-1 = missing) of the `observed`
+                variables, in their order.
+
+        Raises:
+            BadEvidence: for a wrong shape, a NaN or +inf.
+            ImpossibleEvidence: with the batch rows whose evidence has probability zero.
+        """
+        return self._sliced(self._run, observation, evidence)
+
+    def _sliced(self, run: Any, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
+        x = self._input(observation, evidence)
+        rows = max(1, SLICE // max(1, x.shape[1] * x.shape[2]))
+        if torch.compiler.is_compiling() or x.requires_grad or self.trainable or rows >= x.shape[0]:
+            return run(x)
+        return torch.cat(
+            [run(part, first) for first, part in zip(range(0, x.shape[0], rows), x.split(rows), strict=True)]
+        )
+
+    def _input(self, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
+        """``(B, S, n_in)`` log evidence of all inputs."""
+        e = self.channel(*observation)
+        want = (self.states_in, *self.leaf_shape)
+        states = e.shape[1] if e.ndim > 1 else 0
+        if (
+            e.ndim != 1 + len(want)
+            or tuple(e.shape[2:]) != self.leaf_shape
+            or states < min(self.states_in, self.leaf_states)
+        ):
+            raise BadEvidence(
+                f"log evidence of the leaves must have shape (B, {', '.join(map(str, want))}); got {tuple(e.shape)}"
+            )
+        e = e.flatten(2)
+        if e.dtype not in (torch.float32, torch.float64):
+            e = e.float()
+        if not self.extra:
+            if evidence is not None:
+                raise BadEvidence(
+                    "this network takes evidence at the leaves only; compile it with observed=[...] for more"
+                )
+            return e
+        if e.shape[1] < self.states_in:
+            e = F.pad(e, (0, 0, 0, self.states_in - e.shape[1]), value=-torch.inf)
+        if evidence is None:
+            more = e.new_zeros(1, self.states_in, self.extra)
+        elif evidence.is_floating_point():
+            more = evidence
+        else:
+            more = Soft(states=self.states_in)(evidence)
+        if (
+            more.ndim != 3
+            or more.shape[2] != self.extra
+            or more.shape[1] > self.states_in
+            or more.shape[0] not in (1, e.shape[0])
+        ):
+            raise BadEvidence(
+                f"evidence of the observed variables must have shape (B, {self.states_in}, {self.extra}); got {tuple(more.shape)}"
+            )
+        if more.shape[1] < self.states_in:
+            more = F.pad(more, (0, 0, 0, self.states_in - more.shape[1]), value=-torch.inf)
+        return torch.cat([e, more.to(e.dtype).expand(e.shape[0], -1, -1)], 2)
+
+    @property
+    def leaf_states(self) -> int:
+        """Largest cardinality among the leaves."""
+        leaves = self.plan.inputs[: len(self.plan.inputs) - self.extra]
+        return int(self.plan.tree.cardinality[leaves].max())
+
+    def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
+        raise NotImplementedError
+
+    def _log_partition(self, x: Tensor, first_row: int = 0) -> Tensor:
+        messages, _, scales = self._encode(x, first_row)
+        top = messages[0]
+        mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
+        total = mass.sum(0, dtype=torch.float64) + self.weights.constant()
+        for scale, kernel in scales:
+            total = total + (scale if kernel == "log" else scale.log()).sum((0, 1), dtype=torch.float64)
+        return total.to(x.dtype)
+
+    def _encode(self, x: Tensor, first_row: int = 0) -> tuple[list[Message], list[Skip], list[tuple[Tensor, Kernel]]]:
+        """Messages (root level first), skips (leaves' stage first), and the scales taken out, with their kernel."""
+        scaled = self.weights.scaled() if self.trainable else None
+        b = x.shape[0]
+        e = x.flatten(1).t().contiguous().view(x.shape[1], x.shape[2], b)  # (S, n_in, B)
+        if self.input_mask is not None:
+            e = e[: self.states_in] + self.input_mask[:, :, None].to(e.dtype)
+        top = e.detach().amax(0, keepdim=True).clamp_min(torch.finfo(e.dtype).min)
+        e = e - top
+        logs = e.double() if self.needs_log else None
+        linear = (e.exp() if self.needs_log else e.exp_()) if self.needs_linear else None
+        owns = [own(logs, linear, scaled, e) for own in self.own]
+        deepest = owns[-1]
+        assert deepest.leaf is not None
+        h = deepest.leaf.expand(-1, -1, b)
+        messages = [Message(h, self.plan.levels[-1].kernel)]
+        skips: list[Skip] = []
+        scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
+        for stage, own in zip(self.encoder, reversed(owns[:-1]), strict=True):
+            assert isinstance(stage, Stage)
+            message, scale, skip = stage.collect(messages[0], own, scaled, e.dtype)
+            messages.insert(0, message)
+            skips.append(skip)
+            if scale is not None:
+                scales.append((scale, stage.kernel))
+        if not torch.compiler.is_compiling():
+            self._check(messages[0], first_row)
+        return messages, skips, scales
+
+    def _check(self, top: Message, first_row: int) -> None:
+        mass = top.h.detach().sum(0) if top.kernel == "linear" else logsumexp(top.h.detach(), 0).exp()
+        good = (mass > 0).all(0)
+        if not bool(good.all()):
+            rows = (torch.nonzero(~good).flatten() + first_row).tolist()
+            if bool(mass.isnan().any()):
+                bad = (torch.nonzero(mass.isnan().any(0)).flatten() + first_row).tolist()
+                raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(bad)}")
+            raise ImpossibleEvidence(rows)
+
+    # ------------------------------------------------------------------ weights and devices
+
+    def _fix(self) -> None:
+        if not self.trainable:
+            scaled = self.weights.scaled()
+            for stage in self.encoder:
+                assert isinstance(stage, Stage)
+                for layer in stage.factor_layers():
+                    layer.fix(scaled)
+            for own in self.own:
+                assert isinstance(own, OwnEvidence)
+                own.fix(scaled)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._fix()
+        return self
+
+
+class ConvNet(TreeNetwork):
+    """The posterior of one variable, by a collect towards it: a convolutional classifier with constructed weights.
+
+    ``net(observation) -> (B, S)`` probabilities.
+    """
+
+    def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool, root: int) -> None:
+        super().__init__(plan, channel, leaf_shape, trainable)
+        self.position = int(np.flatnonzero(plan.levels[0].order == root)[0])
+        self.states = int(plan.tree.cardinality[root])
+
+    def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
+        messages, _, _ = self._encode(x, first_row)
+        return _posterior(messages[0], x.dtype)[: self.states, self.position].t()
+
+
+class UNet(TreeNetwork):
+    """Posteriors of many variables, by a collect and a distribute: a U-Net with constructed weights.
+
+    ``net(observation)`` gives, by `task`:
+
+    * ``"posterior"``: marginals ``(B, S, n)`` of the `query` variables, in their order (``(B, S, *leaf shape)`` for the
+      leaves), 0 in states that a variable does not have;
+    * ``"denoise"``: posterior means ``(B, *leaf shape)`` of the channel's values, ``(B, k, *leaf shape)`` for vectors.
+
+    Attributes:
+        decoder: one `Up` per stage, root first; each reads its weights from the encoder's stage.
+    """
+
+    places: Tensor | None
+
+    def __init__(
+        self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool, query: np.ndarray, mean: bool
+    ) -> None:
+        super().__init__(plan, channel, leaf_shape, trainable)
+        tree = plan.tree
+        self.mean = mean
+        self.decoder = nn.ModuleList(Up(s) for s in reversed(list(self.encoder)) if isinstance(s, Stage))
+        self.query_shape = self.leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
+        self.query_states = int(tree.cardinality[query].max())
+        self.read = sorted({int(level) for level in tree.level[query]})
+        place = np.full(len(tree), -1, dtype=np.int64)
+        start = 0
+        for level in self.read:
+            order = plan.levels[level].order
+            place[order] = start + np.arange(len(order))
+            start += len(order)
+        places = place[query]
+        trivial = len(places) == start and np.array_equal(places, np.arange(start))
+        self.register_buffer("places", None if trivial else torch.from_numpy(places), persistent=False)
+
+    def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
+        messages, skips, _ = self._encode(x, first_row)
+        dtype = x.dtype
+        top = messages[0]
+        beliefs = [top.h / top.h.sum(0, keepdim=True) if top.kernel == "linear" else top.h - logsumexp(top.h, 0)]
+        r: Tensor | None = None
+        for up, stage, skip in zip(self.decoder, reversed(list(self.encoder)), reversed(skips), strict=True):
+            b, r = up(stage, beliefs[-1], r, skip)
+            beliefs.append(b)
+        parts = []
+        for level in self.read:
+            p = beliefs[level] if messages[level].kernel == "linear" else beliefs[level].exp().to(dtype)
+            if len(self.read) > 1 and p.shape[0] < self.query_states:
+                p = F.pad(p, (0, 0, 0, 0, 0, self.query_states - p.shape[0]))
+            parts.append(p[: self.query_states])
+        p = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if not self.mean:
+            p = p if self.places is None else p.index_select(1, self.places)
+            out = p.reshape(-1, p.shape[-1]).t().contiguous()
+            return out.view(-1, self.query_states, *self.query_shape)
+        values = self.channel.values
+        assert values is not None
+        values = values[: p.shape[0]].to(p.dtype)
+        means = (values if values.ndim == 2 else values[:, None]).t() @ p.flatten(1)
+        means = means.view(-1, *p.shape[1:])
+        means = means if self.places is None else means.index_select(1, self.places)
+        out = means.permute(2, 0, 1).reshape(p.shape[-1], means.shape[0], *self.query_shape)
+        return out if values.ndim == 2 else out.squeeze(1)
+
+
+class Up(nn.Module):
+    """One decoder stage: the transposed layers of an encoder stage, with its skips q and h. It has no weights of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.text = "; ".join(
+            f"{type(layer).__name__} transposed, {layer.states_out} -> {layer.states_in}"
+            for layer in stage.factor_layers()
+        )
+        self.level = stage.level
+
+    def forward(self, stage: Stage, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:
+        """Beliefs of the children and their messages from above."""
+        return stage.distribute(b, r, skip)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"level {self.level} -> {self.level + 1}: {self.text}, skips q and h"
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next forward instead of handing it back to the system.
+
+    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends most
+    of its time on page faults. The block is never touched, so this costs microseconds and no memory.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
+def _posterior(top: Message, dtype: torch.dtype) -> Tensor:
+    h = top.h if top.kernel == "linear" else to_linear(top.h, torch.float64)
+    return (h / h.sum(0, keepdim=True)).to(dtype)
+
+
+def compile(
+    tree: Tree,
+    task: Task = "posterior",
+    *,
+    channel: Channel | None = None,
+    query: str | Sequence[str] | None = None,
+    observed: Sequence[str] = (),
+    trainable: bool = False,
+) -> ConvNet | UNet:
+    """Compile a tree into an equivalent network with constructed weights.
+
+    Args:
+        tree: any tree or forest.
+        task: ``"classify"``: a `ConvNet` for the posterior of one variable; ``"denoise"``: a `UNet` for the posterior
+            means of the leaves; ``"posterior"``: a `UNet` for marginals.
+        channel: how the leaves are observed; default `Soft`: log evidence, or integer symbols.
+        query: for ``"classify"`` the name of a variable (default the root; the tree is re-rooted there); else names of
+            variables, ``"leaves"`` (default) or ``"all"`` (all variables, in tree order).
+        observed: names of further variables, besides the leaves, at which evidence may be given.
+        trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
+
+    Returns:
+        A `torch.nn.Module`; dtype and device of the results follow its input.
+
+    Raises:
+        BadSpec: for an unknown task.
+        BadEvidence: for an unknown variable.
+    """
+    _keep_freed_memory()
+    if task not in ("classify", "denoise", "posterior"):
+        raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}")
+    if task == "classify":
+        if query is not None and not isinstance(query, str):
+            raise BadSpec(f"task 'classify' asks for one variable; got query={list(query)!r}")
+        name = tree.names[int(tree.roots[0])] if query is None else query
+        rooted = tree.reroot(name)
+    else:
+        rooted = tree
+    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if v not in set(tree.leaves.tolist())]
+    inputs = np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)])
+    if rooted is not tree:
+        inputs = np.array([rooted.index(tree.names[int(v)]) for v in inputs], dtype=np.int64)
+    the_plan = plan(rooted, inputs)
+    leaf_shape = tree.grid[-1] if tree.grid is not None and tree.grid[-1] else (len(tree.leaves),)
+    leaf_states = int(tree.cardinality[tree.leaves].max())
+    the_channel = (Soft() if channel is None else channel).bound(leaf_states)
+    if task == "classify":
+        return ConvNet(the_plan, the_channel, leaf_shape, trainable, rooted.index(name))
+    if query is None or (isinstance(query, str) and query == "leaves"):
+        wanted = tree.leaves
+    elif isinstance(query, str):
+        wanted = np.arange(len(tree)) if query == "all" else np.array([tree.index(query)])
+    else:
+        wanted = np.array([tree.index(q) for q in query], dtype=np.int64)
+        if not len(wanted):
+            raise BadSpec("query names no variable")
+    if task == "denoise" and not np.array_equal(wanted, tree.leaves):
+        raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
+    return UNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise")

@@ -1,0 +1,66 @@
+"""The few numerical primitives that the exact layers share, each safe under hard zeros, forward and backward.
+
+A message is held either *linear* (a non-negative array with maximum 1 over the states) or in *logs* (maximum 0, float64).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["logsumexp", "others", "product", "safe_log", "scale_linear", "scale_log", "to_linear"]
+
+
+def safe_log(x: Tensor) -> Tensor:
+    """log x, with ``log 0 = -inf`` and a zero gradient there (that of `torch.log` is infinite, and 0 * inf is NaN)."""
+    zero = x <= 0
+    return torch.where(zero, -torch.inf, torch.where(zero, 1.0, x).log())
+
+
+def logsumexp(x: Tensor, dim: int) -> Tensor:
+    """log sum exp x, ``-inf`` with a zero gradient where all terms are ``-inf``."""
+    top = x.detach().amax(dim, keepdim=True).clamp_min(torch.finfo(x.dtype).min)
+    return safe_log((x - top).exp().sum(dim)) + top.squeeze(dim)
+
+
+def scale_linear(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x / max_s x and max_s x, states first; an all-zero message stays zero. The maximum is a constant to autograd."""
+    top = x.detach().amax(0, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    return x / top, top
+
+
+def scale_log(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x - max_s x and max_s x, states first; an all -inf message stays -inf. The maximum is a constant to autograd."""
+    top = x.detach().amax(0, keepdim=True).clamp_min(torch.finfo(x.dtype).min)
+    return x - top, top
+
+
+def to_linear(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """exp(x - max_s x), states first, in `dtype`."""
+    return scale_log(x)[0].exp().to(dtype)
+
+
+def product(x: Tensor, dim: int = 0) -> Tensor:
+    """Product over a dimension by halving it: log2 k multiplications, and a gradient that needs no division."""
+    k = x.shape[dim]
+    while k > 2:
+        half = k // 2
+        left, right = x.narrow(dim, 0, half), x.narrow(dim, half, half)
+        x = left * right if 2 * half == k else torch.cat([left * right, x.narrow(dim, 2 * half, 1)], dim)
+        k = x.shape[dim]
+    return x.select(dim, 0) if k == 1 else x.select(dim, 0) * x.select(dim, 1)
+
+
+def others(x: Tensor) -> Tensor:
+    """For each i the sum of ``x[j]``, j != i, over the first dimension: prefix plus suffix sums, no subtraction.
+
+    (``x.sum(0) - x[i]`` would give -inf + inf = NaN under hard evidence, and lose digits otherwise.)
+    """
+    if x.shape[0] == 1:
+        return torch.zeros_like(x)
+    if x.shape[0] == 2:
+        return x.flip(0)
+    nothing = torch.zeros_like(x[:1])
+    before = torch.cat([nothing, x[:-1].cumsum(0)])
+    after = torch.cat([nothing, x.flip(0)[:-1].cumsum(0)]).flip(0)
+    return before + after

@@ -1,0 +1,208 @@
+"""One stage of a network: the factors between two levels, run up (collect) or down (distribute).
+
+Collect, for every parent v with evidence and priors o_v ("own"):
+
+    h_v = normalize( o_v * prod_{u in slots(v)} q_u ),      q_u = layer.up(h_children)              normalize: max_s h = 1
+
+Distribute, with b the normalised beliefs:
+
+    u_u = o_v * r_v * prod_{w in slots(v), w != u} q_w      the cavity: everything but what u itself said (skip of q)
+    b_c = h_c * r_c,   r_c = layer.down(u)                  (skip of h)
+
+In a linear stage every q is positive (`hgm.compile.plan`), so the cavity is b_v / q_u. In a log stage it is a sum over the
+others, because b_v - q_u would be -inf + inf under hard evidence. Beliefs need no normalisation on the way down: sum_a
+h_c(a) r_c(a) = sum_s u_u(s) q_u(s) = sum_s b_v(s), which is 1 at the root; rounding is swept up every `SWEEP` levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hgm.compile.exact import FactorLayer
+from hgm.compile.numerics import logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
+from hgm.compile.plan import Kernel, LevelPlan, StagePlan
+from hgm.compile.rules import lower
+
+__all__ = ["Message", "Own", "Skip", "Stage"]
+
+
+#: distribute renormalises the beliefs of every so many levels
+SWEEP = 16
+
+
+@dataclass
+class Own:
+    """What a level's variables know by themselves, states first: evidence times priors, in the level's kernel.
+
+    `inner` is for the parents with child factors (``None`` if they know nothing), `leaf` for the others.
+    """
+
+    inner: Tensor | None
+    leaf: Tensor | None
+
+
+@dataclass
+class Message:
+    """A level's messages to its parents: ``h (S, n, B)`` with maximum 1 (linear, where rescaled) or 0 (log), and the kernel."""
+
+    h: Tensor
+    kernel: Kernel
+
+
+@dataclass
+class Skip:
+    """What a stage's collect keeps for its distribute: q ``(k, S, n, B)``, the children's h, the parents' own knowledge."""
+
+    q: Tensor
+    child: Message
+    own: Own
+    weights: list[Tensor]
+
+
+class Stage(nn.Module):
+    """The layers between level l (parents) and level l + 1 (children), and how their messages combine."""
+
+    take: Tensor | None
+    untake: Tensor | None
+    arrival: Tensor | None
+    unarrival: Tensor | None
+    slot_parent: Tensor
+
+    def __init__(self, stage: StagePlan, above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__()
+        self.level = stage.level
+        self.kernel: Kernel = above.kernel
+        self.rescale = above.rescale
+        self.sweep = self.kernel == "log" or self.level % SWEEP == SWEEP - 1  # a log cavity is rescaled on its way
+        self.nodes, self.states = above.nodes, above.states
+        self.groups = [(g.arity, g.nodes) for g in stage.groups]
+        self.inner = sum(n for k, n in self.groups if k)
+        self.regular = stage.regular
+        slots = stage.groups[0].arity if stage.regular else 1
+        self.layers = nn.ModuleList(lower(op, slots) for op in stage.ops)
+        self.sizes = [len(op.factors) for op in stage.ops]
+        self.child_sizes = [len(op.factors) * op.children for op in stage.ops]
+        for name, order in (("take", stage.take), ("arrival", stage.arrival)):
+            there = None if order is None else torch.from_numpy(order)
+            self.register_buffer(name, there, persistent=False)
+            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
+        self.register_buffer("slot_parent", torch.from_numpy(stage.slot_parent), persistent=False)
+
+    def factor_layers(self) -> list[FactorLayer]:
+        """The stage's layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, FactorLayer)]
+
+    def collect(
+        self, child: Message, own: Own, scaled: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Message, Tensor | None, Skip]:
+        """Messages of the parents, the scale ``(1, n, B)`` taken from them (``None``: 1), and `distribute`'s skip.
+
+        `dtype` is that of the linear messages; a linear layer below a log level works in float64 like the level.
+        """
+        dtype = torch.float64 if self.kernel == "log" and child.kernel == "log" else dtype
+        parts, weights, start = [], [], 0
+        scale: Tensor | None = None
+        x = child.h if self.arrival is None else child.h.index_select(1, self.arrival)
+        for layer, size in zip(self.factor_layers(), self.child_sizes, strict=True):
+            mine = _convert(
+                x if len(self.child_sizes) == 1 else x.narrow(1, start, size), child.kernel, layer.kernel, dtype
+            )
+            weights.append(layer.weight(mine, scaled))
+            q = layer.up(mine, weights[-1])
+            parts.append(safe_log(q).double() if layer.kernel != self.kernel else q)
+            start += size
+        q = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        q = q if self.take is None else q.index_select(2, self.take)
+        h = self._combine(q, own)
+        if self.rescale:
+            h, scale = scale_linear(h) if self.kernel == "linear" else scale_log(h)
+        return Message(h, self.kernel), scale, Skip(q, child, own, weights)
+
+    def distribute(self, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:
+        """Beliefs of the children, and the messages they got from above.
+
+        `b` and `r` are the parents' beliefs and messages from above (``None`` at the roots), in the level's kernel.
+        """
+        u = self._cavity(b, r, skip)
+        u = u if self.untake is None else u.index_select(2, self.untake)
+        x = skip.child.h if self.arrival is None else skip.child.h.index_select(1, self.arrival)
+        parts, start, slot = [], 0, 0
+        for layer, w, size, factors in zip(
+            self.factor_layers(), skip.weights, self.child_sizes, self.sizes, strict=True
+        ):
+            mine = x if len(self.sizes) == 1 else x.narrow(1, start, size)
+            cavity = u if len(self.sizes) == 1 else u.narrow(2, slot, factors)
+            if layer.kernel != self.kernel:
+                cavity = (
+                    (cavity - cavity.detach().amax(1, keepdim=True).clamp_min(torch.finfo(u.dtype).min))
+                    .exp()
+                    .to(w.dtype)
+                )
+            if layer.child_count > 1:
+                mine = _convert(mine, skip.child.kernel, layer.kernel, w.dtype)
+            message = layer.down(cavity, mine, w)
+            parts.append(safe_log(message).double() if layer.kernel != skip.child.kernel else message)
+            start, slot = start + size, slot + factors
+        down = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        h = skip.child.h
+        if self.unarrival is not None:
+            down = down.reshape(h.shape).index_select(1, self.unarrival)
+        if skip.child.kernel == "linear":
+            b = (h.view(down.shape) * down).view(h.shape)
+            return (b / b.sum(0, keepdim=True) if self.sweep else b), down
+        down = scale_log(down.reshape(h.shape))[0]
+        b = h + down
+        return b - logsumexp(b, 0), down
+
+    def _combine(self, q: Tensor, own: Own) -> Tensor:
+        """``(S, n, B)``: own knowledge times the messages of all slots."""
+        linear = self.kernel == "linear"
+        if self.regular:
+            h = product(q) if linear else q.sum(0)
+        else:
+            parts, start = [], 0
+            for k, n in self.groups:
+                if k:
+                    block = q[0, :, start : start + k * n].unflatten(1, (k, n))
+                    parts.append(product(block, 1) if linear else block.sum(1))
+                    start += k * n
+            h = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if own.inner is not None:
+            h = h * own.inner if linear else h + own.inner
+        if own.leaf is not None:
+            h = torch.cat([h, own.leaf.to(h.dtype).expand(-1, -1, h.shape[-1])], 1)
+        return h
+
+    def _cavity(self, b: Tensor, r: Tensor | None, skip: Skip) -> Tensor:
+        """``(k, S, n, B)``: for each slot the parent's belief without the slot's own message."""
+        q = skip.q
+        if self.kernel == "linear":
+            return b / q if self.regular else b.index_select(1, self.slot_parent) / q
+        t = torch.zeros_like(b) if r is None else r
+        if skip.own.inner is not None:
+            t = (
+                torch.cat([t[:, : self.inner] + skip.own.inner, t[:, self.inner :]], 1)
+                if self.inner < self.nodes
+                else t + skip.own.inner
+            )
+        if self.regular:
+            return t + others(q)
+        parts, start, parent = [], 0, 0
+        for k, n in self.groups:
+            if k:
+                block = q[0, :, start : start + k * n].unflatten(1, (k, n)).transpose(0, 1)
+                parts.append((t[:, parent : parent + n] + others(block)).transpose(0, 1).flatten(1, 2))
+                start, parent = start + k * n, parent + n
+        return torch.cat(parts, 1)[None]
+
+    def extra_repr(self) -> str:  # noqa: D102
+        combine = "product" if self.kernel == "linear" else "sum of logs"
+        return f"level {self.level + 1} -> {self.level}, {self.nodes} nodes, combine={combine}"
+
+
+def _convert(x: Tensor, have: Kernel, want: Kernel, dtype: torch.dtype) -> Tensor:
+    """A message in the kernel that a layer wants: levels next to a log layer are log, so only log -> linear occurs."""
+    return x if have == want else to_linear(x, dtype)
