@@ -92,7 +92,7 @@ def read_evidence(
             continue
         column, batched = _column(tree, v, given, dtype, device)
         columns[v] = column
-        if batched and len(column) != 1 and batch not in (None, len(column)):
+        if batched and len(column) != 1 and batch not in (None, 1, len(column)):
             raise BadEvidence(f"variable {name!r} has a batch of {len(column)}, but {batch_of!r} has one of {batch}")
         if batched and (batch is None or batch == 1):
             batch, batch_of = len(column), name
@@ -211,9 +211,11 @@ def _tensor(tree: Tree, v: int, given: Any) -> Tensor:
     else:
         try:
             array = np.asarray(given)
+            if array.dtype.kind in "US":  # numpy writes all of a list that holds a string as strings, numbers too
+                array = np.asarray(given, dtype=object)
         except ValueError as error:
             raise BadEvidence(f"variable {tree.names[v]!r} takes {_FORMS}; got {given!r}: {error}") from None
-        if array.dtype.kind in "OUS" and array.ndim == 1:
+        if array.dtype.kind == "O" and array.ndim == 1:
             array = np.array([_state(tree, v, row, state) for row, state in enumerate(array.tolist())], dtype=np.int64)
         if array.dtype.kind not in "biuf":
             raise BadEvidence(f"variable {tree.names[v]!r} takes {_FORMS}; got {given!r}")
