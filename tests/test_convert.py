@@ -1,6 +1,6 @@
 """Converters to and from networkx and pgmpy: exact round trips, the same distribution, and a clear error for the rest.
 
-Oracles: equality of trees, enumeration of the joint (here, from the tables alone), pgmpy's own `VariableElimination`.
+Oracles: equality of trees, enumeration of the joint, pgmpy's own `VariableElimination`.
 """
 
 import gzip
@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import Joint
+from trees import CASES
 
 import hgm
 from hgm.convert import variable_graph
@@ -32,27 +34,16 @@ KINDS = ("factor_graph", "markov", "bayesian")
 # ---------------------------------------------------------------------- oracle and helpers
 
 
-def joint(tree, observed=()):
-    """The unnormalised joint distribution of a small tree, one axis per variable, by multiplying its tables out."""
-    table = np.ones(tuple(int(c) for c in tree.cardinality))
-    for f in range(tree.factors):
-        scope = tree.scope_of(f)
-        order = np.argsort(scope)
-        psi = np.exp(tree.potential_of(f).dense_log()).transpose(order)
-        table = table * psi.reshape(
-            [psi.shape[list(scope[order]).index(v)] if v in scope else 1 for v in range(table.ndim)]
-        )
-    for name, state in dict(observed).items():
-        keep = np.zeros(table.shape[tree.index(name)])
-        keep[state] = 1.0
-        table = table * np.expand_dims(keep, [v for v in range(table.ndim) if v != tree.index(name)])
-    return table
+def enumerated(tree, observed=None):
+    """The joint distribution of a small tree, by enumeration of its tables as they stand in it."""
+    tables = [np.exp(tree.potential_of(f).dense_log()) for f in range(tree.factors)]
+    scopes = [[tree.names[int(v)] for v in tree.scope_of(f)] for f in range(tree.factors)]
+    seen = {name: np.eye(tree.cardinality[tree.index(name)])[state] for name, state in (observed or {}).items()}
+    return Joint(tuple(tree.names), tree.cardinality, list(zip(scopes, tables, strict=True))).given(seen)
 
 
-def marginal(tree, name, observed=()):
-    table = joint(tree, observed)
-    table = table.sum(axis=tuple(v for v in range(table.ndim) if v != tree.index(name)))
-    return table / table.sum()
+def marginal(tree, name, observed=None):
+    return enumerated(tree, observed).marginal(name)
 
 
 def eliminated(model, name, observed, states):
@@ -197,10 +188,19 @@ def test_a_tree_survives_networkx_exactly(tree):
     assert nx.is_bipartite(graph)
     back = hgm.from_networkx(graph)
     assert back == tree
-    for f in range(
-        tree.factors
-    ):  # equality of potentials is that of their logs; the numbers they were given by survive too
-        assert np.array_equal(back.potential_of(f).values, tree.potential_of(f).values)
+    with np.errstate(over="ignore"):  # the logs are equal, and so are the numbers they may have been given by
+        for f in range(tree.factors):
+            assert np.array_equal(back.potential_of(f).values, tree.potential_of(f).values)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_canonical_trees_survive_networkx_exactly(case):
+    back = hgm.from_networkx(hgm.to_networkx(case.tree))
+    assert back == case.tree
+    assert back.grid == case.tree.grid
+    for other in (case.tree.names[0], case.tree.names[len(case.tree) - 1]):
+        rerooted = case.tree.reroot(other)
+        assert hgm.from_networkx(hgm.to_networkx(rerooted)) == rerooted
 
 
 LAYERED = {
@@ -341,7 +341,7 @@ def test_a_random_arborescence_has_the_joint_of_its_matrices(seed):
             u = int(rng.integers(v))
             graph.add_edge(u, v, potential=rng.random((size[u], size[v])))
     tree = hgm.from_networkx(graph)
-    table = joint(tree).transpose([tree.index(str(v)) for v in range(5)])
+    table = np.exp(enumerated(tree).log).transpose([tree.index(str(v)) for v in range(5)])
     for states in itertools.product(*(range(n) for n in size)):
         expected = np.prod([m[states[u], states[v]] for u, v, m in graph.edges(data="potential")])
         expected *= np.prod([p[states[v]] for v, p in graph.nodes(data="prior") if p is not None])
@@ -495,7 +495,7 @@ def test_rules_become_dense_tables_of_the_same_distribution():
     tree = LAYERED["rules"]
     back = hgm.from_pgmpy(hgm.to_pgmpy(tree))
     assert back == normal(tree)
-    assert np.array_equal(joint(back), joint(tree))
+    assert np.array_equal(enumerated(back).log, enumerated(tree).log)
 
 
 # ---------------------------------------------------------------------- pgmpy: the same distribution
@@ -511,6 +511,7 @@ def test_marginals_of_a_polytree_agree_with_variable_elimination(made, data):
     observed = {other: data.draw(st.integers(0, len(states[other]) - 1)) for other in sorted(others)}
     wanted = eliminated(model, name, observed, states)
     assert np.allclose(marginal(tree, name, observed), wanted, atol=1e-12)
+    assert np.allclose(hgm.infer(tree, observed)[name], wanted, atol=1e-12)
     for kind in ("markov", "bayesian"):
         assert np.allclose(eliminated(hgm.to_pgmpy(tree, kind), name, observed, states), wanted, atol=1e-12)
     seen = hgm.from_pgmpy(model, observed={other: states[other][state] for other, state in observed.items()})
@@ -525,9 +526,30 @@ def test_the_partition_function_is_that_of_pgmpy(tree):
     except hgm.BadSpec as error:
         assert "takes equal factors for one" in str(error)
         return
-    total = joint(tree).sum()
+    total = np.exp(enumerated(tree).log_z)
     assert model.get_partition_function() == pytest.approx(total, rel=1e-12)
     assert model.to_markov_model().get_partition_function() == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"single_without_factor", "forest"}))
+def test_the_canonical_trees_through_pgmpy(name):
+    """pgmpy's marginals of the converted model, and those of the tree that comes back, are those of the case."""
+    case = CASES[name]
+    model = hgm.to_pgmpy(case.tree, "markov")
+    back = hgm.from_pgmpy(model)
+    assert back == normal(case.tree)
+    posterior = hgm.infer(back)
+    assert posterior.log_partition == pytest.approx(case.joint.log_z, rel=1e-12, abs=1e-12)
+    for variable in case.names:
+        assert np.allclose(posterior[variable], case.joint.marginal(variable), atol=1e-12)
+    for variable in case.names[:2]:
+        assert np.allclose(eliminated(model, variable, {}, {}), case.joint.marginal(variable), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["single_without_factor", "forest"])
+def test_the_canonical_trees_with_a_bare_variable_are_refused(name):
+    with pytest.raises(hgm.BadSpec, match="has no factor, which no model of pgmpy can hold"):
+        hgm.to_pgmpy(CASES[name].tree, "markov")
 
 
 def test_the_comparison_rejects_a_transposed_table():
@@ -602,30 +624,35 @@ def test_a_shipped_polytree_survives_exactly(name):
         for observed in ({}, {leaves[0]: 1}):
             wanted = eliminated(model, query, observed, states)
             assert np.allclose(marginal(tree, query, observed), wanted, atol=1e-12)
+            given = {seen: states[seen][state] for seen, state in observed.items()}
+            assert np.allclose(hgm.infer(tree, given)[query], wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("name", "cut"), [("asia", {"smoke": "yes"}), ("survey", {"E": "uni"}), ("sachs", {"PKC": "LOW", "PKA": "AVG"})]
-)
-def test_a_shipped_network_with_a_cycle_is_refused_until_it_is_cut(name, cut):
+@pytest.mark.parametrize("name", ["asia", "survey", "sachs", "child"])
+def test_a_shipped_network_with_a_cycle_is_refused(name):
     model = shipped(name)
     with pytest.raises(hgm.NotATree, match="the factor graph has a cycle: ") as refused:
         hgm.from_pgmpy(model)
-    cycle = re.search(r"cycle: (.*?)(?: share two factors)?\. ", str(refused.value)).group(1)
-    members = re.split(" - | and ", cycle)
+    members = re.split(" - | and ", re.search(r"cycle: (.*?)(?: share two factors)?\. ", str(refused.value)).group(1))
+    moral = model.moralize()
+    assert members[0] == members[-1]
     assert set(members) <= set(model.nodes)
-    skeleton = model.to_undirected().subgraph(members)
-    assert not nx.is_forest(nx.Graph(nx.moral_graph(model).subgraph(members))) or len(skeleton) == 2
-    if name == "sachs":
-        return
-    tree = hgm.from_pgmpy(model, observed=cut)
-    for query in sorted(set(model.nodes) - set(cut)):
-        wanted = VariableElimination(model).query([query], evidence=cut, show_progress=False).values
+    assert all(moral.has_edge(one, two) for one, two in itertools.pairwise(members))
+
+
+@pytest.mark.parametrize(("name", "cut", "state"), [("asia", "smoke", "yes"), ("survey", "E", "uni")])
+def test_a_shipped_network_with_a_cycle_is_exact_once_it_is_cut(name, cut, state):
+    model = shipped(name)
+    tree = hgm.from_pgmpy(model, observed={cut: state})
+    posterior = hgm.infer(tree)
+    for query in sorted(set(model.nodes) - {cut}):
+        wanted = VariableElimination(model).query([query], evidence={cut: state}, show_progress=False).values
         assert np.allclose(marginal(tree, query), wanted, atol=1e-12)
-    for root in {tree.names[int(v)] for v in tree.roots} - set(cut):
-        assert set(model.predecessors(root)) <= set(cut)
-    for seen, state in cut.items():
-        assert marginal(tree, seen)[tree.state(tree.index(seen), state)] == 1.0
+        assert np.allclose(posterior[query], wanted, atol=1e-12)
+    certain = np.eye(tree.cardinality[tree.index(cut)])[tree.state(tree.index(cut), state)]
+    assert np.allclose(posterior[cut], certain, atol=1e-12)
+    for root in {tree.names[int(v)] for v in tree.roots} - {cut}:
+        assert set(model.predecessors(root)) <= {cut}
 
 
 def test_a_linear_gaussian_network_is_refused():
@@ -840,8 +867,8 @@ def test_factors_over_the_same_variables_are_multiplied(kind):
         model.add_factors(factor)
     tree = hgm.from_pgmpy(model)
     assert tree.factors == 3
-    assert joint(tree).sum() == pytest.approx(model.get_partition_function(), rel=1e-12)
-    assert np.allclose(joint(tree), np.array([[1, 4, 9], [0, 5, 6]]) * [[3], [2]], rtol=1e-12)
+    assert np.exp(enumerated(tree).log_z) == pytest.approx(model.get_partition_function(), rel=1e-12)
+    assert np.allclose(np.exp(enumerated(tree).log), np.array([[1, 4, 9], [0, 5, 6]]) * [[3], [2]], rtol=1e-12)
 
 
 def test_factors_whose_product_is_zero_are_refused():
