@@ -18,6 +18,7 @@ from hgm.errors import (
 from hgm.evidence import log_evidence
 from hgm.ghm import Level, ghm
 from hgm.potential import Edge, Potential, Rules, Table
+from hgm.spec import load, save
 from hgm.tree import Tree
 from hgm.zoo import (
     broadcast,
@@ -70,11 +71,13 @@ __all__ = [
     "hidden_markov_tree",
     "hmm",
     "infer",
+    "load",
     "log_evidence",
     "log_likelihood",
     "random_ghm",
     "random_tree",
     "rhm",
+    "save",
     "star",
     "to_networkx",
     "to_pgmpy",

@@ -27,6 +27,8 @@ __all__ = ["Level", "ghm"]
 
 Tie = Literal["position", "level", "none"]
 
+MOST = 10**8  # nodes of a level and entries of random tables: above that memory ends before the user learns why
+
 
 @dataclass(frozen=True)
 class Level:
@@ -147,7 +149,9 @@ def _shapes(levels: Sequence[Level]) -> list[tuple[int, ...]]:
         if not whole or len(arity) != 1 + two_d:
             raise BadSpec(f"level {i} has arity {level.arity!r}; every level here needs {wanted} of at least 1")
         above = shapes[-1] or (1,) * len(arity)
-        shapes.append(tuple(int(n * m) for n, m in zip(above, arity, strict=True)))
+        shapes.append(tuple(int(n) * int(m) for n, m in zip(above, arity, strict=True)))
+        if prod(shapes[-1]) > MOST:
+            raise BadSpec(f"level {i} has {prod(shapes[-1])} nodes; a level can have at most {MOST}")
     return shapes
 
 
@@ -172,6 +176,8 @@ def _potentials(
         if level.tie not in ("position", "level", "none"):
             raise BadSpec(f"level {i}: tie must be 'position', 'level' or 'none'; got {level.tie!r}")
         count = {"position": arity, "level": 1, "none": sizes[1]}[level.tie]
+        if count * prod(states) > MOST:
+            raise BadSpec(f"level {i}: random tables would have {count * prod(states)} entries, more than {MOST}")
         drawn = rng.dirichlet(np.ones(states[1]), size=(count, states[0]))
         return np.array([pool.number(Edge(table)) for table in drawn]), False
     tables = [given] if isinstance(given, Potential) or _is_matrix(given) else list(given)  # type: ignore[arg-type]

@@ -48,6 +48,11 @@ class Potential:
         return self.log_potential.size
 
     @property
+    def has_values(self) -> bool:
+        """Whether the entries themselves were given, and not their logs: then `values` is exact."""
+        return self._values is not None
+
+    @property
     def values(self) -> np.ndarray:
         """The stored entries themselves, not their logs (may overflow where the logs do not)."""
         return np.exp(self.log_potential) if self._values is None else self._values

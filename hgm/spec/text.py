@@ -1,0 +1,289 @@
+"""Text of a file to plain data (dicts, lists, strings, numbers), and the line on which a part of it stands.
+
+YAML is read by the rules of YAML 1.2: ``no`` and ``on`` are strings, ``1e-5`` is a number. There are no tags, anchors
+or aliases, so reading is safe and costs no more than the file's length. JSON may hold ``-Infinity``, as Python writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hgm.errors import BadSpec
+
+__all__ = ["Document", "Way", "read", "shown"]
+
+Way = tuple[str | int, ...]  # to a part of a file: keys of mappings, positions in lists
+Token = tuple[str, Any, int]  # "open" with an empty container, "close", "key" or "value"; and the line
+
+DEEPEST = 50  # levels of nesting; deeper files could exhaust the stack
+
+_CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file as plain data.
+
+    Attributes:
+        path: of the file.
+        text: what is in it.
+        data: the same as dicts, lists, strings, numbers, booleans and ``None``.
+    """
+
+    path: Path
+    text: str
+    data: Any
+
+    def line(self, way: Way) -> int:
+        """The line of the part at the end of a way, or of the last part on the way that exists."""
+        spots = _json_spots(self.text) if _is_json(self.path) else _yaml_spots(self.text)
+        longest, line = -1, 1
+        for spot, here in spots:
+            if len(spot) > longest and way[: len(spot)] == spot:
+                longest, line = len(spot), here
+        return line
+
+    def error(self, way: Way, problem: str) -> BadSpec:
+        """The error, to be raised, for a problem with one part of the file."""
+        if not way:
+            return BadSpec(f"{self.path}: {problem}")
+        at = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in way).removeprefix(".")
+        return BadSpec(f"{self.path}, line {self.line(way)}: {at}: {problem}")
+
+
+def read(path: Path) -> Document:
+    """A .yaml, .yml or .json file as a `Document`.
+
+    Raises:
+        BadSpec: if there is no such file, or it has another ending, or is empty, no text, or not well-formed.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+        raise BadSpec(f"{path}: the name of a model file must end in .yaml, .yml or .json")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise BadSpec(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise BadSpec(f"{path} is a directory; a model is one file") from None
+    except OSError as error:
+        raise BadSpec(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise BadSpec(f"{path} is not a text file in UTF-8: {byte}") from None
+    if not text.strip():
+        raise BadSpec(f"{path} is empty; a model has at least the key 'levels' or 'variables'")
+    try:
+        return Document(path, text, _json_data(text) if _is_json(path) else _built(_yaml_tokens(text)))
+    except _Malformed as error:
+        raise BadSpec(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value as JSON shows it, cut to `most` characters."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= most else text[: most - 4] + " ..."
+
+
+class _TwiceError(Exception):
+    """One key twice in a mapping."""
+
+
+class _Malformed(Exception):
+    def __init__(self, problem: str, line: int = 0) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
+
+
+# ---------------------------------------------------------------------- YAML
+
+
+def _yaml_tokens(text: str) -> Iterator[Token]:
+    """From the parser's events and not from its composer, which recurses without a limit."""
+    open_: list[bool | None] = []  # for each open mapping whether a key comes next, for each list None
+    for event in _events(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            open_.pop()
+            yield "close", None, line
+            continue
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _Malformed(
+                f"anchors and aliases ({event.anchor!r}) are not used; name what is shared in 'potentials'", line
+            )
+        if not isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            continue
+        if event.tag is not None:
+            raise _Malformed(f"tags ({event.tag}) are not used", line)
+        is_key = bool(open_ and open_[-1])
+        if open_ and open_[-1] is not None:
+            open_[-1] = not is_key
+        if isinstance(event, yaml.ScalarEvent):
+            value = _scalar(event.value, line) if event.implicit[0] else event.value
+            if is_key and not isinstance(value, str):
+                raise _Malformed(f"a key must be a string; put {event.value or 'it'} in quotes", line)
+            yield "key" if is_key else "value", value, line
+        else:
+            if is_key:
+                raise _Malformed("a key must be a string, not a list or mapping", line)
+            if len(open_) == DEEPEST:
+                raise _Malformed(f"nested deeper than {DEEPEST} levels", line)
+            mapping = isinstance(event, yaml.MappingStartEvent)
+            open_.append(True if mapping else None)
+            yield "open", {} if mapping else [], line
+
+
+def _events(text: str) -> Iterator[Any]:
+    documents = 0
+    try:
+        events: Iterator[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for event in events:
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            if documents > 1:
+                raise _Malformed("a file holds one model, but a second document starts here", event.start_mark.line + 1)
+            yield event
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = ", ".join(filter(None, [error.context, error.problem]))
+        raise _Malformed(f"this is not YAML: {problem}", mark.line + 1 if mark is not None else 0) from None
+    except yaml.YAMLError as error:
+        raise _Malformed(f"this is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _scalar(text: str, line: int) -> object:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return _integer(text, line)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INFINITY.fullmatch(text):
+        return float(text.replace(".", ""))
+    return float("nan") if text in (".nan", ".NaN", ".NAN") else text
+
+
+def _integer(text: str, line: int = 0) -> int:
+    if len(text) > 400:  # longer than any float, and the interpreter refuses very long ones
+        raise _Malformed(f"the number {text[:20]}... has {len(text)} digits", line)
+    return int(text)
+
+
+def _built(tokens: Iterable[Token]) -> object:
+    top: list[Any] = []
+    open_: list[Any] = [top]
+    keys: list[str] = [""]
+    for kind, value, line in tokens:
+        if kind == "close":
+            open_.pop()
+            keys.pop()
+            continue
+        into = open_[-1]
+        if kind == "key":
+            if value in into:
+                raise _Malformed(f"the key {value!r} comes twice in one mapping", line)
+            keys[-1] = value
+            into[value] = None
+            continue
+        if isinstance(into, dict):
+            into[keys[-1]] = value
+        else:
+            into.append(value)
+        if kind == "open":
+            open_.append(value)
+            keys.append("")
+    if not top:
+        raise _Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
+    return top[0]
+
+
+def _yaml_spots(text: str) -> Iterator[tuple[Way, int]]:
+    way: list[str | int] = []  # for each open container the part that is being read; -1 before the first of a list
+    for kind, value, line in _yaml_tokens(text):
+        if kind == "close":
+            way.pop()
+        elif kind == "key":
+            way[-1] = value
+            yield tuple(way), line
+        else:
+            if way and isinstance(way[-1], int):
+                way[-1] += 1
+                yield tuple(way), line
+            if kind == "open":
+                way.append(-1 if isinstance(value, list) else "")
+
+
+# ---------------------------------------------------------------------- JSON
+
+
+def _json_data(text: str) -> object:
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise _TwiceError
+        return dict(pairs)
+
+    try:
+        data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise _Malformed(f"this is not JSON: {error.msg}, column {error.colno}", error.lineno) from None
+    except RecursionError:
+        raise _Malformed(f"nested deeper than {DEEPEST} levels") from None
+    except _TwiceError:
+        seen: set[Way] = set()
+        for way, line in _json_spots(text):
+            if way in seen:
+                raise _Malformed(f"the key {way[-1]!r} comes twice in one mapping", line) from None
+            seen.add(way)
+        raise
+    layer = [data] if isinstance(data, (dict, list)) else []
+    for _ in range(DEEPEST):
+        layer = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole)]
+        layer = [part for part in layer if isinstance(part, (dict, list))]
+    if layer:
+        raise _Malformed(f"nested deeper than {DEEPEST} levels")
+    return data
+
+
+def _json_spots(text: str) -> Iterator[tuple[Way, int]]:
+    """Of a text that is known to be JSON."""
+    line, counted = 1, 0
+    for way, at in _json_walk(text, 0, ()):
+        line, counted = line + text.count("\n", counted, at), at
+        yield way, line
+
+
+def _json_walk(text: str, at: int, way: Way) -> Generator[tuple[Way, int], None, int]:
+    """The parts of the value at a position, with their positions; returns the position after it."""
+
+    def blank(at: int) -> int:
+        return _BLANK.match(text, at).end()  # type: ignore[union-attr]
+
+    at = blank(at)
+    if text[at] not in "[{":
+        return json.JSONDecoder().raw_decode(text, at)[1]
+    mapping, step = text[at] == "{", -1
+    at = blank(at + 1)
+    while text[at] not in "]}":
+        key: str | int = (step := step + 1)
+        start = at
+        if mapping:
+            key, at = scanstring(text, at + 1)
+            at = blank(at) + 1  # the colon
+        yield (*way, key), start
+        at = blank((yield from _json_walk(text, at, (*way, key))))
+        at = blank(at + 1) if text[at] == "," else at
+    return at + 1
