@@ -348,6 +348,8 @@ class Tree:
 
     def with_potentials(self, potentials: Sequence[Potential]) -> Tree:
         """The same tree with other potentials, of the same kinds and shapes. Raises `BadPotential` if they differ."""
+        if len(potentials) != len(self.potentials):
+            raise BadPotential(f"the tree has {len(self.potentials)} distinct potentials; got {len(potentials)}")
         for i, (old, new) in enumerate(zip(self.potentials, potentials, strict=True)):
             if type(old) is not type(new) or old.shape != new.shape:
                 raise BadPotential(f"potential {i} is {old}; it cannot be replaced by {new}")
