@@ -10,7 +10,7 @@ l has parent (r // 2, c // 2). Positions among siblings count row by row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -180,7 +180,9 @@ def _potentials(
             raise BadSpec(f"level {i}: random tables would have {count * prod(states)} entries, more than {MOST}")
         drawn = rng.dirichlet(np.ones(states[1]), size=(count, states[0]))
         return np.array([pool.number(Edge(table)) for table in drawn]), False
-    tables = [given] if isinstance(given, Potential) or _is_matrix(given) else list(given)  # type: ignore[arg-type]
+    if not isinstance(given, Potential) and not isinstance(given, Iterable):
+        raise BadSpec(f"level {i} needs a potential or a list of them; got {given!r}")
+    tables = [given] if isinstance(given, Potential) or _is_matrix(given) else list(given)
     try:
         numbers = [pool.number(table) for table in tables]  # type: ignore[arg-type]
     except BadPotential as error:
