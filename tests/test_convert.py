@@ -240,6 +240,17 @@ def test_a_changed_graph_loses_its_grid():
     assert changed != tree
 
 
+@pytest.mark.parametrize(
+    "grid", [((), (2,), (2, 3)), ((), (2,)), ((), (3,), (4,)), ((), (1, 2), (2, 3)), ((), (6,), (2,))]
+)
+def test_a_grid_that_does_not_fit_is_dropped(grid):
+    graph = hgm.to_networkx(LAYERED["line"])
+    graph.graph["grid"] = grid
+    assert hgm.from_networkx(graph).grid is None
+    graph.graph["grid"] = ((), (2,), (6,))
+    assert hgm.from_networkx(graph).grid == LAYERED["line"].grid
+
+
 def test_equal_potentials_are_tied_only_if_they_were():
     edge, twin = hgm.Edge([[1, 2], [3, 4]]), hgm.Edge([[1, 2], [3, 4]])
     tree = hgm.Tree.from_factors([(("a", "b"), edge), (("a", "c"), twin), (("a", "d"), edge)])
@@ -747,6 +758,8 @@ def test_a_factor_that_only_numbers_states_gives_way_to_one_that_names_them():
     )
     tree = hgm.from_pgmpy(model)
     assert [tree.labels(tree.index(v)) for v in "abc"] == [None, ("no", "yes"), None]
+    model.factors.reverse()
+    assert hgm.from_pgmpy(model).labels(1) == ("no", "yes")
     model.add_factors(DiscreteFactor(["b"], [2], [1, 2], state_names={"b": ["yes", "no"]}))
     with pytest.raises(hgm.BadSpec, match="disagree on the state names of variable 'b'"):
         hgm.from_pgmpy(model)
@@ -917,6 +930,10 @@ def test_tables_on_the_torch_backend_can_be_read_but_not_written():
         ),
         (
             [("a", [0.5, 0.5]), ("a", [0.1, 0.9])], {},
+            "factor ('a',) cannot be the conditional table of one variable: each of its variables",
+        ),
+        (
+            [(("b", "c"), np.full((2, 2), 0.5)), ("b", [0.5, 0.5]), ("a", [0.5, 0.5]), ("a", [0.1, 0.9])], {},
             "factor ('a',) cannot be the conditional table of one variable: each of its variables",
         ),
         (
