@@ -457,6 +457,15 @@ def test_samples_depend_on_the_generator_only():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("height", [0.0, 1.0 - 2.0**-53])
+def test_the_smallest_and_the_largest_random_number_draw_possible_states(monkeypatch, height):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, height, dtype=torch.float64))
+    for name in ("hard_zeros", "prior", "rhm", "zero_rows", "rules_any_axis", "wide_range"):
+        case = CASES[name]
+        post = hgm.infer(case.tree, draw_evidence(case, "zeros").given)
+        assert (post.log_prob(post.sample(2, generator=torch.Generator())) > -math.inf).all(), name
+
+
 def test_many_samples_are_drawn_in_chunks(monkeypatch):
     post = hgm.infer(CASES["rhm"].tree, {"x0": [0, 1]})
     whole = post.sample(200, generator=torch.Generator().manual_seed(5))
