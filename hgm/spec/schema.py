@@ -37,7 +37,7 @@ def _problem(message: str, *at: str | int) -> PydanticCustomError:
 def _states(value: object) -> int | tuple[str, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value < 2**31:
-            raise _problem(f"expected at least one state; got {shown(value)}")
+            raise _problem(f"expected {'at least one state' if value < 1 else 'less than 2^31 states'}; got {value}")
         return value
     if not isinstance(value, list):
         raise _problem(f"expected a number of states or a list of state labels; got {shown(value)}")
@@ -110,6 +110,8 @@ def _numbers(value: object, expected: str, least: float) -> np.ndarray:
 def _words(value: object) -> np.ndarray:
     if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
         raise _problem(f"expected a list of lists of states; got {shown(value)}")
+    if not value:
+        raise _problem("expected at least one rule; got an empty list")
     for i, row in enumerate(value):
         if len(row) != len(value[0]):
             raise _problem(f"expected {len(value[0])} states, like the rules before it; got {len(row)}", i)
