@@ -79,7 +79,7 @@ def read_evidence(
         device = next((x.device for x in evidence.values() if isinstance(x, Tensor)), torch.device("cpu"))
 
     single: dict[int, int] = {}  # hard evidence without a batch, the most common kind, is written in one go
-    columns: dict[int, Tensor] = {}  # (B or 1, card) log likelihoods
+    likelihoods: dict[int, Tensor] = {}  # (B or 1, card)
     batch, batch_of = None, ""
     for name, given in evidence.items():
         if not isinstance(name, str):
@@ -90,23 +90,26 @@ def read_evidence(
         if isinstance(given, str | int | np.integer) and not isinstance(given, bool):
             single[v] = tree.state(v, given)
             continue
-        column, batched = _column(tree, v, given, dtype, device)
-        columns[v] = column
-        if batched and len(column) != 1 and batch not in (None, 1, len(column)):
-            raise BadEvidence(f"variable {name!r} has a batch of {len(column)}, but {batch_of!r} has one of {batch}")
+        likelihoods[v], batched = _likelihood(tree, v, given, device)
+        size = len(likelihoods[v])
+        if batched and size != 1 and batch not in (None, 1, size):
+            raise BadEvidence(f"variable {name!r} has a batch of {size}, but {batch_of!r} has one of {batch}")
         if batched and (batch is None or batch == 1):
-            batch, batch_of = len(column), name
+            batch, batch_of = size, name
 
     out = _unobserved(tree, 1 if batch is None else batch, dtype, device)
     if single:
         which = torch.tensor(list(single), device=device)
         out[:, :, which] = -torch.inf
         out[:, torch.tensor(list(single.values()), device=device), which] = 0.0
-    if columns:
-        size = out.shape[1]
-        padded = [functional.pad(c, (0, size - c.shape[1]), value=-torch.inf) for c in columns.values()]
-        given = torch.stack([c.expand(len(out), size) for c in padded], dim=-1)
-        out = out.index_copy(2, torch.tensor(list(columns), device=device), given)
+    alike: dict[tuple[int, ...], list[int]] = {}  # thousands of variables are done together
+    for v, likelihood in likelihoods.items():
+        alike.setdefault(tuple(likelihood.shape), []).append(v)
+    for (rows, card), members in alike.items():
+        logs = _logs(tree, members, torch.stack([likelihoods[v].double() for v in members], dim=-1)).to(dtype)
+        logs = functional.pad(logs, (0, 0, 0, out.shape[1] - card), value=-torch.inf)
+        logs = logs.expand(len(out), -1, -1) if rows == 1 else logs
+        out = out.index_copy(2, torch.tensor(members, device=device), logs)
     return out, batch is not None
 
 
@@ -163,8 +166,8 @@ def check_log_evidence(tree: Tree, e: Tensor) -> Tensor:
     return e
 
 
-def _column(tree: Tree, v: int, given: Any, dtype: torch.dtype, device: torch.device | str) -> tuple[Tensor, bool]:
-    """``(B or 1, card)`` log likelihoods of variable v, and whether `given` had a batch dimension."""
+def _likelihood(tree: Tree, v: int, given: Any, device: torch.device | str) -> tuple[Tensor, bool]:
+    """``(B or 1, card)`` likelihood of each state of variable v, and whether `given` had a batch dimension."""
     name, card = tree.names[v], int(tree.cardinality[v])
     x = _tensor(tree, v, given).to(device)
     if x.dtype == torch.bool or x.is_floating_point():
@@ -174,32 +177,35 @@ def _column(tree: Tree, v: int, given: Any, dtype: torch.dtype, device: torch.de
                 f"variable {name!r} has {card} states, so {kind} must have shape ({card},) or (B, {card}); "
                 f"got {tuple(x.shape)}"
             )
-        rows = torch.atleast_2d(x)
-        wrong = ~torch.isfinite(rows) | (rows < 0)
-        if wrong.any():
-            row, state = (int(i) for i in wrong.nonzero()[0])
-            raise BadEvidence(
-                f"the likelihood of variable {name!r}, state {state}, is {rows[row, state].item()} in batch row {row}; "
-                "expected a finite number from 0 up (a likelihood, not its log)"
-            )
-        rows = rows.to(dtype)
-        positive = rows > 0  # log only where positive, so that no gradient is 0 * inf
-        return torch.where(positive, torch.where(positive, rows, 1.0).log(), -torch.inf), x.ndim == 2
+        return (x, True) if x.ndim == 2 else (x[None], False)
     if x.ndim > 1:
         raise BadEvidence(
             f"variable {name!r} got integers of shape {tuple(x.shape)}; states come in shape (B,), "
             f"and a likelihood of shape (B, {card}) must be floats"
         )
-    rows = torch.atleast_1d(x)
-    outside = (rows < MISSING) | (rows >= card) if x.ndim else (rows < 0) | (rows >= card)
+    states = torch.atleast_1d(x)
+    outside = (states < MISSING) | (states >= card) if x.ndim else (states < 0) | (states >= card)
     if outside.any():
         row = int(outside.nonzero()[0])
         raise BadEvidence(
-            f"variable {name!r} has no state {int(rows[row])} (batch row {row}); its states are 0 to {card - 1}"
+            f"variable {name!r} has no state {int(states[row])} (batch row {row}); its states are 0 to {card - 1}"
             + (", and -1 for missing" if x.ndim else "")
         )
-    allowed = (rows[:, None] == torch.arange(card, device=device)) | (rows == MISSING)[:, None]
-    return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill(~allowed, -torch.inf), x.ndim == 1
+    return (states[:, None] == torch.arange(card, device=device)) | (states == MISSING)[:, None], x.ndim == 1
+
+
+def _logs(tree: Tree, members: list[int], likelihoods: Tensor) -> Tensor:
+    """Logs of likelihoods ``(B, card, n)`` of n variables, once checked."""
+    wrong = ~torch.isfinite(likelihoods) | (likelihoods < 0)
+    if wrong.any():
+        row, state, i = (int(x) for x in wrong.nonzero()[0])
+        raise BadEvidence(
+            f"the likelihood of variable {tree.names[members[i]]!r}, state {state}, is "
+            f"{likelihoods[row, state, i].item()} in batch row {row}; "
+            "expected a finite number from 0 up (a likelihood, not its log)"
+        )
+    positive = likelihoods > 0  # log only where positive, so that no gradient is 0 * inf
+    return torch.where(positive, torch.where(positive, likelihoods, 1.0).log(), -torch.inf)
 
 
 def _tensor(tree: Tree, v: int, given: Any) -> Tensor:

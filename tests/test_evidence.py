@@ -221,3 +221,8 @@ def test_a_tensor_that_is_no_log_evidence_is_refused(tree, e, message):
 def test_bad_evidence_says_what_is_wrong_and_where(tree, evidence, message):
     with pytest.raises(hgm.BadEvidence, match=message):
         log_evidence(tree, evidence)
+
+
+def test_likelihoods_beyond_the_range_of_float32_keep_their_logs_in_it(tree):
+    e = log_evidence(tree, {"b": [1e-300, 1e300, 1.0]}, dtype=torch.float32)
+    np.testing.assert_allclose(column(tree, e, "b"), [[math.log(1e-300), math.log(1e300), 0]], rtol=1e-6)

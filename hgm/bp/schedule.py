@@ -89,14 +89,15 @@ def take(x: Tensor, index: Index) -> Tensor:
 
 def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
     """The steps of levels 0 to depth; computed once per tree and device, also for `Tree.with_potentials`."""
-    key = (id(tree.potential_id), str(device))
-    if key not in _cache:
-        array = tree.potential_id  # stays the same object where only the potentials change
-        _cache[key] = (weakref.ref(array, lambda _: _cache.pop(key, None)), _steps(tree, device))
-    return _cache[key][1]
+    key = (id(tree.potential_id), str(device))  # it stays the same object where only the potentials change
+    kept = _cache.get(key)
+    if kept is None or kept[1] is not tree.scope or kept[2] is not tree.up:
+        forget = weakref.ref(tree.potential_id, lambda _: _cache.pop(key, None))
+        kept = _cache[key] = (forget, tree.scope, tree.up, _steps(tree, device))
+    return kept[3]
 
 
-_cache: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], Sequence[Step]]] = {}
+_cache: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray, Sequence[Step]]] = {}
 
 
 def _steps(tree: Tree, device: torch.device) -> Sequence[Step]:
