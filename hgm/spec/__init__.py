@@ -7,12 +7,11 @@ form any forest by its variables and factors (key ``variables``). The page "File
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 from hgm.errors import BadSpec
+from hgm.files import write_whole
 from hgm.tree import Tree
 
 __all__ = ["json_schema", "load", "save"]
@@ -57,13 +56,12 @@ def save(tree: Tree, path: str | os.PathLike[str]) -> None:
     data = layered(tree) or explicit(tree)
     text = json_text(data) if path.suffix.lower() == ".json" else yaml_text(data)
     try:
-        _replace(path, text.encode("utf-8"))
-    except OSError as error:
-        raise BadSpec(f"{path} cannot be written: {error.strerror}") from None
+        content = text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise BadSpec(
             f"{path}: a name or label is not valid text: {error.object[error.start - 5 : error.end + 5]!r}"
         ) from None
+    write_whole(path, content)
 
 
 def json_schema() -> dict[str, Any]:
@@ -95,18 +93,3 @@ def _without_null(part: Any) -> Any:
         return choices[0] | kept
     return kept | {"anyOf": choices} if choices else kept
 
-
-def _replace(path: Path, content: bytes) -> None:
-    """Puts a file in place in one step, with the permissions of the one it replaces."""
-    path = Path(os.path.realpath(path))  # so that a link stays a link
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(draft, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
