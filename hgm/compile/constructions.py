@@ -1,0 +1,146 @@
+"""ReLU networks for one factor, each with a proven bound on its error.
+
+========  ==============================================================  =================================
+kind      construction                                                    applies to
+========  ==============================================================  =================================
+constant  no input at all: the factor says (almost) nothing               bounded log ratios between rows
+A         exp and log on uniform grids, the paper's construction          positive psi, max h = 0
+B         minimax exp, matrix, minimax log                                positive psi, max h = 0
+C         tournament of pairwise log-sum-exp                              all, zeros included
+D         one function of h_1 - h_0                                       positive 2x2 psi
+========  ==============================================================  =================================
+
+A joint table is a matrix from the product of its children's states, whose input is the sum of the children's messages;
+a rule table is a sparse matrix from its rules. The message in the other direction has the transposed matrix.
+Mei, "U-Nets as Belief Propagation" (arXiv 2404.18444) proves that A exists; the others and all bounds go beyond it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hgm.compile.difference import Difference, cost_of_difference, difference
+from hgm.compile.explog import ExpLog, cost_of_minimax, minimax_exp_log, uniform_exp_log, uniform_units
+from hgm.compile.logmatrix import LogMatrix, checked, contraction, weight
+from hgm.compile.tournament import Tournament, cost_of_tournament, tournament
+from hgm.errors import HgmError, Uncertifiable
+
+__all__ = [
+    "KINDS",
+    "Constant",
+    "Difference",
+    "ExpLog",
+    "LogMatrix",
+    "Tournament",
+    "baseline_units",
+    "build",
+    "cheapest",
+    "contraction",
+    "cost",
+]
+
+
+class Constant(LogMatrix):
+    """A constant message, for factors whose rows are nearly proportional. No units.
+
+    f(h)_s - f(h)_t lies between the smallest and the largest ``log psi(s, a) / psi(t, a)`` and reaches both, so the
+    error is exactly the largest oscillation over s of ``log psi(s, a) - c_s``, at one of the input states a.
+    """
+
+    def __init__(self, log_potential: npt.ArrayLike) -> None:
+        super().__init__()
+        table = checked(log_potential)
+        self.kind, self.shape, self.units = "constant", (table.shape[0], table.shape[1]), 0
+        used = table[:, ~np.isneginf(table).all(axis=0)] if len(table) > 1 else np.zeros((1, 1))
+        if np.isneginf(used).any():
+            raise Uncertifiable("a constant message has no finite bound for a potential with zeros; use construction C")
+        centred = used - used.mean(axis=0)
+        message = (centred.max(axis=1) + centred.min(axis=1)) / 2
+        self.error = float(np.ptp(used - message[:, None], axis=0).max()) * (1 + 1e-14)
+        self.message = weight(message[:, None])
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(..., S_in, N) -> (..., S_out, N)``."""
+        return self.message + torch.zeros_like(h[..., :1, :])
+
+    def rounding_steps(self, magnitude: float) -> float:
+        """The rounding of the constants."""
+        return 2 * float(self.message.abs().max())
+
+
+KINDS: dict[str, Callable[[npt.ArrayLike, float], LogMatrix]] = {
+    "constant": lambda log_potential, _: Constant(log_potential),
+    "A": uniform_exp_log,
+    "B": minimax_exp_log,
+    "C": tournament,
+    "D": difference,
+}
+
+
+def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
+    """One construction, with as few units as it needs for a tolerance.
+
+    Args:
+        kind: a key of `KINDS`.
+        log_potential: ``(S_out, S_in)``, -inf for zeros.
+        tol: largest error in oscillation, > 0.
+
+    Raises:
+        Uncertifiable: if the construction does not apply to the potential or cannot reach the tolerance.
+    """
+    if kind not in KINDS:
+        raise HgmError(f"no construction {kind!r}; there are {', '.join(KINDS)}")
+    if not tol > 0:
+        raise HgmError(f"a tolerance must be positive; got {tol}")
+    module = KINDS[kind](log_potential, tol)
+    if module.error > tol:
+        raise Uncertifiable(
+            f"construction {kind} reaches only {module.error:g} of the tolerance {tol:g}; raise it, or use C"
+        )
+    return module
+
+
+def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
+    """The construction with the fewest units among those that apply; of equals, the one with the smallest error."""
+    best = build("C", log_potential, tol)
+    for kind in ("constant", "D", "B"):
+        # B is slow to build; its asymptotic count, a quarter off at most, tells when it cannot win.
+        if kind == "B" and (best.units == 0 or _cost("B", log_potential) / math.sqrt(tol) > 1.25 * best.units):
+            continue
+        try:
+            module = build(kind, log_potential, tol)
+        except Uncertifiable:
+            continue
+        best = min(best, module, key=lambda m: (m.units, m.error))
+    return best
+
+
+def baseline_units(log_potential: npt.ArrayLike, tol: float) -> int:
+    """Units of construction A, counted without building it."""
+    exp, logs = uniform_units(log_potential, tol)
+    return np.shape(log_potential)[1] * exp + sum(logs)
+
+
+def cost(log_potential: npt.ArrayLike) -> float:
+    """The constant c of ``units = c / sqrt(tol)`` for small tolerances: that of the cheapest construction."""
+    try:
+        if Constant(log_potential).error < 1e-12:
+            return 0.0
+    except Uncertifiable:
+        pass
+    return min(_cost(kind, log_potential) for kind in "BCD")
+
+
+def _cost(kind: str, log_potential: npt.ArrayLike) -> float:
+    """The constant of one kind; infinite where it does not apply."""
+    costs = {"B": cost_of_minimax, "C": cost_of_tournament, "D": cost_of_difference}
+    try:
+        return costs[kind](log_potential)
+    except Uncertifiable:
+        return math.inf

@@ -1,0 +1,255 @@
+"""Constructions A and B: a piecewise-linear exp, the matrix psi, a piecewise-linear log.
+
+With max h = 0, row s sees ``y = sum_a psi(s, a) e^(h_a)`` between ``min_a psi(s, a)`` and ``sum_a psi(s, a)``, so psi
+must be positive. Replacing exp by E turns y into y', and the error of a row is
+
+    log y' - log y  (made by E)   +   L(y') - log y'  (made by the piecewise-linear log L).
+
+The second part is certified on the range that y' takes. The first part is exact too: a state a* with h = 0 adds
+``psi(s, a*) (E(0) - lam)`` to ``y' - lam y``, and every other state at most ``psi(s, a) sup_x (E(x) - lam e^x)``, so
+``y' <= lam y`` for all inputs if and only if
+
+    (E(0) - lam) + ratio sup_x (E(x) - lam e^x) <= 0,      ratio = sum_{a != a*} psi(s, a) / psi(s, a*),
+
+for the largest ratio of the row: x = 0 is among the x, so the supremum is not negative where the sum is 0. The lower
+end is computed alike. A uses uniform grids (the paper's way), B minimax pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from hgm.compile.logmatrix import LogMatrix, checked, oscillation, require_positive, weight
+from hgm.compile.minimax import minimax, relative_exp, uniform
+from hgm.compile.piecewise import ErrorRange, Exp, Floats, Log, PiecewiseLinear, certify
+from hgm.errors import Uncertifiable
+
+__all__ = ["ExpLog", "cost_of_minimax", "minimax_exp_log", "relative_error", "uniform_exp_log", "uniform_units"]
+
+
+class ExpLog(LogMatrix):
+    """``log(psi exp(h))`` with both functions piecewise linear. Needs positive psi and max h = 0 in every column.
+
+    Args:
+        log_potential: ``(S_out, S_in)``, finite.
+        exp: an approximation of exp on x <= 0, flat to the left.
+        logs: an approximation of log for each row, in units of the row's largest entry.
+        kind: the letter to report.
+    """
+
+    def __init__(
+        self, log_potential: npt.ArrayLike, exp: PiecewiseLinear, logs: Sequence[PiecewiseLinear], kind: str = "B"
+    ) -> None:
+        super().__init__()
+        rows = _Rows.of(log_potential, kind)
+        self.kind, self.shape = kind, (len(rows.psi), rows.psi.shape[1])
+        self.units = self.shape[1] * exp.units + sum(log.units for log in logs)
+        spans = rows.spans(exp)
+        ranges = [
+            certify(log, Log(*span)).plus(error)
+            for log, span, error in zip(logs, spans, rows.relative_errors(exp), strict=True)
+        ]
+        self.error = oscillation(ranges)
+        self._rounding = _rounding(exp, logs, [high for _, high in spans], self.shape[1])
+        self._rounding += 2 * float(np.abs(rows.log_unit).max())
+
+        ramps = exp.weights("right")  # all off far to the left, where exp is flat
+        self.exp_kinks, self.exp_changes = weight(ramps.kinks), weight(ramps.changes)
+        self.exp_offset = weight(ramps.offset)
+        self.psi = weight(rows.psi)
+        # Facing left: a sum of small steps, instead of a difference of steep lines. Shorter rows are filled up with 0.
+        layers = [log.weights("left") for log in logs]
+        width = max(len(layer.kinks) for layer in layers)
+        self.log_kinks, self.log_changes = (
+            weight([np.pad(values, (0, width - len(values))) for values in column])
+            for column in ([layer.kinks for layer in layers], [layer.changes for layer in layers])
+        )
+        self.log_slope = weight([[layer.slope] for layer in layers])
+        self.log_offset = weight([[layer.offset + unit] for layer, unit in zip(layers, rows.log_unit, strict=True)])
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(..., S_in, N) -> (..., S_out, N)``."""
+        exp = torch.relu(h.unsqueeze(-1) - self.exp_kinks) @ self.exp_changes + self.exp_offset
+        y = self.psi @ exp
+        bends = torch.relu(self.log_kinks.unsqueeze(1) - y.unsqueeze(-1)) * self.log_changes.unsqueeze(1)
+        return bends.sum(-1) + self.log_slope * y + self.log_offset
+
+    def rounding_steps(self, magnitude: float) -> float:
+        """The same for all magnitudes: inputs far to the left have no effect."""
+        return self._rounding
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A positive matrix, each row in units of its largest entry."""
+
+    psi: Floats
+    log_unit: Floats  # (S_out,)
+
+    @classmethod
+    def of(cls, log_potential: npt.ArrayLike, kind: str) -> _Rows:
+        table = checked(log_potential)
+        require_positive(table, kind)
+        log_unit = table.max(axis=1)
+        return cls(np.exp(table - log_unit[:, None]), log_unit)
+
+    @property
+    def ratios(self) -> Floats:
+        """``(S_out,)`` largest weight of the other states of a row relative to one state."""
+        return np.maximum(self.psi.sum(axis=1) / self.psi.min(axis=1) - 1, 0.0) * (1 + 1e-12)
+
+    def relative_errors(self, exp: PiecewiseLinear) -> list[ErrorRange]:
+        """The range of log y' - log y, per row."""
+        return [relative_error(exp, float(ratio)) for ratio in self.ratios]
+
+    def spans(self, exp: PiecewiseLinear) -> list[tuple[float, float]]:
+        """The range of ``y' = sum_a psi(s, a) E(h_a)`` over all h <= 0 with some h_a = 0, per row."""
+        corners = exp(np.append(np.minimum(exp.knots, 0.0), 0.0))
+        low, top, high = corners.min(), corners[-1], corners.max()
+        total, least = self.psi.sum(axis=1), self.psi.min(axis=1)
+        lowest = (total * low + least * (top - low)) * (1 - 1e-12)
+        if not (lowest > 0).all() or exp.left != 0:
+            raise Uncertifiable("the piecewise-linear exp must be flat to the left, and keep every sum positive")
+        return [(float(a), float(b)) for a, b in zip(lowest, total * high * (1 + 1e-12), strict=True)]
+
+
+def relative_error(exp: PiecewiseLinear, ratio: float) -> ErrorRange:
+    """The range of log y' - log y for ratios from 0 to `ratio`, rounded outwards; see the top of the module."""
+    end, eps = float(exp(0.0)), float(np.finfo(np.float64).eps)
+
+    def excess(lam: float) -> float:
+        return end - lam + ratio * certify(exp, Exp(lam)).high + 4 * eps * (end + lam)
+
+    def shortage(lam: float) -> float:
+        return end - lam + ratio * certify(exp, Exp(lam)).low - 4 * eps * (end + lam)
+
+    if not (math.isfinite(certify(exp, Exp()).sup) and excess(0.0) > 0):
+        return ErrorRange(-math.inf, math.inf)
+    above = 2.0
+    while excess(above) > 0:
+        above *= 2
+    most = float(brentq(excess, 0.0, above, xtol=1e-14))
+    step = eps
+    while excess(most) > 0:
+        most, step = most * (1 + step), 2 * step
+    if shortage(0.0) < 0 or shortage(1e-9) < 0:
+        return ErrorRange(-math.inf, math.log(most))
+    least = float(brentq(shortage, 1e-9, above, xtol=1e-14))
+    step = eps
+    while shortage(least) < 0:
+        least, step = least * (1 - step), 2 * step
+    return ErrorRange(math.log(least) - 4 * eps, math.log(most) + 4 * eps)
+
+
+def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
+    """Construction B with few units for a tolerance on the oscillation.
+
+    The exps get the share of the tolerance that minimises ``exps / sqrt(eps) + logs / sqrt(delta)``, up to whole units.
+    Each log gets what E leaves of the tolerance in its row.
+
+    Raises:
+        Uncertifiable: for a potential with zeros, or with entries so far apart that float64 cannot certify the error.
+    """
+    rows = _Rows.of(log_potential, "B")
+    ratio = max(float(rows.ratios.max()), 1e-9)
+    exps, logs = _minimax_costs(rows)
+    eps = tol / 2 * exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3)) if exps > 0 else tol / 2
+    guess = int(exps / rows.psi.shape[1] / math.sqrt(eps))
+
+    def candidate(units: int) -> tuple[int, PiecewiseLinear]:
+        """The number of all units, nearly, with so many for each exp, and the exp."""
+        exp = relative_exp(ratio, units=units)
+        eps = ratio * float(exp.values[0])
+        left = tol / 2 - math.atanh(eps) if eps < 1 else 0.0
+        if left <= 0:
+            return 10**12, exp
+        return rows.psi.shape[1] * exp.units + sum(_log(span, left).units for span in rows.spans(exp)), exp
+
+    _, exp = min((candidate(units) for units in range(max(guess - 2, 0), guess + 4)), key=lambda c: c[0])
+    layers = []
+    for span, error in zip(rows.spans(exp), rows.relative_errors(exp), strict=True):
+        left = 0.5 * (tol - (error.high - error.low)) * (1 - 1e-9) - 1e-12
+        if not left > 0:
+            raise Uncertifiable(
+                f"construction B cannot reach {tol:g} for a row whose entries differ by {ratio:.2g}; use C"
+            )
+        layers.append(_log(span, left).moved(up=-0.5 * (error.low + error.high)))
+    return ExpLog(log_potential, exp, layers, "B")
+
+
+def _log(span: tuple[float, float], tol: float) -> PiecewiseLinear:
+    return minimax(Log(*span), tol=tol)
+
+
+def _minimax_costs(rows: _Rows) -> tuple[float, float]:
+    """Constants c of ``units = c / sqrt(error)`` for all exps and all logs of construction B."""
+    span = np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1))
+    return rows.psi.shape[1] * math.asinh(math.sqrt(rows.ratios.max())) / 2, float(span.sum()) / 4
+
+
+def cost_of_minimax(log_potential: npt.ArrayLike) -> float:
+    """The constant c of ``units = c / sqrt(tol)`` for construction B, half of the error on each side of 0."""
+    exps, logs = _minimax_costs(_Rows.of(log_potential, "B"))
+    return math.sqrt(2) * (exps ** (2 / 3) + logs ** (2 / 3)) ** 1.5
+
+
+def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[int]]:
+    """ReLUs of construction A: for each exp, and for the log of each row; the split of the tolerance is the best one.
+
+    The grid of exp has the error 1/(n + 1) at its flat tail, one-sided, hence log(1 + ratio / (n + 1)) in log y; a
+    piece of the grid of log from y to r y has the error ``c - 1 - log c``, ``c = log(r) / (r - 1)``, one-sided.
+    """
+    rows = _Rows.of(log_potential, "A")
+    spread = rows.psi.sum(axis=1) / rows.psi.min(axis=1)
+    best: tuple[int, list[int]] = (0, [])
+    fewest = math.inf
+    for share in np.geomspace(1e-4, 0.5, 60):
+        exp = max(math.ceil(rows.ratios.max() / math.expm1((1 - share) * tol * (1 - 1e-9))) - 1, 0)
+        step = brentq(lambda r, e=share * tol: _chord_of_log(r) - e, 1e-12, 1e6) * (1 - 1e-9)
+        logs = [max(math.ceil((ratio - 1) / step) - 1, 0) for ratio in spread]
+        total = rows.psi.shape[1] * exp + sum(logs)
+        if total < fewest:
+            fewest, best = total, (exp, logs)
+    return best
+
+
+def _chord_of_log(width: float) -> float:
+    """Largest error of the chord of log on [1, 1 + width]."""
+    slope = math.log1p(width) / width
+    return slope - 1 - math.log(slope)
+
+
+def uniform_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
+    """Construction A, the baseline: uniform grids. It can take millions of units; `uniform_units` only counts them."""
+    rows = _Rows.of(log_potential, "A")
+    units, log_units = uniform_units(log_potential, tol)
+    exp = uniform(Exp(), units=units)
+    logs = [uniform(Log(*span), units=n) for span, n in zip(rows.spans(exp), log_units, strict=True)]
+    return ExpLog(log_potential, exp, logs, "A")
+
+
+def _rounding(exp: PiecewiseLinear, logs: Sequence[PiecewiseLinear], highs: Sequence[float], states: int) -> float:
+    """Rounding in units of eps: relative error of y', through the logs' slopes, and of the logs' own sums; twice.
+
+    Inputs left of the first knot of exp have no effect, so only those within its reach count. All terms of E and y'
+    are non-negative, so their relative errors do not grow; a shift of the input by eps |x| changes E by the relative
+    amount E'/E at most.
+    """
+    reach = float(np.abs(exp.knots).max())
+    steepness = float(np.max(exp.slopes[1:] / np.maximum(exp.values, 1e-300)))
+    of_y = exp.units + exp.knots.size + states + 6 + 2 * reach * steepness
+    worst = 0.0
+    for log, top in zip(logs, highs, strict=True):
+        corners = np.append(log.knots, top)
+        stretch = float(np.max(np.abs(log.slopes * corners)))
+        sizes = float(np.abs(log.values).max() + np.sum(np.abs(np.diff(log.slopes)) * log.knots) + abs(log.right) * top)
+        worst = max(worst, stretch * of_y + (log.units + 6) * (sizes + 1))
+    return 2 * worst

@@ -1,0 +1,300 @@
+"""Continuous piecewise-linear functions of one variable, and the exact error they make.
+
+A network of ReLUs computes piecewise-linear functions: one ReLU per kink. The networks of this package replace exp, log
+and log(1 + e^-t) by such functions, and their certificate rests on one computation, `certify`: the largest and the
+smallest value of p - g over a whole domain, for any piecewise-linear p and any target g below. On one piece p is a
+line of slope c, so p - g is extreme at the ends of the piece or where g' = c, and for these g that equation has a
+closed form. Nothing is sampled, and nothing is assumed about where p came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hgm.errors import HgmError
+
+__all__ = ["ErrorRange", "Exp", "Log", "LogRatio", "PiecewiseLinear", "SoftplusTail", "Target", "Weights", "certify"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Weights(NamedTuple):
+    """A piecewise-linear function as a layer: ``offset + slope x + sum_i changes_i relu(sign (x - kinks_i))``."""
+
+    sign: float
+    kinks: Floats
+    changes: Floats
+    slope: float
+    offset: float
+
+
+@dataclass(frozen=True, eq=False)
+class PiecewiseLinear:
+    """The continuous function that is linear between its knots and has given slopes outside them.
+
+    Attributes:
+        knots: ``(n,)`` increasing, n >= 1.
+        values: ``(n,)`` the function at the knots.
+        left: slope to the left of the first knot.
+        right: slope to the right of the last knot.
+
+    Raises:
+        HgmError: if the knots are not increasing, or a number is not finite.
+    """
+
+    knots: Floats
+    values: Floats
+    left: float = 0.0
+    right: float = 0.0
+
+    def __post_init__(self) -> None:
+        knots, values = (np.array(v, dtype=np.float64) for v in (self.knots, self.values))
+        if knots.ndim != 1 or knots.size == 0 or knots.shape != values.shape:
+            raise HgmError(f"knots and values must be two vectors of one length; got {knots.shape} and {values.shape}")
+        if not (np.isfinite([*knots, *values, self.left, self.right]).all() and (np.diff(knots) > 0).all()):
+            raise HgmError(
+                "a piecewise-linear function needs finite, strictly increasing knots, finite values and slopes"
+            )
+        knots.flags.writeable = values.flags.writeable = False
+        object.__setattr__(self, "knots", knots)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def slopes(self) -> Floats:
+        """``(n + 1,)`` slope of every piece, from the leftmost ray to the rightmost."""
+        return np.concatenate(([self.left], np.diff(self.values) / np.diff(self.knots), [self.right]))
+
+    @property
+    def units(self) -> int:
+        """Number of kinks, which is the number of ReLUs that compute the function."""
+        return int(np.count_nonzero(np.diff(self.slopes)))
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers that describe the function as a layer: a kink and a change of slope per ReLU, and an affine part."""
+        return 2 * self.units + 2
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """The function at `x`, any shape."""
+        x = np.asarray(x, dtype=np.float64)
+        below, above = np.minimum(x - self.knots[0], 0.0), np.maximum(x - self.knots[-1], 0.0)
+        # Slope 0 times an infinite distance is 0 here: a flat ray stays flat.
+        with np.errstate(invalid="ignore"):
+            outside = np.nan_to_num(self.left * below, nan=0.0) + np.nan_to_num(self.right * above, nan=0.0)
+        return np.asarray(np.interp(x, self.knots, self.values) + outside)
+
+    def moved(self, right: float = 0.0, up: float = 0.0, mirror: bool = False) -> PiecewiseLinear:
+        """The function ``p(x - right) + up``; with `mirror`, ``p(right - x) + up``."""
+        if mirror:
+            return PiecewiseLinear(right - self.knots[::-1], self.values[::-1] + up, -self.right, -self.left)
+        return PiecewiseLinear(self.knots + right, self.values + up, self.left, self.right)
+
+    def weights(self, facing: Literal["left", "right"] = "right") -> Weights:
+        """Weights of a Linear-ReLU-Linear layer that computes the function.
+
+        Args:
+            facing: the side on which the ReLUs are active. Let them face away from a flat ray: there all are off, and
+                the value stays exact however far out x lies.
+        """
+        change = np.diff(self.slopes)
+        kept = change != 0
+        sign, end, slope = (1.0, 0, self.left) if facing == "right" else (-1.0, -1, self.right)
+        offset = float(self.values[end] - slope * self.knots[end])
+        return Weights(sign, self.knots[kept], change[kept], float(slope), offset)
+
+
+class Target:
+    """A smooth function g on an interval, with what an exact comparison with straight lines needs.
+
+    Attributes:
+        low: lower end of the domain, possibly -inf.
+        high: upper end of the domain, possibly inf.
+    """
+
+    low: float
+    high: float
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """g at finite `x`, any shape."""
+        raise NotImplementedError
+
+    def tangents(self, slopes: Floats) -> Floats:
+        """``(k, n)``: the at most k solutions x of g'(x) = c for each of n slopes c; NaN where there are fewer."""
+        raise NotImplementedError
+
+    def limit(self, end: float) -> tuple[float, float]:
+        """The line (slope, value at 0) that g approaches at an infinite `end` of its domain."""
+        raise HgmError(f"{self} has no asymptote at {end}")
+
+
+@dataclass(frozen=True)
+class Exp(Target):
+    """``scale e^x`` for x <= 0."""
+
+    scale: float = 1.0
+    low = -np.inf
+    high = 0.0
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """``scale e^x``."""
+        return np.asarray(self.scale * np.exp(x))
+
+    def tangents(self, slopes: Floats) -> Floats:
+        """``x = log(c / scale)``."""
+        return np.log(_positive(slopes / self.scale))[None]
+
+    def limit(self, end: float) -> tuple[float, float]:
+        """0 on the left."""
+        return 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class Log(Target):
+    """``log x`` for 0 < low <= x <= high."""
+
+    low: float
+    high: float
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """``log x``."""
+        return np.asarray(np.log(x))
+
+    def tangents(self, slopes: Floats) -> Floats:
+        """``x = 1 / c``."""
+        return (1 / _positive(slopes))[None]
+
+
+@dataclass(frozen=True)
+class SoftplusTail(Target):
+    """``log(1 + e^-t)`` for t >= 0: what log(e^a + e^b) adds to max(a, b) when t = |a - b|."""
+
+    low = 0.0
+    high = np.inf
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """``log(1 + e^-t)``."""
+        return np.asarray(np.log1p(np.exp(-np.asarray(x, dtype=np.float64))))
+
+    def tangents(self, slopes: Floats) -> Floats:
+        """``t = log((1 + c) / -c)``."""
+        return np.log(_positive((1 + slopes) / _positive(-slopes)))[None]
+
+    def limit(self, end: float) -> tuple[float, float]:
+        """0 on the right."""
+        return 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class LogRatio(Target):
+    """``g(x) = log((a + b e^x) / (c + d e^x))`` on the whole line, for positive a, b, c, d given by their logs.
+
+    With ``center = (log a/b + log c/d) / 2`` and ``bend = (log bc/ad) / 2``,
+
+        g(center + u) = middle + softplus(u + bend) - softplus(u - bend) - bend,
+
+    an odd function of u about its inflection, from -bend to bend, whose steepest slope is tanh(bend / 2).
+    """
+
+    log_a: float
+    log_b: float
+    log_c: float
+    log_d: float
+    low = -np.inf
+    high = np.inf
+
+    @property
+    def center(self) -> float:
+        """The inflection point, about which g is odd."""
+        return 0.5 * ((self.log_a - self.log_b) + (self.log_c - self.log_d))
+
+    @property
+    def bend(self) -> float:
+        """Half the rise of g from one end of the line to the other; negative if g falls."""
+        return 0.5 * ((self.log_b - self.log_d) - (self.log_a - self.log_c))
+
+    @property
+    def middle(self) -> float:
+        """The value at the inflection point."""
+        return 0.5 * ((self.log_a - self.log_c) + (self.log_b - self.log_d))
+
+    def __call__(self, x: npt.ArrayLike) -> Floats:
+        """The logarithm of the ratio."""
+        x = np.asarray(x, dtype=np.float64)
+        return np.asarray(np.logaddexp(self.log_a, self.log_b + x) - np.logaddexp(self.log_c, self.log_d + x))
+
+    def tangents(self, slopes: Floats) -> Floats:
+        """Two points, symmetric about the inflection."""
+        # g'(u) = sinh k / (cosh u + cosh k); with q = e^-2k this reads cosh u = e^k ((1 - c) - q (1 + c)) / 2c.
+        bend = abs(self.bend)
+        c = _positive(slopes * np.sign(self.bend))
+        log_cosh = bend + np.log(_positive(((1 - c) - np.exp(-2 * bend) * (1 + c)) / (2 * c)))
+        log_cosh = np.where(log_cosh >= 0, log_cosh, np.nan)
+        u = log_cosh + np.log1p(np.sqrt(-np.expm1(-2 * log_cosh)))
+        return self.center + np.stack((-u, u))
+
+    def limit(self, end: float) -> tuple[float, float]:
+        """log a/c on the left, log b/d on the right."""
+        return 0.0, self.log_a - self.log_c if end < 0 else self.log_b - self.log_d
+
+
+class ErrorRange(NamedTuple):
+    """The range of an error p - g over the whole domain of g: ``low <= p - g <= high``."""
+
+    low: float
+    high: float
+
+    @property
+    def sup(self) -> float:
+        """Largest absolute error."""
+        return max(-self.low, self.high)
+
+    def plus(self, other: ErrorRange) -> ErrorRange:
+        """A range of the sum of two errors, whatever their relation."""
+        return ErrorRange(self.low + other.low, self.high + other.high)
+
+
+def certify(p: PiecewiseLinear, target: Target) -> ErrorRange:
+    """The exact range of ``p - target`` over the target's whole domain, infinite ends included.
+
+    On each piece the error is extreme at an end of the piece or where the target's slope is the piece's: closed forms
+    (`Target.tangents`). At an infinite end the error tends to a constant if p has the slope of the target's asymptote,
+    and is unbounded otherwise. The candidates are evaluated in float64 and the range is widened on both sides by
+    64 eps (1 + X + Y), with eps = 2^-52 and X, Y the largest ``|x|`` and ``|p|`` or ``|g|`` met. That covers rounding:
+    evaluating p and g costs a few eps times these sizes, and a tangent point that is off by r shifts an extreme value,
+    where the derivative vanishes, only by r^2.
+
+    Args:
+        p: any piecewise-linear function.
+        target: the function it stands for.
+
+    Returns:
+        The range of the error; infinite where the error is unbounded.
+    """
+    inside = (p.knots > target.low) & (p.knots < target.high)
+    edges = np.concatenate(([target.low], p.knots[inside], [target.high]))
+    first = int(np.count_nonzero(p.knots <= target.low))
+    slopes = p.slopes[first : first + len(edges) - 1]
+    with np.errstate(all="ignore"):
+        tangents = target.tangents(slopes)
+    x = np.concatenate((edges[np.isfinite(edges)], tangents[(tangents > edges[:-1]) & (tangents < edges[1:])]))
+    ours, exact = p(x), target(x)
+    errors = list(ours - exact)
+    for end, knot, slope in ((target.low, 0, p.left), (target.high, -1, p.right)):
+        if np.isinf(end):
+            asymptote, at_zero = target.limit(end)
+            if slope != asymptote:
+                errors.append(np.inf * np.sign(end) * (slope - asymptote))
+            else:
+                errors.append(p.values[knot] - slope * p.knots[knot] - at_zero)
+    sizes = np.abs(np.concatenate((ours, exact))).max(initial=0.0) + np.abs(x).max(initial=0.0)
+    allowance = 64 * np.finfo(np.float64).eps * (1 + sizes)
+    return ErrorRange(float(min(errors) - allowance), float(max(errors) + allowance))
+
+
+def _positive(x: Floats) -> Floats:
+    """`x` where positive, NaN elsewhere: no solution."""
+    return np.where(x > 0, x, np.nan)
