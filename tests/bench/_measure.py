@@ -18,7 +18,7 @@ __all__ = ["machine", "measure", "peak_mib", "show", "write_between"]
 def measure(contenders: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """Median time of each contender in milliseconds, all of them called in turn for about `seconds` in total.
 
-    It is the processor's time of this process: with one thread that of the clock, less what other programs took meanwhile.
+    It is the processor's time of this process: with one thread that of the clock, less what other programs took.
     Fast contenders are called several times in a row, and the mean of these calls is one measurement.
     """
     calls = {}
@@ -86,4 +86,6 @@ def _number(value: object) -> str:
         return str(value)
     if value != 0 and abs(value) < 1e-3:
         return f"{value:.0e}"
+    if abs(value) < 1:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
