@@ -100,7 +100,7 @@ def ghm(
         numbers, joint = _potentials(level, states[i - 1 : i + 1], prod(arity), sizes[i - 1 : i + 1], rng, pool, i)
         nodes = np.arange(sizes[i])
         if joint:
-            by_parent = np.lexsort((position, parent)).reshape(sizes[i - 1], prod(arity))
+            by_parent = np.argsort(parent, kind="stable").reshape(sizes[i - 1], prod(arity))  # so by position, too
             scope = np.concatenate([np.arange(sizes[i - 1])[:, None] + start[i - 1], by_parent + start[i]], axis=1)
             which = np.arange(sizes[i - 1]) if len(numbers) > 1 else np.zeros(sizes[i - 1], dtype=np.int64)
         else:

@@ -34,6 +34,15 @@ TREES = {
     "hidden_markov_tree": hgm.hidden_markov_tree(2),
     "random_tree": hgm.random_tree(20, joint=0.5, zeros=0.3),
     "rerooted": hgm.random_ghm(2, 3, 2).reroot("x3"),
+    "kinds and logs": hgm.Tree.from_factors(
+        [
+            (("a", "b"), hgm.Table([[1, 2], [3, 4]])),
+            (("b", "c"), hgm.Table.from_log([[0, -np.inf], [-1.5, 2]])),
+            (("c", "d"), hgm.Edge.from_log([[0, -np.inf], [-1.5, 2]])),
+            (("d", "e"), hgm.Rules.from_log((2, 2), [[1, 0], [0, 1]], [-np.inf, -0.25])),
+            (("e", "f"), hgm.Rules((2, 2), [[1, 0], [0, 1]], [0.0, 0.25])),
+        ]
+    ),
     "no levels": hgm.ghm([], 2, prior=hgm.Table.from_log([0.0, -np.inf])),
     "tied across levels": hgm.ghm(
         [Level(2, 2, e := hgm.Edge([[1, 2], [3, 4]])), Level(2, 2, [e, [[1, 1], [2, 1]]])], 2
