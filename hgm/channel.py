@@ -158,10 +158,11 @@ class Gaussian(Channel):
         alpha = _per_row(noise[1] if len(noise) == 2 else 1.0, flat, "alpha")
         if not _tracing() and not bool((sigma > 0).all()):
             raise BadEvidence("Gaussian: sigma must be positive")
-        inner = torch.einsum("sk,bkn->bsn", values, flat)
-        half = (values.square().sum(1) / 2)[None, :, None]
-        e = (alpha * inner - alpha.square() * half) / sigma.square()
-        return e.reshape(e.shape[0], e.shape[1], *z.shape[2:])
+        # states first in memory, batch last, as the networks compute: (k, n B) -> (S, n, B), then seen as (B, S, n)
+        scaled = (flat * (alpha / sigma.square())).permute(1, 2, 0)
+        inner = (values @ scaled.reshape(scaled.shape[0], -1)).view(-1, *scaled.shape[1:])
+        half = (values.square().sum(1) / 2)[:, None, None] * (alpha / sigma).square().view(-1)
+        return (inner - half).permute(2, 0, 1).reshape(z.shape[0], -1, *z.shape[2:])
 
     def add_noise(
         self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator
@@ -202,10 +203,12 @@ def _clamp(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Te
         raise BadEvidence(
             f"symbols must be 0 to {states - 1} (-1 = missing); got {int(symbols.min())} to {int(symbols.max())}"
         )
-    shape = (1, states) + (1,) * (symbols.ndim - 1)
-    state = torch.arange(states, device=symbols.device).reshape(shape)
-    z = symbols.unsqueeze(1)
-    return torch.where((z == state) | (z < 0), 0.0, -torch.inf).to(dtype or torch.get_default_dtype())
+    # states first in memory, batch last, as the networks compute, then seen as (B, S, *positions)
+    z = symbols.movedim(0, -1).contiguous()
+    state = torch.arange(states, device=symbols.device).reshape(-1, *(1,) * z.ndim)
+    fits = (z == state) | (z < 0)
+    zero = torch.zeros((), dtype=dtype or torch.get_default_dtype(), device=symbols.device)
+    return torch.where(fits, zero, -torch.inf).movedim(-1, 0)
 
 
 def _per_row(value: Tensor | float, like: Tensor, name: str) -> Tensor:

@@ -143,10 +143,12 @@ class Conv(FactorLayer):
     def __init__(self, op: ConvOp, slots: int) -> None:
         super().__init__(op, slots)
         self.arity = op.arity
+        self.parents = self.factors // slots
+        self.shared = len(op.index) == 1 and op.kernel == "linear"  # one matrix for all siblings: one product for all
 
     def up(self, x: Tensor, w: Tensor) -> Tensor:
-        b, k, n = x.shape[-1], self.slots, self.factors // self.slots
-        if w.shape[0] == 1 and self.kernel == "linear":
+        b, k, n = x.shape[-1], self.slots, self.parents
+        if self.shared:
             q = torch.mm(w[0], x.reshape(self.states_in, -1))
             return q.view(self.states_out, k, n, b).transpose(0, 1)
         x = x.reshape(self.states_in, k, n * b).transpose(0, 1)
@@ -155,8 +157,8 @@ class Conv(FactorLayer):
         return logsumexp(w[..., None] + x[:, None], 2).view(k, self.states_out, n, b)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        b, k, n = u.shape[-1], self.slots, self.factors // self.slots
-        if w.shape[0] == 1 and self.kernel == "linear":
+        b, k, n = u.shape[-1], self.slots, self.parents
+        if self.shared:
             return torch.mm(w[0].t(), u.transpose(0, 1).reshape(self.states_out, -1)).view(self.states_in, k * n, b)
         u = u.reshape(k, self.states_out, n * b)
         r = torch.bmm(w.mT, u) if self.kernel == "linear" else logsumexp(w[..., None] + u[:, :, None], 1)

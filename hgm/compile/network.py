@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from hgm.channel import Channel, Soft
 from hgm.compile.exact import Weights
-from hgm.compile.numerics import logsumexp, to_linear
-from hgm.compile.plan import Kernel, LevelPlan, Plan, plan
-from hgm.compile.stage import Message, Own, Skip, Stage
+from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, to_linear
+from hgm.compile.own import SILENT, OwnEvidence
+from hgm.compile.plan import Kernel, Plan, plan
+from hgm.compile.stage import Message, Skip, Stage, stage
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
 from hgm.evidence import log_evidence
 from hgm.tree import Tree
@@ -33,119 +34,6 @@ Task = Literal["classify", "denoise", "posterior"]
 
 #: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
 SLICE = 1 << 21
-
-
-class OwnEvidence(nn.Module):
-    """What the variables of one level know by themselves: their columns of the input, their priors, and which states exist.
-
-    Args:
-        level: the level.
-        inner: how many of its nodes have child factors (they come first).
-        plan: the plan, for the unary potentials and the number of inputs.
-        states_in: states of the network's input.
-    """
-
-    unary: Tensor
-    unary_position: Tensor
-    mask: Tensor | None
-
-    def __init__(self, level: LevelPlan, inner: int, plan: Plan, states_in: int) -> None:
-        super().__init__()
-        self.kernel, self.states, self.nodes, self.inner, self.states_in = (
-            level.kernel,
-            level.states,
-            level.nodes,
-            inner,
-            states_in,
-        )
-        tree = plan.tree
-        index = np.full((len(level.unary), level.states), -1, dtype=np.int64)
-        for row, factor in enumerate(level.unary):
-            potential_id = int(tree.potential_id[factor])
-            size = tree.potentials[potential_id].size
-            states = np.arange(size)
-            table = tree.potentials[potential_id]
-            if hasattr(table, "states"):  # a prior given as rules lists its states
-                index[row] = plan.weights + 1
-                states = table.states[:, 0]
-            index[row, states] = plan.offset[potential_id] + np.arange(size)
-        self.register_buffer("unary", torch.from_numpy(index), persistent=False)
-        self.register_buffer("unary_position", torch.from_numpy(level.unary_position), persistent=False)
-        mask = None
-        if level.mixed:
-            mask = torch.from_numpy(np.where(np.arange(level.states)[:, None] < level.cardinality, 0.0, -np.inf))
-        self.register_buffer("mask", mask, persistent=False)
-        self.parts: list[tuple[int, int, bool, bool]] = []  # start, stop, some observed, some not
-        for start, stop in ((0, inner), (inner, level.nodes)):
-            seen = level.observed[start:stop]
-            self.parts.append((start, stop, bool((seen >= 0).any()), bool((seen < 0).any())))
-            columns = np.where(seen < 0, len(plan.inputs), seen)
-            trivial = len(columns) == len(plan.inputs) and np.array_equal(columns, np.arange(len(columns)))
-            self.register_buffer(
-                f"columns_{len(self.parts)}", None if trivial else torch.from_numpy(columns), persistent=False
-            )
-        self.plain = mask is None and not len(level.unary)
-        self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-
-    def fix(self, scaled: Tensor) -> None:
-        """Compute the bias once and keep it, in both precisions: for networks that are not trained."""
-        bias = None if self.plain else self.materialise(scaled.detach())
-        self._fixed = {} if bias is None else {(d, bias.device): bias.to(d) for d in (torch.float64, torch.float32)}
-
-    def materialise(self, scaled: Tensor) -> Tensor | None:
-        """The level's priors, ``(S, n)``: linear or logs like the level, 0 or -inf in states that do not exist; ``None`` if flat."""
-        bias = self.bias(scaled)
-        return bias.exp() if bias is not None and self.kernel == "linear" else bias
-
-    def bias(self, scaled: Tensor) -> Tensor | None:
-        """``(S, n)`` log prior of each state, ``None`` if flat."""
-        total = None if self.mask is None else self.mask.to(scaled.dtype)
-        if len(self.unary):
-            if total is None:
-                total = torch.zeros(self.states, self.nodes, dtype=scaled.dtype, device=scaled.device)
-            tables = F.pad(scaled, (0, 1), value=-torch.inf)[self.unary]
-            total = total.index_add(1, self.unary_position, tables.t())
-        return total
-
-    def forward(self, logs: Tensor | None, linear: Tensor | None, scaled: Tensor | None, batch_like: Tensor) -> Own:
-        """`Own` of the level from the input ``(S_in, n_in, B)`` in logs (float64) or linear; `scaled` if it is trained."""
-        x = logs if self.kernel == "log" else linear
-        dtype = torch.float64 if self.kernel == "log" else batch_like.dtype
-        bias: Tensor | None = None
-        if not self.plain:
-            bias = self._fixed[dtype, batch_like.device] if scaled is None else self.materialise(scaled)
-        if bias is None and not any(some for _, _, some, _ in self.parts) and self.inner == self.nodes:
-            return Own(None, None)
-        out: list[Tensor | None] = []
-        for i, (start, stop, some, gaps) in enumerate(self.parts, start=1):
-            if start == stop:
-                out.append(None)
-                continue
-            part: Tensor | None = None
-            if some:
-                assert x is not None
-                part = self._states(x)
-                columns = getattr(self, f"columns_{i}")
-                if gaps:
-                    part = torch.cat([part, torch.full_like(part[:, :1], 0.0 if self.kernel == "log" else 1.0)], 1)
-                if columns is not None:
-                    part = part.index_select(1, columns)
-            if bias is not None:
-                prior = bias[:, start:stop, None].to(dtype)
-                if part is None:
-                    part = prior
-                else:
-                    part = part * prior if self.kernel == "linear" else part + prior
-            if part is None and i == 2:
-                neutral = 0.0 if self.kernel == "log" else 1.0
-                part = torch.full((self.states, stop - start, 1), neutral, dtype=dtype, device=batch_like.device)
-            out.append(part)
-        return Own(out[0], out[1])
-
-    def _states(self, x: Tensor) -> Tensor:
-        if self.states <= x.shape[0]:
-            return x[: self.states]
-        return F.pad(x, (0, 0, 0, 0, 0, self.states - x.shape[0]), value=-torch.inf if self.kernel == "log" else 0.0)
 
 
 class TreeNetwork(nn.Module):
@@ -174,12 +62,10 @@ class TreeNetwork(nn.Module):
         mask = np.where(np.arange(self.states_in)[:, None] < tree.cardinality[plan.inputs], 0.0, -np.inf)
         self.register_buffer("input_mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
         self.encoder = nn.ModuleList(
-            Stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+            stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
         inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
-        self.own = nn.ModuleList(
-            OwnEvidence(level, n, plan, self.states_in) for level, n in zip(plan.levels, inner, strict=True)
-        )
+        self.own = nn.ModuleList(OwnEvidence(level, n, plan) for level, n in zip(plan.levels, inner, strict=True))
         kernels = {level.kernel for level in plan.levels}
         self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
         self.register_load_state_dict_post_hook(lambda module, _: module._fix())
@@ -189,6 +75,11 @@ class TreeNetwork(nn.Module):
     def inputs(self) -> tuple[str, ...]:
         """Names of the variables whose evidence the network takes, in the order of its input columns."""
         return tuple(self.plan.tree.names[int(v)] for v in self.plan.inputs)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The encoder's stages, typed."""
+        return [stage for stage in self.encoder if isinstance(stage, Stage)]
 
     @property
     def trainable(self) -> bool:
@@ -209,7 +100,8 @@ class TreeNetwork(nn.Module):
         Raises:
             BadEvidence: also if it names a variable that is not one of `inputs` (compile with ``observed=[...]``).
         """
-        return self._run(*self._columns(log_evidence(self.plan.tree, self._known(evidence))))
+        full = log_evidence(self.plan.tree, self._known(evidence))
+        return self._run(full[:, : self.states_in, torch.from_numpy(self.plan.inputs.copy())])
 
     def _known(self, evidence: Mapping[str, Any]) -> Mapping[str, Any]:
         known = set(self.plan.inputs.tolist())
@@ -217,9 +109,6 @@ class TreeNetwork(nn.Module):
             if self.plan.tree.index(name) not in known:
                 raise BadEvidence(f"this network takes no evidence at {name!r}; compile it with observed=[{name!r}]")
         return evidence
-
-    def _columns(self, full: Tensor) -> tuple[Tensor]:
-        return (full[:, : self.states_in].index_select(2, torch.from_numpy(self.plan.inputs).to(full.device)),)
 
     # ------------------------------------------------------------------ running
 
@@ -239,13 +128,22 @@ class TreeNetwork(nn.Module):
         return self._sliced(self._run, observation, evidence)
 
     def _sliced(self, run: Any, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
-        x = self._input(observation, evidence)
-        rows = max(1, SLICE // max(1, x.shape[1] * x.shape[2]))
-        if torch.compiler.is_compiling() or x.requires_grad or self.trainable or rows >= x.shape[0]:
-            return run(x)
-        return torch.cat(
-            [run(part, first) for first, part in zip(range(0, x.shape[0], rows), x.split(rows), strict=True)]
-        )
+        """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
+        given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
+        batch = given[0].shape[0] if given and given[0].ndim else 0
+        rows = max(1, SLICE // (self.states_in * len(self.plan.inputs)))
+        learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
+        if batch <= rows or learns or torch.compiler.is_compiling():
+            return run(self._input(observation, evidence))
+
+        def part(t: Any, first: int) -> Any:
+            per_row = isinstance(t, Tensor) and t.ndim > 0 and t.shape[0] == batch
+            return t[first : first + rows] if per_row else t
+
+        return torch.cat([
+            run(self._input([part(t, first) for t in observation], part(evidence, first)), first)
+            for first in range(0, batch, rows)
+        ])  # fmt: skip
 
     def _input(self, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
         """``(B, S, n_in)`` log evidence of all inputs."""
@@ -315,33 +213,32 @@ class TreeNetwork(nn.Module):
         e = x.flatten(1).t().contiguous().view(x.shape[1], x.shape[2], b)  # (S, n_in, B)
         if self.input_mask is not None:
             e = e[: self.states_in] + self.input_mask[:, :, None].to(e.dtype)
-        top = e.detach().amax(0, keepdim=True).clamp_min(torch.finfo(e.dtype).min)
-        e = e - top
-        logs = e.double() if self.needs_log else None
-        linear = (e.exp() if self.needs_log else e.exp_()) if self.needs_linear else None
-        owns = [own(logs, linear, scaled, e) for own in self.own]
-        deepest = owns[-1]
-        assert deepest.leaf is not None
-        h = deepest.leaf.expand(-1, -1, b)
-        messages = [Message(h, self.plan.levels[-1].kernel)]
+        top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
+        logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
+        linear = exp_shifted(e, top) if self.needs_linear else None
+        owns = [own(logs, linear, scaled, x) if own.speaks else SILENT for own in self.own]
+        leaf = owns[-1].leaf
+        assert leaf is not None
+        message = Message(leaf if leaf.shape[-1] == b else leaf.expand(-1, -1, b), self.own[-1].kernel)  # type: ignore[arg-type]
+        messages = [message]
         skips: list[Skip] = []
         scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
-        for stage, own in zip(self.encoder, reversed(owns[:-1]), strict=True):
-            assert isinstance(stage, Stage)
-            message, scale, skip = stage.collect(messages[0], own, scaled, e.dtype)
-            messages.insert(0, message)
+        for stage, own in zip(self.stages, reversed(owns[:-1]), strict=True):
+            message, scale, skip = stage.collect(message, own, scaled, x.dtype)
+            messages.append(message)
             skips.append(skip)
             if scale is not None:
                 scales.append((scale, stage.kernel))
+        messages.reverse()
         if not torch.compiler.is_compiling():
             self._check(messages[0], first_row)
         return messages, skips, scales
 
     def _check(self, top: Message, first_row: int) -> None:
-        mass = top.h.detach().sum(0) if top.kernel == "linear" else logsumexp(top.h.detach(), 0).exp()
-        good = (mass > 0).all(0)
+        mass = top.h.detach().sum(0) if top.kernel == "linear" else exp(logsumexp(top.h.detach(), 0))
+        good = mass > 0
         if not bool(good.all()):
-            rows = (torch.nonzero(~good).flatten() + first_row).tolist()
+            rows = (torch.nonzero(~good.all(0)).flatten() + first_row).tolist()
             if bool(mass.isnan().any()):
                 bad = (torch.nonzero(mass.isnan().any(0)).flatten() + first_row).tolist()
                 raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(bad)}")
@@ -352,13 +249,11 @@ class TreeNetwork(nn.Module):
     def _fix(self) -> None:
         if not self.trainable:
             scaled = self.weights.scaled()
-            for stage in self.encoder:
-                assert isinstance(stage, Stage)
-                for layer in stage.factor_layers():
+            for stage in self.stages:
+                for layer in stage.factor_layers:
                     layer.fix(scaled)
             for own in self.own:
-                assert isinstance(own, OwnEvidence)
-                own.fix(scaled)
+                own.fix(scaled)  # type: ignore[operator]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -388,7 +283,7 @@ class UNet(TreeNetwork):
     ``net(observation)`` gives, by `task`:
 
     * ``"posterior"``: marginals ``(B, S, n)`` of the `query` variables, in their order (``(B, S, *leaf shape)`` for the
-      leaves), 0 in states that a variable does not have;
+      leaves), 0 in states that a variable does not have. In memory the batch runs fastest, as inside the network;
     * ``"denoise"``: posterior means ``(B, *leaf shape)`` of the channel's values, ``(B, k, *leaf shape)`` for vectors.
 
     Attributes:
@@ -402,8 +297,8 @@ class UNet(TreeNetwork):
     ) -> None:
         super().__init__(plan, channel, leaf_shape, trainable)
         tree = plan.tree
-        self.mean = mean
-        self.decoder = nn.ModuleList(Up(s) for s in reversed(list(self.encoder)) if isinstance(s, Stage))
+        self.mean, self.query = mean, query
+        self.decoder = nn.ModuleList(Up(s) for s in reversed(self.stages))
         self.query_shape = self.leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
         self.query_states = int(tree.cardinality[query].max())
         self.read = sorted({int(level) for level in tree.level[query]})
@@ -423,20 +318,20 @@ class UNet(TreeNetwork):
         top = messages[0]
         beliefs = [top.h / top.h.sum(0, keepdim=True) if top.kernel == "linear" else top.h - logsumexp(top.h, 0)]
         r: Tensor | None = None
-        for up, stage, skip in zip(self.decoder, reversed(list(self.encoder)), reversed(skips), strict=True):
-            b, r = up(stage, beliefs[-1], r, skip)
+        b = beliefs[0]
+        for up, stage, skip in zip(self.decoder, reversed(self.stages), reversed(skips), strict=True):
+            b, r = up(stage, b, r, skip)
             beliefs.append(b)
         parts = []
         for level in self.read:
-            p = beliefs[level] if messages[level].kernel == "linear" else beliefs[level].exp().to(dtype)
+            p = beliefs[level] if messages[level].kernel == "linear" else exp(beliefs[level]).to(dtype)
             if len(self.read) > 1 and p.shape[0] < self.query_states:
                 p = F.pad(p, (0, 0, 0, 0, 0, self.query_states - p.shape[0]))
             parts.append(p[: self.query_states])
         p = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if not self.mean:
             p = p if self.places is None else p.index_select(1, self.places)
-            out = p.reshape(-1, p.shape[-1]).t().contiguous()
-            return out.view(-1, self.query_states, *self.query_shape)
+            return p.permute(2, 0, 1).reshape(p.shape[-1], self.query_states, *self.query_shape)
         values = self.channel.values
         assert values is not None
         values = values[: p.shape[0]].to(p.dtype)
@@ -454,7 +349,7 @@ class Up(nn.Module):
         super().__init__()
         self.text = "; ".join(
             f"{type(layer).__name__} transposed, {layer.states_out} -> {layer.states_in}"
-            for layer in stage.factor_layers()
+            for layer in stage.factor_layers
         )
         self.level = stage.level
 

@@ -152,6 +152,7 @@ class LevelPlan:
         unary_position: ``(U,)`` which node each belongs to.
         rescale: whether the messages must be rescaled to maximum 1 here; if not, bounds on the tables show that nothing
             can underflow before the next level that does it.
+        deepest: whether this is the last level.
     """
 
     level: int
@@ -163,6 +164,7 @@ class LevelPlan:
     unary: np.ndarray
     unary_position: np.ndarray
     rescale: bool
+    deepest: bool
 
     @property
     def nodes(self) -> int:
@@ -314,6 +316,7 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
                 unary=mine,
                 unary_position=position[tree.parent[mine]],
                 rescale=bool(rescale[level]),
+                deepest=level == tree.depth,
             )
         )
         if stages and not np.array_equal(order, arrival):

@@ -22,18 +22,18 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compile.exact import FactorLayer
-from hgm.compile.numerics import logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
+from hgm.compile.numerics import LOWEST, exp, logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
 from hgm.compile.plan import Kernel, LevelPlan, StagePlan
 from hgm.compile.rules import lower
 
-__all__ = ["Message", "Own", "Skip", "Stage"]
+__all__ = ["LinearStage", "Message", "Own", "Skip", "Stage", "stage"]
 
 
 #: distribute renormalises the beliefs of every so many levels
 SWEEP = 16
 
 
-@dataclass
+@dataclass(slots=True)
 class Own:
     """What a level's variables know by themselves, states first: evidence times priors, in the level's kernel.
 
@@ -44,7 +44,7 @@ class Own:
     leaf: Tensor | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """A level's messages to its parents: ``h (S, n, B)`` with maximum 1 (linear, where rescaled) or 0 (log), and the kernel."""
 
@@ -52,7 +52,7 @@ class Message:
     kernel: Kernel
 
 
-@dataclass
+@dataclass(slots=True)
 class Skip:
     """What a stage's collect keeps for its distribute: q ``(k, S, n, B)``, the children's h, the parents' own knowledge."""
 
@@ -91,6 +91,7 @@ class Stage(nn.Module):
             self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
         self.register_buffer("slot_parent", torch.from_numpy(stage.slot_parent), persistent=False)
 
+    @property
     def factor_layers(self) -> list[FactorLayer]:
         """The stage's layers, typed."""
         return [layer for layer in self.layers if isinstance(layer, FactorLayer)]
@@ -106,7 +107,7 @@ class Stage(nn.Module):
         parts, weights, start = [], [], 0
         scale: Tensor | None = None
         x = child.h if self.arrival is None else child.h.index_select(1, self.arrival)
-        for layer, size in zip(self.factor_layers(), self.child_sizes, strict=True):
+        for layer, size in zip(self.factor_layers, self.child_sizes, strict=True):
             mine = _convert(
                 x if len(self.child_sizes) == 1 else x.narrow(1, start, size), child.kernel, layer.kernel, dtype
             )
@@ -130,17 +131,11 @@ class Stage(nn.Module):
         u = u if self.untake is None else u.index_select(2, self.untake)
         x = skip.child.h if self.arrival is None else skip.child.h.index_select(1, self.arrival)
         parts, start, slot = [], 0, 0
-        for layer, w, size, factors in zip(
-            self.factor_layers(), skip.weights, self.child_sizes, self.sizes, strict=True
-        ):
+        for layer, w, size, factors in zip(self.factor_layers, skip.weights, self.child_sizes, self.sizes, strict=True):
             mine = x if len(self.sizes) == 1 else x.narrow(1, start, size)
             cavity = u if len(self.sizes) == 1 else u.narrow(2, slot, factors)
             if layer.kernel != self.kernel:
-                cavity = (
-                    (cavity - cavity.detach().amax(1, keepdim=True).clamp_min(torch.finfo(u.dtype).min))
-                    .exp()
-                    .to(w.dtype)
-                )
+                cavity = exp(cavity - cavity.detach().amax(1, keepdim=True).clamp_min(LOWEST)).to(w.dtype)
             if layer.child_count > 1:
                 mine = _convert(mine, skip.child.kernel, layer.kernel, w.dtype)
             message = layer.down(cavity, mine, w)
@@ -201,6 +196,44 @@ class Stage(nn.Module):
     def extra_repr(self) -> str:  # noqa: D102
         combine = "product" if self.kernel == "linear" else "sum of logs"
         return f"level {self.level + 1} -> {self.level}, {self.nodes} nodes, combine={combine}"
+
+
+class LinearStage(Stage):
+    """A regular stage with linear messages on both sides: nothing to convert, gather or sort, only the formulas.
+
+    Where autograd keeps nothing, q and the deepest level's h are overwritten on the way down: less memory is faster.
+    """
+
+    def __init__(self, plan: StagePlan, above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__(plan, above, below)
+        self.several = plan.groups[0].arity > 1  # with one slot, q may be the parents' h itself
+        self.deepest = below.deepest
+
+    def collect(  # noqa: D102
+        self, child: Message, own: Own, scaled: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Message, Tensor | None, Skip]:
+        layer: FactorLayer = self.layers[0]  # type: ignore[assignment]
+        w = layer.weight(child.h, scaled)
+        q = layer.up(child.h, w)
+        h = product(q) if own.inner is None else product(q) * own.inner
+        h, scale = scale_linear(h) if self.rescale else (h, None)
+        return Message(h, "linear"), scale, Skip(q, child, own, [w])
+
+    def distribute(self, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:  # noqa: D102
+        layer: FactorLayer = self.layers[0]  # type: ignore[assignment]
+        h, q = skip.child.h, skip.q
+        free = not (torch.is_grad_enabled() and q.requires_grad)
+        u = torch.div(b, q, out=q) if free and self.several else b / q
+        r = layer.down(u, h, skip.weights[0])
+        b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).view(h.shape)
+        return (b / b.sum(0, keepdim=True) if self.sweep else b), r
+
+
+def stage(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
+    """The stage for a plan's stage: `LinearStage` where it applies."""
+    linear = above.kernel == below.kernel == plan.ops[0].kernel == "linear"
+    kind = LinearStage if linear and plan.regular and plan.arrival is None else Stage
+    return kind(plan, above, below)
 
 
 def _convert(x: Tensor, have: Kernel, want: Kernel, dtype: torch.dtype) -> Tensor:
