@@ -92,4 +92,3 @@ def _without_null(part: Any) -> Any:
         del kept["anyOf"]
         return choices[0] | kept
     return kept | {"anyOf": choices} if choices else kept
-
