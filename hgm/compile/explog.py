@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +122,7 @@ class _Rows:
         return [(float(a), float(b)) for a, b in zip(lowest, total * high * (1 + 1e-12), strict=True)]
 
 
+@lru_cache(maxsize=1024)
 def relative_error(exp: PiecewiseLinear, ratio: float) -> ErrorRange:
     """The range of log y' - log y for ratios from 0 to `ratio`, rounded outwards; see the top of the module."""
     end, eps = float(exp(0.0)), float(np.finfo(np.float64).eps)
@@ -136,13 +138,13 @@ def relative_error(exp: PiecewiseLinear, ratio: float) -> ErrorRange:
     above = 2.0
     while excess(above) > 0:
         above *= 2
-    most = float(brentq(excess, 0.0, above, xtol=1e-14))
+    most = float(brentq(excess, 0.0, above, xtol=1e-13))
     step = eps
     while excess(most) > 0:
         most, step = most * (1 + step), 2 * step
     if shortage(0.0) < 0 or shortage(1e-9) < 0:
         return ErrorRange(-math.inf, math.log(most))
-    least = float(brentq(shortage, 1e-9, above, xtol=1e-14))
+    least = float(brentq(shortage, 1e-9, above, xtol=1e-13))
     step = eps
     while shortage(least) < 0:
         least, step = least * (1 - step), 2 * step
@@ -173,7 +175,7 @@ def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
             return 10**12, exp
         return rows.psi.shape[1] * exp.units + sum(_log(span, left).units for span in rows.spans(exp)), exp
 
-    _, exp = min((candidate(units) for units in range(max(guess - 2, 0), guess + 4)), key=lambda c: c[0])
+    _, exp = min((candidate(units) for units in range(max(guess - 1, 0), guess + 3)), key=lambda c: c[0])
     layers = []
     for span, error in zip(rows.spans(exp), rows.relative_errors(exp), strict=True):
         left = 0.5 * (tol - (error.high - error.low)) * (1 - 1e-9) - 1e-12

@@ -291,20 +291,18 @@ class _Half:
             return math.sqrt(max(1 + over / self.width(x, eps), 0.0)) - 1
 
         longest = -x
-        if excess(longest) <= 0:
-            return longest * (1 - 1e-9)
-        before, here = 0.0, min(guess, longest) or 0.5 * longest
-        slack_before, slack = -1.0, excess(here)
+        before, slack_before, here = 0.0, -1.0, guess if 0 < guess < longest else longest
+        slack = excess(here)
         for _ in range(8):
             if abs(slack) < 1e-9:
-                return here
-            if slack == slack_before:
                 break
-            new = here - slack * (here - before) / (slack - slack_before)
-            if not 0 < new <= longest:
-                break
+            new = here - slack * (here - before) / (slack - slack_before) if slack != slack_before else 0.0
+            if not 0 < new < longest:
+                if excess(longest) <= 0:
+                    return longest
+                return float(brentq(excess, longest * 1e-9, longest, xtol=1e-11 * longest, rtol=1e-11))
             before, slack_before, here, slack = here, slack, new, excess(new)
-        return float(brentq(excess, longest * 1e-9, longest, xtol=1e-11 * longest, rtol=1e-11))
+        return here
 
     def smallest(self, units: int, high: float) -> float:
         """The size of the narrowest tube for a number of kinks, at most `high`."""
@@ -319,14 +317,19 @@ class _Half:
             knots, used = self.march(math.exp(log_eps), units + 2)
             return len(knots) - units + used - 1
 
-        # A given bound is nearly tight: one unit more or less.
-        low, factor = high, 1 / 8 if high == flat else (units / (units + 2)) ** 2
+        eps = high
+        for _ in range(5):  # pieces are nearly proportional to eps^(-1/2)
+            eps = min(eps * ((missing(math.log(eps)) + units + 1) / (units + 1)) ** 2, high)
+        low = top = eps
+        factor = 1 + 1e-6
         while missing(math.log(low)) <= 0:
-            high, low = low, low * factor
-        eps = math.exp(brentq(missing, math.log(low), math.log(high), xtol=1e-8)) if high > low else high
-        while missing(math.log(eps)) > 0:
-            eps *= 1 + 1e-8
-        return min(eps, high)
+            low, factor = low / factor, factor**4
+        factor = 1 + 1e-6
+        while top < high and missing(math.log(top)) > 0:
+            top, factor = min(top * factor, high), factor**4
+        if top > low * (1 + 1e-6):
+            top = min(top, math.exp(brentq(missing, math.log(low), math.log(top), xtol=1e-7)) * (1 + 2e-7))
+        return top
 
     def function(self, units: int, eps: float) -> PiecewiseLinear:
         """The approximation on x <= 0: flat to the left, its last piece continued to the right."""
