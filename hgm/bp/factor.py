@@ -95,7 +95,8 @@ class Dense:
             message = messages[axis]
             assert message is not None
             weights[axis] = x + self._along(message, axis)
-            x = reduce(weights[axis], axis + 1)
+            if axis != children[0]:
+                x = reduce(weights[axis], axis + 1)
         drawn: list[Tensor] = []
         row = parent
         for axis in children:
