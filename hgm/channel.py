@@ -1,11 +1,12 @@
 """Observation channels: how the symbol at a leaf is observed. Each maps an observation to log evidence, states first.
 
-Shapes: observations are ``(B, *positions)`` (or ``(B, k, *positions)`` for vectors), log evidence is ``(B, S, *positions)``:
+Shapes: observations are ``(B, *positions)`` (or ``(B, k, *positions)`` for vectors), log evidence is ``(B, S,
+*positions)``:
 
     e_v(a) = log p(observation at v | x_v = a)          up to a constant that does not depend on a
 
-A channel also knows the `values` of its states, ``(S,)`` or ``(S, k)``: what a denoiser averages, E[value(x_v) | observation].
-States and values that are not given are filled in by `hgm.compile` from the tree (values 0 to S - 1).
+A channel also knows the `values` of its states, ``(S,)`` or ``(S, k)``: what a denoiser averages, E[value(x_v) |
+observation]. States and values that are not given are filled in by `hgm.compile` from the tree (values 0 to S - 1).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Channel(nn.Module):
         """Log evidence ``(B, S, *positions)`` of an observation."""
         raise NotImplementedError
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         if self.values is None:
             return "states of the tree"
         return f"{len(self.values)} states" + (f", values in R^{self.values.shape[1]}" if self.values.ndim == 2 else "")
@@ -135,8 +136,9 @@ class Flip(Channel):
 class Gaussian(Channel):
     """Additive Gaussian noise on the symbol's value: z = alpha * value(x) + sigma * g.
 
-    ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma > 0 and
-    alpha are numbers or ``(B,)``. The part of -|z - alpha value|^2 / (2 sigma^2) that depends on the state is affine in z:
+    ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma
+    > 0 and alpha are numbers or ``(B,)``. The part of -|z - alpha value|^2 / (2 sigma^2) that depends on the state is
+    affine in z:
 
         e(a) = (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2
 
@@ -151,7 +153,8 @@ class Gaussian(Channel):
         values = table[:, None] if table.ndim == 1 else table
         if z.ndim < 2 or z.shape[1] != values.shape[1]:
             raise BadEvidence(
-                f"Gaussian: values in R^{values.shape[1]} need observations (B, {values.shape[1]}, ...); got {tuple(observation.shape)}"
+                f"Gaussian: values in R^{values.shape[1]} need observations (B, {values.shape[1]}, ...); "
+                f"got {tuple(observation.shape)}"
             )
         flat = z.flatten(2) if z.ndim > 2 else z.unsqueeze(2)
         sigma = _per_row(noise[0], flat, "sigma")
@@ -189,10 +192,8 @@ class Missing(Channel):
     def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
         hole = observation.isnan()
         e = self.channel(torch.where(hole, 0.0, observation), *noise)
-        if e.ndim == observation.ndim:  # vectors: a hole in any component is a hole
-            hole = hole.any(1, keepdim=True)
-        else:
-            hole = hole.unsqueeze(1)
+        vectors = e.ndim == observation.ndim  # then a hole in any component is a hole
+        hole = hole.any(1, keepdim=True) if vectors else hole.unsqueeze(1)
         return torch.where(hole, 0.0, e)
 
 

@@ -1,13 +1,14 @@
 """The exact factor layers: each maps children's messages up (collect) and parents' cavities down (distribute).
 
-Shapes: S, S' states of parents and children; n parents with k slots each (`hgm.compile.plan`), F = k n factors, B batch.
+Shapes: S, S' states of parents and children; n parents with k slots each (`hgm.compile.plan`), F = k n factors, B
+batch.
 
 * ``up(x, w)``:   x ``(S', children, B)`` -> q ``(k, S, n, B)``         q_u(s) = sum_a psi_u(s, a) h_u(a)
 * ``down(u, x, w)``: u ``(k, S, n, B)`` -> r ``(S', ..., B)``           r_v(a) = sum_s psi_v(s, a) u_v(s)
 
 (THEORY: arXiv 2404.18444, Section 3, with exp and log taken out.) In the ``"linear"`` kernel messages are rescaled
-probabilities; in the ``"log"`` kernel x, u, q, r and w are logs in float64 and sums become log-sum-exps. Both compute the
-same layer. `kernel_weight` gives the layer's weight as an ordinary convolution kernel.
+probabilities; in the ``"log"`` kernel x, u, q, r and w are logs in float64 and sums become log-sum-exps. Both compute
+the same layer. `kernel_weight` gives the layer's weight as an ordinary convolution kernel.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Weights(nn.Module):
             p.with_log(piece.numpy().reshape(p.log_potential.shape)) for p, piece in zip(self.of, pieces, strict=True)
         )
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         kind = "trainable" if isinstance(self.log_potential, nn.Parameter) else "fixed"
         return f"{len(self.log_potential)} in {len(self.of)} potentials, {kind}"
 
@@ -114,7 +115,7 @@ class FactorLayer(nn.Module):
         self._fixed = {(dtype, weight.device): weight.to(dtype) for dtype in (torch.float64, torch.float32)}
 
     def weight(self, like: Tensor, scaled: Tensor | None) -> Tensor:
-        """The weight in the dtype and on the device of `like`: from `scaled` if given (training), else the fixed one."""
+        """The weight in the dtype and on the device of `like`: from `scaled` if given (training), or the fixed one."""
         if scaled is not None:
             return self.materialise(scaled).to(like.dtype)
         return self._fixed[like.dtype, like.device]
@@ -127,7 +128,7 @@ class FactorLayer(nn.Module):
         """Parents' cavities ``(k, S, n, B)`` to the children's ``(S', ..., B)``, children in the order of x."""
         raise NotImplementedError
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         return f"{self.states_in} -> {self.states_out}, factors={self.factors}, kernel={self.kernel!r}"
 
 
@@ -136,8 +137,9 @@ class Conv(FactorLayer):
 
         q[(j, s), p] = sum_a psi_j(s, a) h[a, m p + j]
 
-    which is ``conv1d(h, kernel_weight, stride=m)`` (``conv2d`` on a grid), and `down` is its transpose. Because the network
-    orders the children position by position, it runs as m matrix products on slices. Weight ``(m or 1, S, S')``.
+    which is ``conv1d(h, kernel_weight, stride=m)`` (``conv2d`` on a grid), and `down` is its transpose. Because the
+    network orders the children position by position, it runs as m matrix products on slices. Weight ``(m or 1, S,
+    S')``.
     """
 
     def __init__(self, op: ConvOp, slots: int) -> None:
@@ -174,9 +176,10 @@ class Conv(FactorLayer):
     def _get_name(self) -> str:
         return f"Conv{len(self.arity)}d"
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         arity = self.arity if len(self.arity) > 1 else self.arity[0]
-        return f"{self.states_in} -> {self.states_out}, kernel_size={arity}, stride={arity}, nodes={self.factors}, kernel={self.kernel!r}"
+        size = f"kernel_size={arity}, stride={arity}"
+        return f"{self.states_in} -> {self.states_out}, {size}, nodes={self.factors}, kernel={self.kernel!r}"
 
 
 class LocalEdges(FactorLayer):
@@ -199,7 +202,7 @@ class LocalEdges(FactorLayer):
         r = torch.bmm(w.mT, u) if self.kernel == "linear" else logsumexp(w[..., None] + u[:, :, None], 1)
         return r.transpose(0, 1)
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         return super().extra_repr() + (", locally connected" if self.regular else ", gathered")
 
 

@@ -1,6 +1,6 @@
 """`compile`: a tree becomes a network. `ConvNet` is a collect; `UNet` is a collect, a distribute and the skips between.
 
-    log evidence ──► [stage L-1 collect] ──► ... ──► [stage 0 collect] ──► root posterior                        (ConvNet)
+    log evidence ──► [stage L-1 collect] ──► ... ──► [stage 0 collect] ──► root posterior                   (ConvNet)
                           │ skips: h, q                  │                    │
     leaf posteriors ◄── [stage L-1 distribute] ◄── ... ◄── [stage 0 distribute] ◄──                             (UNet)
 
@@ -23,7 +23,7 @@ from hgm.compile.exact import Weights
 from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, to_linear
 from hgm.compile.own import SILENT, OwnEvidence
 from hgm.compile.plan import Kernel, Plan, plan
-from hgm.compile.stage import Message, Skip, Stage, stage
+from hgm.compile.stage import Message, Skip, Stage, build_stage
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
 from hgm.evidence import log_evidence
 from hgm.tree import Tree
@@ -62,7 +62,7 @@ class TreeNetwork(nn.Module):
         mask = np.where(np.arange(self.states_in)[:, None] < tree.cardinality[plan.inputs], 0.0, -np.inf)
         self.register_buffer("input_mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
         self.encoder = nn.ModuleList(
-            stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+            build_stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
         inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
         self.own = nn.ModuleList(OwnEvidence(level, n, plan) for level, n in zip(plan.levels, inner, strict=True))
@@ -91,7 +91,7 @@ class TreeNetwork(nn.Module):
         return self.plan.tree.with_potentials(self.weights.potentials())
 
     def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
-        """``(B,)`` log of the sum over all states of potentials times evidence. Arguments and errors as for `forward`."""
+        """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`."""
         return self._sliced(self._log_partition, observation, evidence)
 
     def given(self, evidence: Mapping[str, Any]) -> Tensor:
@@ -182,7 +182,8 @@ class TreeNetwork(nn.Module):
             or more.shape[0] not in (1, e.shape[0])
         ):
             raise BadEvidence(
-                f"evidence of the observed variables must have shape (B, {self.states_in}, {self.extra}); got {tuple(more.shape)}"
+                f"evidence of the observed variables must have shape (B, {self.states_in}, {self.extra}); "
+                f"got {tuple(more.shape)}"
             )
         if more.shape[1] < self.states_in:
             more = F.pad(more, (0, 0, 0, self.states_in - more.shape[1]), value=-torch.inf)
@@ -219,7 +220,8 @@ class TreeNetwork(nn.Module):
         owns = [own(logs, linear, scaled, x) if own.speaks else SILENT for own in self.own]
         leaf = owns[-1].leaf
         assert leaf is not None
-        message = Message(leaf if leaf.shape[-1] == b else leaf.expand(-1, -1, b), self.own[-1].kernel)  # type: ignore[arg-type]
+        leaf = leaf if leaf.shape[-1] == b else leaf.expand(-1, -1, b)
+        message = Message(leaf, self.plan.levels[-1].kernel)
         messages = [message]
         skips: list[Skip] = []
         scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
@@ -343,7 +345,7 @@ class UNet(TreeNetwork):
 
 
 class Up(nn.Module):
-    """One decoder stage: the transposed layers of an encoder stage, with its skips q and h. It has no weights of its own."""
+    """One decoder stage: the transposed layers of an encoder stage, with its skips q and h. No weights of its own."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
@@ -357,15 +359,15 @@ class Up(nn.Module):
         """Beliefs of the children and their messages from above."""
         return stage.distribute(b, r, skip)
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         return f"level {self.level} -> {self.level + 1}: {self.text}, skips q and h"
 
 
 def _keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next forward instead of handing it back to the system.
 
-    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends most
-    of its time on page faults. The block is never touched, so this costs microseconds and no memory.
+    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends
+    most of its time on page faults. The block is never touched, so this costs microseconds and no memory.
     """
     torch.empty(31 << 20, dtype=torch.uint8)
 

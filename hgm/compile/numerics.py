@@ -1,6 +1,7 @@
 """The few numerical primitives that the exact layers share, each safe under hard zeros, forward and backward.
 
-A message is held either *linear* (a non-negative array with maximum 1 over the states) or in *logs* (maximum 0, float64).
+A message is held either *linear* (a non-negative array with maximum 1 over the states) or in *logs* (maximum 0,
+float64).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = [
 ]
 
 
-#: exp x = 2^(x log2 e): `torch.exp` is up to 40 times slower on -inf and on results that underflow, `torch.exp2` never is
+#: exp x = 2^(x log2 e): `torch.exp` is up to 40 times slower on -inf and on results that underflow, `torch.exp2`
+#: never is
 LOG2_E = 1.4426950408889634
 
 #: stands for the maximum of a message that is -inf everywhere, so that -inf - maximum stays -inf
@@ -38,8 +40,8 @@ def exp(x: Tensor) -> Tensor:
 def exp_shifted(x: Tensor, top: Tensor) -> Tensor:
     """exp(x - top) with a single rounding before the power: `torch.add` multiplies and adds in one step.
 
-    (x - top in float32 has an error of half a unit in the last place, which exp turns into a relative error; this has the
-    same error. The rounding of top * log2 e is common to all states, so it only rescales the message.)
+    (x - top in float32 has an error of half a unit in the last place, which exp turns into a relative error; this has
+    the same error. The rounding of top * log2 e is common to all states, so it only rescales the message.)
     """
     return torch.add(top * -LOG2_E, x, alpha=LOG2_E).exp2_()
 

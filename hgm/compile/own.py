@@ -75,8 +75,8 @@ class OwnEvidence(nn.Module):
         """The level's knowledge.
 
         Args:
-            logs, linear: the input ``(S_in, n_in, B)``, maximum 0 in float64 or maximum 1; the level's kernel decides
-                which is read.
+            logs: the input ``(S_in, n_in, B)``, maximum 0, in float64; read if the level's kernel is log.
+            linear: the same as probabilities, maximum 1; read if the level's kernel is linear.
             scaled: `Weights.scaled` of a trained network, ``None`` for fixed weights.
             like: a tensor with the dtype and device of linear messages.
         """

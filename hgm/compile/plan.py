@@ -5,15 +5,17 @@ A plan has one `LevelPlan` per level (its variables and what is observed there) 
 shape become one batched op, and a regular level with tied matrices becomes a strided convolution.
 
 **Order.** Inside a network the variables of a level are permuted so that nothing has to be moved while it runs. Parents
-are sorted by their number of child factors k; the parents with the same k form a `Group`, and their factors (the group's
+are sorted by their number of child factors k; the parents with the same k form a `Group`, and their factors (the
+group's
 *slots*) are laid out position by position: all first factors, then all second ones, ... So the messages of a group are
 one block ``(k, n)``, combining siblings is a product over its first axis, and a convolution's inputs are plain slices.
 
 **Kernels.** Messages are held either as rescaled probabilities (``"linear"``: products and matrix products, no exp or
 log) or as log messages in float64 (``"log"``). Linear is exact while nothing underflows. A strictly positive table with
 entries in [w, 1] maps messages with maximum 1 into [w, S], so products over the siblings keep at least the product of
-the w; a stage is linear while that product stays above `SAFE`. A zero in a table breaks the lower bound (the only allowed
-state may carry an arbitrarily small message), so such factors run the log kernel, and so do the variables next to them.
+the w; a stage is linear while that product stays above `SAFE`. A zero in a table breaks the lower bound (the only
+allowed state may carry an arbitrarily small message), so such factors run the log kernel, and so do the variables
+next to them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ __all__ = ["ConvOp", "EdgeOp", "Group", "JointOp", "Kernel", "LevelPlan", "Op", 
 
 Kernel = Literal["linear", "log"]
 
-#: log of the smallest message a linear stage may produce from messages with maximum 1: float32 still has 8 decades below
+#: log of the smallest message a linear stage may produce from messages with maximum 1: float32 still has 8 decades
+#: below
 SAFE = np.log(1e-30)
 
 
@@ -83,7 +86,7 @@ class ConvOp(Op):
 
 @dataclass(frozen=True)
 class EdgeOp(Op):
-    """Edges with a matrix each, ``index (F, S, S')``: locally connected if the level is regular, folded gathers if not."""
+    """Edges with a matrix each, ``index (F, S, S')``: locally connected on a regular level, else folded gathers."""
 
     regular: bool = False
 
@@ -252,7 +255,8 @@ class Plan:
 
     def __str__(self) -> str:
         table = tabulate(self.rows(), headers="keys", intfmt=",") if self.stages else "(no stages: single nodes)"
-        return f"{self.tree!r}\n{len(self.inputs):,} observed variables, {self.weights:,} weights, {self.flops:,} multiply-adds\n{table}"
+        counts = f"{len(self.inputs):,} observed variables, {self.weights:,} weights, {self.flops:,} multiply-adds"
+        return f"{self.tree!r}\n{counts}\n{table}"
 
     __repr__ = __str__
 
@@ -297,10 +301,8 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
     position = np.empty(len(tree), dtype=np.int64)
     for level in range(tree.depth + 1):
         degree = child_factors[arrival]
-        if (degree != degree[0]).any():
-            order = arrival[np.argsort(-degree, kind="stable")]
-        else:
-            order = arrival
+        uniform = (degree == degree[0]).all()
+        order = arrival if uniform else arrival[np.argsort(-degree, kind="stable")]
         cardinality = tree.cardinality[order]
         factors_here = _factors_of(tree, order)
         mine = factors_here[unary[factors_here]]
@@ -334,9 +336,9 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
 def _rescale(tree: Tree, log_level: np.ndarray, factor_low: np.ndarray) -> np.ndarray:
     """``(depth + 1,)`` at which levels messages must be rescaled.
 
-    Going up, [low, high] bounds the log of a level's largest message. A positive factor f turns children's messages into
-    messages in [w_f exp(low), C_f exp(high)], with C_f the number of its children's joint states; siblings add. A level is
-    rescaled if its parents' level would otherwise leave the safe range.
+    Going up, [low, high] bounds the log of a level's largest message. A positive factor f turns children's messages
+    into messages in [w_f exp(low), C_f exp(high)], with C_f the number of its children's joint states; siblings add.
+    A level is rescaled if its parents' level would otherwise leave the safe range.
     """
     sizes = np.diff(tree.scope_ptr)
     up = tree.scope_ptr[:-1] + tree.up
@@ -346,22 +348,21 @@ def _rescale(tree: Tree, log_level: np.ndarray, factor_low: np.ndarray) -> np.nd
         - log_states[up]
     )
     rescale = np.ones(tree.depth + 1, dtype=bool)
+    safe_low = np.where(np.isneginf(factor_low), 0.0, factor_low)
+
+    def bounds(level: int, low: float, high: float) -> tuple[float, float]:
+        here = slice(*np.searchsorted(tree.parent, tree.level_ptr[level : level + 2]))
+        nodes = tree.parent[here] - tree.level_ptr[level]
+        width = int(tree.level_ptr[level + 1] - tree.level_ptr[level])
+        lows = np.bincount(nodes, weights=safe_low[here] + (sizes[here] - 1) * low, minlength=width)
+        highs = np.bincount(nodes, weights=factor_high[here] + (sizes[here] - 1) * high, minlength=width)
+        return float(lows.min()), float(highs.max())
+
     low = high = 0.0  # of the level below, as it arrives: rescaled or not
     for level in range(tree.depth - 1, -1, -1):
-        first, last = np.searchsorted(tree.parent, tree.level_ptr[level : level + 2])
-        nodes = tree.parent[first:last] - tree.level_ptr[level]
-        width = int(tree.level_ptr[level + 1] - tree.level_ptr[level])
-        children = sizes[first:last] - 1
-        finite = np.where(np.isneginf(factor_low[first:last]), 0.0, factor_low[first:last])
-
-        def bounds(low: float, high: float) -> tuple[float, float]:
-            lows = np.bincount(nodes, weights=finite + children * low, minlength=width)
-            highs = np.bincount(nodes, weights=factor_high[first:last] + children * high, minlength=width)
-            return float(lows.min()), float(highs.max())
-
-        here = bounds(low, high)
-        rescale[level + 1] = log_level[level] or log_level[level + 1] or here[0] <= SAFE or here[1] >= -SAFE
-        low, high = bounds(0.0, 0.0) if rescale[level + 1] else here
+        below = bounds(level, low, high)
+        rescale[level + 1] = log_level[level] or log_level[level + 1] or below[0] <= SAFE or below[1] >= -SAFE
+        low, high = bounds(level, 0.0, 0.0) if rescale[level + 1] else below
     return rescale
 
 
@@ -497,7 +498,8 @@ def _edge_op(
     one_group = alone and len(groups) == 1
     key = tree.potential_id[factors] * 2 + tree.up[factors]
     if (key == key[0]).all() and (one_group or alone):
-        # all edges share one matrix; on a regular level the arity is that of the level, else 1 (a pointwise convolution)
+        # all edges share one matrix; on a regular level the arity is that of the level, else 1 (a pointwise
+        # convolution)
         index = _edge_index(tree, factors[:1], offset, states_out, states_in)
         return ConvOp(factors, states_out, states_in, index, kernel, _arity(grid, level, groups) if one_group else (1,))
     if one_group:

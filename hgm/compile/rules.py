@@ -1,4 +1,4 @@
-"""The one registry: from an op of the plan to its exact layer. Open to users:
+"""The one registry, open to users: from an op of the plan to its exact layer.
 
     @lower.register
     def _(op: MyOp, slots: int) -> FactorLayer:
@@ -20,10 +20,10 @@ __all__ = ["lower"]
 
 @singledispatch
 def lower(op: Op, slots: int) -> FactorLayer:
-    """The layer for an op whose stage gives each parent `slots` slots. Raises `NoLoweringRule` if none is registered."""
+    """The layer for an op whose stage gives each parent `slots` slots. Raises `NoLoweringRule` if there is none."""
     raise NoLoweringRule(
         f"no layer is registered for the plan op {type(op).__name__}; register one with "
-        "@hgm.compile.rules.lower.register on a function from the op and its slots to a FactorLayer"
+        "@lower.register (from hgm.compile.rules import lower) on a function from the op and its slots to a FactorLayer"
     )
 
 

@@ -2,16 +2,17 @@
 
 Collect, for every parent v with evidence and priors o_v ("own"):
 
-    h_v = normalize( o_v * prod_{u in slots(v)} q_u ),      q_u = layer.up(h_children)              normalize: max_s h = 1
+    h_v = normalize( o_v * prod_{u in slots(v)} q_u ),      q_u = layer.up(h_children)       normalize: max_s h = 1
 
 Distribute, with b the normalised beliefs:
 
     u_u = o_v * r_v * prod_{w in slots(v), w != u} q_w      the cavity: everything but what u itself said (skip of q)
     b_c = h_c * r_c,   r_c = layer.down(u)                  (skip of h)
 
-In a linear stage every q is positive (`hgm.compile.plan`), so the cavity is b_v / q_u. In a log stage it is a sum over the
-others, because b_v - q_u would be -inf + inf under hard evidence. Beliefs need no normalisation on the way down: sum_a
-h_c(a) r_c(a) = sum_s u_u(s) q_u(s) = sum_s b_v(s), which is 1 at the root; rounding is swept up every `SWEEP` levels.
+In a linear stage every q is positive (`hgm.compile.plan`), so the cavity is b_v / q_u. In a log stage it is a sum
+over the others, because b_v - q_u would be -inf + inf under hard evidence. Beliefs need no normalisation on the way
+down: sum_a h_c(a) r_c(a) = sum_s u_u(s) q_u(s) = sum_s b_v(s), which is 1 at the root; rounding is swept up every
+`SWEEP` levels.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hgm.compile.numerics import LOWEST, exp, logsumexp, others, product, safe_l
 from hgm.compile.plan import Kernel, LevelPlan, StagePlan
 from hgm.compile.rules import lower
 
-__all__ = ["LinearStage", "Message", "Own", "Skip", "Stage", "stage"]
+__all__ = ["LinearStage", "Message", "Own", "Skip", "Stage", "build_stage"]
 
 
 #: distribute renormalises the beliefs of every so many levels
@@ -46,7 +47,7 @@ class Own:
 
 @dataclass(slots=True)
 class Message:
-    """A level's messages to its parents: ``h (S, n, B)`` with maximum 1 (linear, where rescaled) or 0 (log), and the kernel."""
+    """Messages of a level to its parents: ``h (S, n, B)``, maximum 1 (linear, where rescaled) or 0 (log); the kernel."""
 
     h: Tensor
     kernel: Kernel
@@ -54,7 +55,7 @@ class Message:
 
 @dataclass(slots=True)
 class Skip:
-    """What a stage's collect keeps for its distribute: q ``(k, S, n, B)``, the children's h, the parents' own knowledge."""
+    """What collect keeps for distribute: q ``(k, S, n, B)``, the children's h, the parents' own knowledge."""
 
     q: Tensor
     child: Message
@@ -193,7 +194,7 @@ class Stage(nn.Module):
                 start, parent = start + k * n, parent + n
         return torch.cat(parts, 1)[None]
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         combine = "product" if self.kernel == "linear" else "sum of logs"
         return f"level {self.level + 1} -> {self.level}, {self.nodes} nodes, combine={combine}"
 
@@ -209,7 +210,7 @@ class LinearStage(Stage):
         self.several = plan.groups[0].arity > 1  # with one slot, q may be the parents' h itself
         self.deepest = below.deepest
 
-    def collect(  # noqa: D102
+    def collect(
         self, child: Message, own: Own, scaled: Tensor | None, dtype: torch.dtype
     ) -> tuple[Message, Tensor | None, Skip]:
         layer: FactorLayer = self.layers[0]  # type: ignore[assignment]
@@ -219,7 +220,7 @@ class LinearStage(Stage):
         h, scale = scale_linear(h) if self.rescale else (h, None)
         return Message(h, "linear"), scale, Skip(q, child, own, [w])
 
-    def distribute(self, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def distribute(self, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:
         layer: FactorLayer = self.layers[0]  # type: ignore[assignment]
         h, q = skip.child.h, skip.q
         free = not (torch.is_grad_enabled() and q.requires_grad)
@@ -229,7 +230,7 @@ class LinearStage(Stage):
         return (b / b.sum(0, keepdim=True) if self.sweep else b), r
 
 
-def stage(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
+def build_stage(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
     """The stage for a plan's stage: `LinearStage` where it applies."""
     linear = above.kernel == below.kernel == plan.ops[0].kernel == "linear"
     kind = LinearStage if linear and plan.regular and plan.arrival is None else Stage
