@@ -47,7 +47,7 @@ class Own:
 
 @dataclass(slots=True)
 class Message:
-    """Messages of a level to its parents: ``h (S, n, B)``, maximum 1 (linear, where rescaled) or 0 (log); the kernel."""
+    """Messages of a level to its parents: ``h (S, n, B)``, maximum 1 (linear, where rescaled) or 0 (log)."""
 
     h: Tensor
     kernel: Kernel
