@@ -12,8 +12,9 @@ one block ``(k, n)``, combining siblings is a product over its first axis, and a
 
 **Kernels.** Messages are held either as rescaled probabilities (``"linear"``: products and matrix products, no exp or
 log) or as log messages in float64 (``"log"``). Linear is exact while nothing underflows. A strictly positive table with
-entries in [w, 1] maps messages with maximum 1 into [w, S], so products over the siblings keep at least the product of
-the w; a stage is linear while that product stays above `SAFE`. A zero in a table breaks the lower bound (the only
+entries in [w, 1] maps messages with maximum 1 into [w, S], so products over the siblings lie between the product of the
+w and that of the S; a stage is linear while these stay within `SAFE` and 1 / `SAFE`. (Priors count with the siblings,
+and at an observed variable so does the w of the factor above it.) A zero in a table breaks the lower bound (the only
 allowed state may carry an arbitrarily small message), so such factors run the log kernel, and so do the variables
 next to them.
 """
@@ -275,15 +276,17 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
     offset = np.concatenate([[0], np.cumsum([p.size for p in tree.potentials], dtype=np.int64)]).astype(np.int64)
     sizes = np.diff(tree.scope_ptr)
     unary = sizes == 1
-    low = np.array([_log_range(p) for p in tree.potentials])  # <= 0; -inf: has a zero
-    linear_factor = low[tree.potential_id] > SAFE if tree.factors else np.zeros(0, dtype=bool)
+    dense = np.array([_is_positive(p) for p in tree.potentials], dtype=bool)[tree.potential_id]
+    low = np.array([_log_range(p) for p in tree.potentials], dtype=float)[tree.potential_id]  # <= 0
+    linear_factor = dense & (low > SAFE)
 
     # the kernel of each level: log if a factor next to it is, or if its products may leave the safe range
-    factor_low = np.where(
-        np.isneginf(low[tree.potential_id]) & unary, 0.0, low[tree.potential_id]
-    )  # a hard prior is exact
-    product = np.bincount(tree.parent, weights=np.where(np.isneginf(factor_low), 0.0, factor_low), minlength=len(tree))
-    unsafe = product <= SAFE
+    factor_low = np.where(dense | unary, low, 0.0)  # the zeros of a prior are exact; other sparse factors run in logs
+    factor_high = _growth(tree)
+    product = np.bincount(tree.parent, weights=factor_low, minlength=len(tree))
+    growth = np.bincount(tree.parent, weights=factor_high, minlength=len(tree))
+    observed = column >= 0
+    unsafe = (product + observed * _above(tree, factor_low) <= SAFE) | (growth >= -SAFE)
     joint_log = ~linear_factor & ~unary
     factor_level = tree.level[tree.parent]
     log_level = np.zeros(tree.depth + 1, dtype=bool)
@@ -292,7 +295,9 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
     np.logical_or.at(log_level, factor_level[joint_log] + 1, True)
 
     child_factors = np.bincount(tree.parent[~unary], minlength=len(tree))
-    rescale = _rescale(tree, log_level, factor_low)
+    fresh = np.zeros(tree.depth + 2, dtype=bool)  # evidence meets rescaled messages only: see `_above`
+    fresh[1 + tree.level[observed & (child_factors > 0)]] = True
+    rescale = _rescale(tree, log_level, fresh[:-1], factor_low, factor_high)
     levels: list[LevelPlan] = []
     stages: list[StagePlan] = []
     order = tree.roots
@@ -333,44 +338,66 @@ def plan(tree: Tree, inputs: np.ndarray | None = None) -> Plan:
     return Plan(tree, tuple(levels), tuple(stages), inputs, offset)
 
 
-def _rescale(tree: Tree, log_level: np.ndarray, factor_low: np.ndarray) -> np.ndarray:
+def _growth(tree: Tree) -> np.ndarray:
+    """``(F,)`` log of the number of joint states of each factor's children: what its messages can be at most."""
+    log_states = np.log(tree.cardinality[tree.scope])
+    owner = np.repeat(np.arange(tree.factors), np.diff(tree.scope_ptr))
+    total = np.bincount(owner, weights=log_states, minlength=tree.factors)
+    return total - log_states[tree.scope_ptr[:-1] + tree.up]
+
+
+def _above(tree: Tree, factor_low: np.ndarray) -> np.ndarray:
+    """``(V,)`` the log range of the factor above each variable, 0 at the roots.
+
+    Evidence e_v makes some states of v arbitrarily small beside the largest of e_v(a) prod q(a), and what underflows
+    there is lost. The factor above can make up for it by its whole range. So at an observed variable it counts too.
+    """
+    above = np.zeros(len(tree))
+    child = tree.parent_factor >= 0
+    above[child] = factor_low[tree.parent_factor[child]]
+    return above
+
+
+def _rescale(
+    tree: Tree, log_level: np.ndarray, fresh: np.ndarray, factor_low: np.ndarray, factor_high: np.ndarray
+) -> np.ndarray:
     """``(depth + 1,)`` at which levels messages must be rescaled.
 
     Going up, [low, high] bounds the log of a level's largest message. A positive factor f turns children's messages
     into messages in [w_f exp(low), C_f exp(high)], with C_f the number of its children's joint states; siblings add.
-    A level is rescaled if its parents' level would otherwise leave the safe range.
+    A level is rescaled if its parents' level would otherwise leave the safe range, or if `fresh` asks for it. The
+    deepest level's messages are evidence with maximum 1, unless they are multiplied by priors.
     """
     sizes = np.diff(tree.scope_ptr)
-    up = tree.scope_ptr[:-1] + tree.up
-    log_states = np.log(tree.cardinality[tree.scope])
-    factor_high = (
-        np.bincount(np.repeat(np.arange(tree.factors), sizes), weights=log_states, minlength=tree.factors)
-        - log_states[up]
-    )
     rescale = np.ones(tree.depth + 1, dtype=bool)
-    safe_low = np.where(np.isneginf(factor_low), 0.0, factor_low)
 
     def bounds(level: int, low: float, high: float) -> tuple[float, float]:
         here = slice(*np.searchsorted(tree.parent, tree.level_ptr[level : level + 2]))
         nodes = tree.parent[here] - tree.level_ptr[level]
         width = int(tree.level_ptr[level + 1] - tree.level_ptr[level])
-        lows = np.bincount(nodes, weights=safe_low[here] + (sizes[here] - 1) * low, minlength=width)
+        lows = np.bincount(nodes, weights=factor_low[here] + (sizes[here] - 1) * low, minlength=width)
         highs = np.bincount(nodes, weights=factor_high[here] + (sizes[here] - 1) * high, minlength=width)
         return float(lows.min()), float(highs.max())
 
     low = high = 0.0  # of the level below, as it arrives: rescaled or not
     for level in range(tree.depth - 1, -1, -1):
         below = bounds(level, low, high)
-        rescale[level + 1] = log_level[level] or log_level[level + 1] or below[0] <= SAFE or below[1] >= -SAFE
+        wanted = fresh[level + 1] or log_level[level] or log_level[level + 1]
+        rescale[level + 1] = wanted or below[0] <= SAFE or below[1] >= -SAFE
         low, high = bounds(level, 0.0, 0.0) if rescale[level + 1] else below
+    rescale[tree.depth] = bool((tree.level[tree.parent[sizes == 1]] == tree.depth).any())
     return rescale
 
 
 def _log_range(potential: Potential) -> float:
-    """log(smallest / largest entry) of a table, -inf if it has a zero."""
-    if isinstance(potential, Rules) and len(potential.log_potential) < np.prod(potential.shape, dtype=float):
-        return -np.inf
-    return float(potential.log_potential.min() - potential.log_potential.max())
+    """log(smallest positive / largest entry) of a table."""
+    entries = potential.log_potential[np.isfinite(potential.log_potential)]
+    return float(entries.min() - entries.max())
+
+
+def _is_positive(potential: Potential) -> bool:
+    """Whether a table may run in the linear kernel: it has no zeros. Rules have a layer for logs only."""
+    return not isinstance(potential, Rules) and bool(np.isfinite(potential.log_potential).all())
 
 
 def _factors_of(tree: Tree, variables: np.ndarray) -> np.ndarray:
