@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hgm.channel import Channel, Soft
 from hgm.compile.exact import Weights
-from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, to_linear
+from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
 from hgm.compile.own import SILENT, OwnEvidence
 from hgm.compile.plan import Kernel, Plan, plan
 from hgm.compile.stage import Message, Skip, Stage, build_stage
@@ -44,6 +44,7 @@ class TreeNetwork(nn.Module):
         inputs: names of the variables whose evidence it takes: the leaves, then `observed`.
         channel: maps the observation of the leaves to log evidence.
         weights: all distinct weights.
+        trainable: whether they are parameters.
         encoder: the stages, leaves first.
     """
 
@@ -55,6 +56,7 @@ class TreeNetwork(nn.Module):
         self.plan = plan
         self.channel = channel
         self.leaf_shape = leaf_shape
+        self.trainable = trainable
         self.extra = len(plan.inputs) - prod(leaf_shape)
         uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
         self.weights = Weights(tree.potentials, uses, trainable)
@@ -80,11 +82,6 @@ class TreeNetwork(nn.Module):
     def stages(self) -> list[Stage]:
         """The encoder's stages, typed."""
         return [stage for stage in self.encoder if isinstance(stage, Stage)]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights are parameters."""
-        return isinstance(self.weights.log_potential, nn.Parameter)
 
     def tree(self) -> Tree:
         """The network's tree with its current weights."""
@@ -129,21 +126,31 @@ class TreeNetwork(nn.Module):
 
     def _sliced(self, run: Any, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
         """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
+        if torch.compiler.is_compiling():
+            return run(self._input(observation, evidence))
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
         batch = given[0].shape[0] if given and given[0].ndim else 0
         rows = max(1, SLICE // (self.states_in * len(self.plan.inputs)))
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
-        if batch <= rows or learns or torch.compiler.is_compiling():
-            return run(self._input(observation, evidence))
+        if batch <= rows or learns:
+            x = self._input(observation, evidence)
+            return run(x) if len(x) else run(x.new_zeros(1, *x.shape[1:]))[:0]
 
         def part(t: Any, first: int) -> Any:
             per_row = isinstance(t, Tensor) and t.ndim > 0 and t.shape[0] == batch
             return t[first : first + rows] if per_row else t
 
-        return torch.cat([
-            run(self._input([part(t, first) for t in observation], part(evidence, first)), first)
-            for first in range(0, batch, rows)
-        ])  # fmt: skip
+        parts: list[Tensor] = []
+        impossible: list[int] = []
+        for first in range(0, batch, rows):
+            x = self._input([part(t, first) for t in observation], part(evidence, first))
+            try:
+                parts.append(run(x, first))
+            except ImpossibleEvidence as error:
+                impossible += error.rows
+        if impossible:
+            raise ImpossibleEvidence(impossible)
+        return torch.cat(parts)
 
     def _input(self, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
         """``(B, S, n_in)`` log evidence of all inputs."""
@@ -153,7 +160,7 @@ class TreeNetwork(nn.Module):
         if (
             e.ndim != 1 + len(want)
             or tuple(e.shape[2:]) != self.leaf_shape
-            or states < min(self.states_in, self.leaf_states)
+            or states not in (self.leaf_states, self.states_in)
         ):
             raise BadEvidence(
                 f"log evidence of the leaves must have shape (B, {', '.join(map(str, want))}); got {tuple(e.shape)}"
@@ -178,7 +185,7 @@ class TreeNetwork(nn.Module):
         if (
             more.ndim != 3
             or more.shape[2] != self.extra
-            or more.shape[1] > self.states_in
+            or not self.extra_states <= more.shape[1] <= self.states_in
             or more.shape[0] not in (1, e.shape[0])
         ):
             raise BadEvidence(
@@ -194,6 +201,11 @@ class TreeNetwork(nn.Module):
         """Largest cardinality among the leaves."""
         leaves = self.plan.inputs[: len(self.plan.inputs) - self.extra]
         return int(self.plan.tree.cardinality[leaves].max())
+
+    @property
+    def extra_states(self) -> int:
+        """Largest cardinality among the `observed` variables, 0 if there are none."""
+        return int(self.plan.tree.cardinality[self.plan.inputs[len(self.plan.inputs) - self.extra :]].max(initial=0))
 
     def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
         raise NotImplementedError
@@ -221,10 +233,14 @@ class TreeNetwork(nn.Module):
         leaf = owns[-1].leaf
         assert leaf is not None
         leaf = leaf if leaf.shape[-1] == b else leaf.expand(-1, -1, b)
-        message = Message(leaf, self.plan.levels[-1].kernel)
+        scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
+        deepest = self.plan.levels[-1]
+        if deepest.rescale:
+            leaf, taken = scale_linear(leaf) if deepest.kernel == "linear" else scale_log(leaf)
+            scales.append((taken, deepest.kernel))
+        message = Message(leaf, deepest.kernel)
         messages = [message]
         skips: list[Skip] = []
-        scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
         for stage, own in zip(self.stages, reversed(owns[:-1]), strict=True):
             message, scale, skip = stage.collect(message, own, scaled, x.dtype)
             messages.append(message)
@@ -350,8 +366,7 @@ class Up(nn.Module):
     def __init__(self, stage: Stage) -> None:
         super().__init__()
         self.text = "; ".join(
-            f"{type(layer).__name__} transposed, {layer.states_out} -> {layer.states_in}"
-            for layer in stage.factor_layers
+            f"{layer._get_name()} transposed, {layer.states_out} -> {layer.states_in}" for layer in stage.factor_layers
         )
         self.level = stage.level
 
