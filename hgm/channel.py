@@ -148,6 +148,8 @@ class Gaussian(Channel):
     def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
         if not 1 <= len(noise) <= 2:
             raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
+        if not observation.is_floating_point():
+            observation = observation.to(torch.get_default_dtype())
         table = self._table().to(observation)
         z = observation.unsqueeze(1) if table.ndim == 1 else observation
         values = table[:, None] if table.ndim == 1 else table
@@ -214,7 +216,10 @@ def _clamp(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Te
 
 def _per_row(value: Tensor | float, like: Tensor, name: str) -> Tensor:
     """A number, or one per batch row, shaped to broadcast over `like`."""
-    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    dtype = like.dtype
+    if not dtype.is_floating_point:  # symbols: the precision is that of the value
+        floats = isinstance(value, Tensor) and value.is_floating_point()
+        dtype = value.dtype if floats else torch.get_default_dtype()  # type: ignore[union-attr]
     value = torch.as_tensor(value, dtype=dtype, device=like.device)
     if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, like.shape[0])):
         raise BadEvidence(
