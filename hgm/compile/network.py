@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from hgm.channel import Channel, Soft
 from hgm.compile.exact import Weights
-from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
+from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, nodes, scale_linear, scale_log, to_linear
 from hgm.compile.own import SILENT, OwnEvidence
 from hgm.compile.plan import Kernel, Plan, plan
-from hgm.compile.stage import Message, Skip, Stage, build_stage
+from hgm.compile.stage import GatherStage, Message, Skip, Stage, build_stage
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
 from hgm.evidence import log_evidence
 from hgm.tree import Tree
@@ -69,6 +69,7 @@ class TreeNetwork(nn.Module):
         inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
         self.own = nn.ModuleList(OwnEvidence(level, n, plan) for level, n in zip(plan.levels, inner, strict=True))
         kernels = {level.kernel for level in plan.levels}
+        self.by_node = any(isinstance(stage, GatherStage) for stage in self.stages)
         self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
         self.register_load_state_dict_post_hook(lambda module, _: module._fix())
         self._fix()
@@ -229,6 +230,8 @@ class TreeNetwork(nn.Module):
         top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
         logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
         linear = exp_shifted(e, top) if self.needs_linear else None
+        if linear is not None and self.by_node:
+            linear = linear.transpose(0, 1).contiguous().transpose(0, 1)
         owns = [own(logs, linear, scaled, x) if own.speaks else SILENT for own in self.own]
         leaf = owns[-1].leaf
         assert leaf is not None
@@ -348,14 +351,14 @@ class UNet(TreeNetwork):
             parts.append(p[: self.query_states])
         p = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if not self.mean:
-            p = p if self.places is None else p.index_select(1, self.places)
+            p = p if self.places is None else nodes(p, self.places)
             return p.permute(2, 0, 1).reshape(p.shape[-1], self.query_states, *self.query_shape)
         values = self.channel.values
         assert values is not None
         values = values[: p.shape[0]].to(p.dtype)
         means = (values if values.ndim == 2 else values[:, None]).t() @ p.flatten(1)
         means = means.view(-1, *p.shape[1:])
-        means = means if self.places is None else means.index_select(1, self.places)
+        means = means if self.places is None else nodes(means, self.places)
         out = means.permute(2, 0, 1).reshape(p.shape[-1], means.shape[0], *self.query_shape)
         return out if values.ndim == 2 else out.squeeze(1)
 

@@ -15,6 +15,7 @@ __all__ = [
     "exp",
     "exp_shifted",
     "logsumexp",
+    "nodes",
     "others",
     "product",
     "safe_log",
@@ -73,6 +74,13 @@ def scale_log(x: Tensor) -> tuple[Tensor, Tensor]:
 def to_linear(x: Tensor, dtype: torch.dtype) -> Tensor:
     """exp(x - max_s x), states first, in `dtype`."""
     return exp(scale_log(x)[0]).to(dtype)
+
+
+def nodes(x: Tensor, index: Tensor) -> Tensor:
+    """``x[:, index]`` of ``(S, n, B)``, kept node by node in memory if x is: then a node is one block to copy."""
+    if x.stride(1) > x.stride(0):
+        return x.transpose(0, 1).index_select(0, index).transpose(0, 1)
+    return x.index_select(1, index)
 
 
 def product(x: Tensor, dim: int = 0) -> Tensor:

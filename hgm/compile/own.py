@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.compile.numerics import nodes
 from hgm.compile.plan import LevelPlan, Plan
 from hgm.compile.stage import Own
 from hgm.potential import Rules
@@ -104,16 +105,13 @@ class OwnEvidence(nn.Module):
         if not some:
             return prior
         assert x is not None
-        if self.states <= x.shape[0]:
-            part = x[: self.states]
-        else:
-            part = F.pad(x, (0, 0, 0, 0, 0, self.states - x.shape[0]), value=self.impossible)
+        if self.states > x.shape[0]:
+            x = F.pad(x, (0, 0, 0, 0, 0, self.states - x.shape[0]), value=self.impossible)
         if gaps:
-            part = torch.cat([part, torch.full_like(part[:, :1], self.neutral)], 1)
-        if columns is not None:
-            part = part.index_select(1, columns)
-        if prior is None:
-            return part
+            x = torch.cat([x, torch.full_like(x[:, :1], self.neutral)], 1)
+        part = (x if columns is None else nodes(x, columns))[: self.states]
+        if prior is None or not (gaps or which == 0 or len(self.unary)):
+            return part  # the input's own mask has seen to the states that a variable does not have
         return part * prior if self.kernel == "linear" else part + prior
 
 

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from hgm.compile.exact import FactorLayer
 from hgm.compile.numerics import LOWEST, exp, logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
-from hgm.compile.plan import Kernel, LevelPlan, StagePlan
+from hgm.compile.plan import EdgeOp, Kernel, LevelPlan, StagePlan
 from hgm.compile.rules import lower
 
-__all__ = ["LinearStage", "Message", "Own", "Skip", "Stage", "build_stage"]
+__all__ = ["GatherStage", "LinearStage", "Message", "Own", "Skip", "Stage", "build_stage"]
 
 
 #: distribute renormalises the beliefs of every so many levels
@@ -147,7 +147,7 @@ class Stage(nn.Module):
         if self.unarrival is not None:
             down = down.reshape(h.shape).index_select(1, self.unarrival)
         if skip.child.kernel == "linear":
-            b = (h.view(down.shape) * down).view(h.shape)
+            b = (h.reshape(down.shape) * down).reshape(h.shape)
             return (b / b.sum(0, keepdim=True) if self.sweep else b), down
         down = scale_log(down.reshape(h.shape))[0]
         b = h + down
@@ -226,15 +226,59 @@ class LinearStage(Stage):
         free = not (torch.is_grad_enabled() and q.requires_grad)
         u = torch.div(b, q, out=q) if free and self.several else b / q
         r = layer.down(u, h, skip.weights[0])
-        b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).view(h.shape)
+        b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).reshape(h.shape)
+        return (b / b.sum(0, keepdim=True) if self.sweep else b), r
+
+
+class GatherStage(Stage):
+    """An irregular stage of edges with linear messages on both sides, node by node in memory: ``(n, S, B)``.
+
+    A gather then copies whole nodes, and the batched matrix products need no strides.
+    """
+
+    def __init__(self, plan: StagePlan, above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__(plan, above, below)
+        self.blocks: list[tuple[int, int, int]] = []  # first slot, number of slots, slots per parent
+        start = 0
+        for k, n in self.groups:
+            if k:
+                self.blocks.append((start, k * n, k))
+                start += k * n
+
+    def collect(
+        self, child: Message, own: Own, scaled: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Message, Tensor | None, Skip]:
+        layer: FactorLayer = self.layers[0]  # type: ignore[assignment]
+        x = child.h.transpose(0, 1)
+        x = x if self.arrival is None else x.index_select(0, self.arrival)
+        w = layer.weight(x, scaled)
+        q = torch.bmm(w, x)
+        parts = [product(q.narrow(0, first, size).unflatten(0, (k, -1))) for first, size, k in self.blocks]
+        if own.inner is not None:
+            inner = own.inner.transpose(0, 1)
+            parts = [(parts[0] if len(parts) == 1 else torch.cat(parts)) * inner]
+        if own.leaf is not None:
+            parts.append(own.leaf.transpose(0, 1).expand(-1, -1, x.shape[-1]))
+        h = (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
+        h, scale = scale_linear(h) if self.rescale else (h, None)
+        return Message(h, "linear"), scale, Skip(q, child, own, [w])
+
+    def distribute(self, b: Tensor, r: Tensor | None, skip: Skip) -> tuple[Tensor, Tensor]:
+        u = b.transpose(0, 1).index_select(0, self.slot_parent) / skip.q
+        r = torch.bmm(skip.weights[0].mT, u)
+        r = (r if self.unarrival is None else r.index_select(0, self.unarrival)).transpose(0, 1)
+        b = skip.child.h * r
         return (b / b.sum(0, keepdim=True) if self.sweep else b), r
 
 
 def build_stage(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
-    """The stage for a plan's stage: `LinearStage` where it applies."""
-    linear = above.kernel == below.kernel == plan.ops[0].kernel == "linear"
-    kind = LinearStage if linear and plan.regular and plan.arrival is None else Stage
-    return kind(plan, above, below)
+    """The stage for a plan's stage: `LinearStage` or `GatherStage` where they apply, which compute the same."""
+    if len(plan.ops) == 1 and above.kernel == below.kernel == plan.ops[0].kernel == "linear":
+        if plan.regular and plan.arrival is None:
+            return LinearStage(plan, above, below)
+        if isinstance(plan.ops[0], EdgeOp):
+            return GatherStage(plan, above, below)
+    return Stage(plan, above, below)
 
 
 def _convert(x: Tensor, have: Kernel, want: Kernel, dtype: torch.dtype) -> Tensor:
