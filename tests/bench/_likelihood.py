@@ -7,7 +7,7 @@ import torch
 from _models import Edges
 from torch import Tensor
 
-__all__ = ["NodeByNode"]
+__all__ = ["LEAVES", "NodeByNode", "postorder"]
 
 #: rescale where this many leaves have been multiplied since the last time: float32 is far from underflow until then
 LEAVES = 12
@@ -16,11 +16,12 @@ LEAVES = 12
 class NodeByNode:
     """log likelihood of each site, from the leaves' likelihoods ``(n, S, sites)``, linear.
 
-    Sites are taken `block` at a time, so that what a node needs stays in cache.
+    Sites are taken `block` at a time (default all: fewer and longer calls won over a smaller cache footprint).
     """
 
-    def __init__(self, model: Edges, sites: int, block: int = 5000) -> None:
+    def __init__(self, model: Edges, sites: int, block: int | None = None) -> None:
         self.prior = torch.tensor(model.prior[0], dtype=torch.float32)
+        block = sites if block is None else block
         self.sites, self.block = sites, block
         states = int(model.cardinality.max())
         leaf = {int(v): i for i, v in enumerate(model.leaves)}
@@ -32,7 +33,7 @@ class NodeByNode:
         where: dict[int, Tensor] = {}  # buffers of partial likelihoods
         free: list[Tensor] = []  # those used up, the hottest last
         self.steps = []
-        for v in _postorder(children):
+        for v in postorder(children):
             since[v] = sum(since[c] for c in children[v])
             scale = since[v] > LEAVES
             out = free.pop() if free else torch.empty(states, block)
@@ -72,7 +73,7 @@ class NodeByNode:
         torch.add((self.prior @ self.top[:, :size]).log_(), total, out=log_likelihood)
 
 
-def _postorder(children: dict[int, list[int]]) -> list[int]:
+def postorder(children: dict[int, list[int]]) -> list[int]:
     """Inner nodes, every one after its children and soon after them, from node 0."""
     order, stack = [], [0]
     while stack:

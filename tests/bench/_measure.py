@@ -86,6 +86,6 @@ def _number(value: object) -> str:
         return str(value)
     if value != 0 and abs(value) < 1e-3:
         return f"{value:.0e}"
-    if abs(value) < 1:
-        return f"{value:.2g}"
+    if abs(value) < 0.995:
+        return f"{value:#.2g}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

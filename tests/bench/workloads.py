@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _beagle import Beagle, found
 from _floor import edges_floor, regular_floor
 from _likelihood import NodeByNode
 from _measure import machine, measure, show, write_between
@@ -146,8 +147,11 @@ def posterior_row(workload: Workload, seconds: float, compiled: bool) -> dict[st
     return row | ({"torch.compile ms": times["compiled"]} if compiled else {})
 
 
-def phylogeny_row(seconds: float, leaves: int = 500, sites: int = 10_000, states: int = 4) -> dict[str, Any]:
-    """W8: log Z of every site of simulated sequences; the tuned peer is node by node on ``(S, sites)``."""
+def phylogeny_row(seconds: float, leaves: int = 500, sites: int = 10_000, states: int = 4) -> list[dict[str, Any]]:
+    """W8: log Z of every site of simulated sequences; the tuned peer is node by node on ``(S, sites)``.
+
+    A second line is against native code, if it is there.
+    """
     tree = yule(leaves, states)
     model = edges(tree)
     symbols = simulate(tree, sites)
@@ -164,8 +168,13 @@ def phylogeny_row(seconds: float, leaves: int = 500, sites: int = 10_000, states
         "plain": lambda: plain.log_partition(e),
         "tuned": lambda: tuned(tips),
     }
+    if found():
+        native = Beagle(model, symbols.numpy())
+        if not np.abs(native()[some] - exact.numpy()).max() < 1e-3:
+            raise SystemExit("BEAGLE and plain torch disagree")
+        contenders["native"] = native
     times = measure({**contenders, "floor": edges_floor(model, sites, both=False)}, seconds)
-    return {
+    row = {
         "": f"W8 log Z, {leaves} leaves × {sites:,} sites, S={states}",
         "plain ms": times["plain"],
         "tuned ms": times["tuned"],
@@ -177,6 +186,18 @@ def phylogeny_row(seconds: float, leaves: int = 500, sites: int = 10_000, states
         "error hgm": error["hgm"],
         "error plain": error["plain"],
     }
+    if not found():
+        return [row]
+    name = f"{row['']}, BEAGLE ({native.name})"
+    return [
+        row,
+        {
+            "": name,
+            "BEAGLE ms": times["native"],
+            "hgm ms": times["hgm"],
+            "BEAGLE / hgm": times["native"] / times["hgm"],
+        },
+    ]
 
 
 def simulate(tree: Tree, sites: int, seed: int = 0) -> Tensor:
@@ -216,27 +237,28 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     check()
-    tables: dict[str, list[dict[str, Any]]] = {}
-    tables["workloads"] = [posterior_row(w, options.seconds, options.compile) for w in WORKLOADS if w.name in which]
-    if "W8" in which:
-        tables["workloads"].append(phylogeny_row(options.seconds))
-    if "W7" in which:
-        tables["million"] = [alone("million", who) for who in ("hgm", "plain", "tuned")]
-    if "fresh" in which:
-        fresh = [w for w in WORKLOADS if w.kind != "caterpillar" and w.batch > 1]
-        tables["fresh"] = [alone("plain", w.name) for w in fresh]
-
-    titles = {
-        "workloads": "Medians; error: largest difference of a marginal from float64 (W8: relative, of log Z)",
-        "million": "W7 quad-tree on 1024 x 1024, S=4, batch 1, tied; each in a process of its own",
-        "fresh": "Plain torch in a process of its own: as it comes, and with freed memory kept",
-    }
     print(machine(), flush=True)
-    for name, rows in tables.items():
+
+    def out(name: str, title: str, rows: list[dict[str, Any]]) -> None:
         if rows:
-            print(f"\n{titles[name]}\n\n{show(rows)}", flush=True)
+            print(f"\n{title}\n\n{show(rows)}", flush=True)
             if options.markdown is not None:
                 write_between(options.markdown, name, show(rows, markdown=True))
+
+    rows = [posterior_row(w, options.seconds, options.compile) for w in WORKLOADS if w.name in which]
+    native: list[dict[str, Any]] = []
+    if "W8" in which:
+        row, *native = phylogeny_row(options.seconds)
+        rows.append(row)
+    out("workloads", "Medians; error: largest difference of a marginal from float64 (W8: relative, of log Z)", rows)
+    out("native", "W8 against native code", native)
+    if "W7" in which:
+        title = "W7 quad-tree on 1024 x 1024, S=4, batch 1, tied; each in a process of its own, seconds of the clock"
+        out("million", title, [alone("million", who) for who in ("hgm", "plain", "tuned")])
+    if "fresh" in which:
+        some = [w.name for w in WORKLOADS if w.kind != "caterpillar" and w.batch > 1]
+        title = "Plain torch in a process of its own: as it comes, and with freed memory kept"
+        out("fresh", title, [alone("plain", name) for name in some])
     if options.markdown is not None:
         write_between(options.markdown, "machine", f"{machine()}.")
 
