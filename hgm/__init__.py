@@ -17,6 +17,7 @@ from hgm.errors import (
 )
 from hgm.evidence import log_evidence
 from hgm.ghm import Level, ghm
+from hgm.learn import Fit, fit
 from hgm.potential import Edge, Potential, Rules, Table
 from hgm.spec import load, save
 from hgm.tree import Tree
@@ -43,6 +44,7 @@ __all__ = [
     "ConvNet",
     "Edge",
     "Erasure",
+    "Fit",
     "Flip",
     "Gaussian",
     "HgmError",
@@ -64,6 +66,7 @@ __all__ = [
     "chain",
     "compile",
     "filtered_hierarchy",
+    "fit",
     "forest",
     "from_networkx",
     "from_pgmpy",

@@ -20,7 +20,7 @@ from hgm.errors import BadEvidence, listing
 if TYPE_CHECKING:
     from hgm.tree import Tree
 
-__all__ = ["check_log_evidence", "leaf_log_evidence", "log_evidence", "read_evidence"]
+__all__ = ["check_log_evidence", "leaf_log_evidence", "log_evidence", "read_evidence", "variable_log_evidence"]
 
 MISSING = -1
 _FORMS = (
@@ -111,6 +111,26 @@ def read_evidence(
         logs = logs.expand(len(out), -1, -1) if rows == 1 else logs
         out = out.index_copy(2, torch.tensor(members, device=device), logs)
     return out, batch is not None
+
+
+def variable_log_evidence(tree: Tree, v: int, given: Any) -> tuple[Tensor, bool]:
+    """Evidence of one variable, in the forms that `log_evidence` takes, where that of all would be too much to hold.
+
+    Returns:
+        ``(B or 1, card)`` float64 log likelihoods, and whether `given` had a batch dimension.
+
+    Raises:
+        BadEvidence: as `log_evidence`.
+    """
+    if given is None:
+        return torch.zeros((1, int(tree.cardinality[v])), dtype=torch.float64), False
+    if isinstance(given, str | int | np.integer) and not isinstance(given, bool):
+        given, single = torch.tensor([tree.state(v, given)]), True
+    else:
+        single = False
+    device = given.device if isinstance(given, Tensor) else torch.device("cpu")
+    likelihood, batched = _likelihood(tree, v, given, device)
+    return _logs(tree, [v], likelihood.double()[..., None])[..., 0], batched and not single
 
 
 def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:

@@ -1,0 +1,269 @@
+"""`fit`: maximum likelihood, or maximum a posteriori, potentials by expectation maximisation.
+
+For a directed model p(x) = prod_f psi_f(produced | given), one iteration is
+
+    E-step    N(x) = sum over rows and over tied factors of p(x_scope | row)         (`hgm.learn.expect`)
+    M-step    psi(produced | given) = (N + lambda) / sum over produced of (N + lambda)       for entries that are not 0
+
+It never lowers  sum over rows of log p(row)  +  lambda * sum of log psi:  the log likelihood plus, up to a constant,
+the log density of a Dirichlet(1 + lambda) prior on every distribution. (Dempster, Laird and Rubin 1977.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.bp import infer
+from hgm.errors import BadSpec
+from hgm.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hgm.learn.data import Data, read_data
+from hgm.learn.direction import Direction, direct
+from hgm.learn.expect import Expectation, with_flat_log
+from hgm.potential import Potential, Rules
+from hgm.tree import Tree
+
+__all__ = ["Fit", "fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What `fit` returns.
+
+    Attributes:
+        tree: the model with its learned potentials, all of them conditional distributions.
+        history: the objective at the start and after every iteration, in nats: log likelihood of the data plus log
+            prior (up to a constant). It never falls, but for rounding.
+        log_likelihood: of the data, at the start and after every iteration, in nats.
+        converged: whether the last iteration gained less than the tolerance.
+        rows: number of rows of the data.
+    """
+
+    tree: Tree
+    history: tuple[float, ...]
+    log_likelihood: tuple[float, ...]
+    converged: bool
+    rows: int
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations were done."""
+        return len(self.history) - 1
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        per_row = self.log_likelihood[-1] / self.rows
+        return f"Fit: {state} after {self.iterations} iterations, log likelihood {per_row:.6g} per row of {self.rows:,}"
+
+
+def fit(
+    tree: Tree,
+    data: Any,
+    evidence: Mapping[str, Any] | None = None,
+    *,
+    smoothing: float = 0.0,
+    iterations: int = 100,
+    tolerance: float = 1e-5,
+    seed: int | None = None,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 10,
+    progress: bool | None = None,
+) -> Fit:
+    """Learn the potentials of a tree from data by EM, with tied potentials and missing values.
+
+    The tree must be directed: factors over one variable only at roots (their priors), every other factor a conditional
+    distribution of its children given its parent; or a Bayesian network as `hgm.from_pgmpy` reads it, tables of several
+    parents included. What is tied stays tied, zeros stay zeros, and a root without a prior stays uniform.
+
+    Args:
+        tree: structure, tying, zeros and start. Its tables are normalised first.
+        data: N rows, as one of
+
+            - a mapping from names of variables to what was seen of each, in the forms of `hgm.log_evidence`: ``(N,)``
+              states (numbers or labels, -1 or ``None`` where missing) or likelihoods ``(N, card)``;
+            - integers ``(N, *leaf shape)``: states of the leaves, -1 where missing;
+            - floats ``(N, S, *leaf shape)`` or ``(N, S, V)``: log evidence of the leaves, or of all variables.
+        evidence: by name, of further variables: the labels, say, of the images in `data`.
+        smoothing: lambda, the pseudo-count that is added to every entry that is not zero; the objective then has a
+            Dirichlet prior. 0 is maximum likelihood.
+        iterations: at most so many.
+        tolerance: stop when an iteration gains less, in nats per row; 0 never stops early unless nothing is gained.
+        seed: draw the start: every distribution uniformly from those with its zeros. Default: the tree's own tables.
+        batch_size: rows at once. Counts are summed over all batches: it changes memory and speed, not the result.
+        dtype: of the network's messages. float32 is faster; its objective can fall by rounding.
+        checkpoint: file (JSON) to write every `every` iterations and at the end. If it exists, learning goes on from
+            it, with the result that it would have had without the interruption.
+        every: see `checkpoint`.
+        progress: show a progress bar; default if standard error is a terminal.
+
+    Raises:
+        BadSpec: for a tree that is not directed (it names the factor), a setting out of range, or a checkpoint that
+            cannot be read or belongs to another model, data or start.
+        BadEvidence: for data that are empty or do not fit the tree.
+        ImpossibleEvidence: if rows have probability zero under the start; it names them.
+    """
+    _check_settings(smoothing, iterations, tolerance, batch_size, every, dtype)
+    direction = direct(tree)
+    observed = read_data(tree, data, evidence)
+    model = _Model(tree, direction, smoothing, observed.states.device)
+    theta = model.start(seed)
+    identity = _identity(tree, observed, theta, smoothing, dtype)
+    objectives: list[float] = []
+    likelihoods: list[float] = []
+    if checkpoint is not None and Path(checkpoint).exists():
+        saved = read_checkpoint(checkpoint, identity, len(theta))
+        theta = torch.tensor(saved.entries, dtype=torch.float64, device=theta.device)
+        objectives, likelihoods = list(saved.history), list(saved.log_likelihood)
+
+    expect = Expectation(tree, observed, dtype, batch_size)
+    bar = _progress_bar(progress, iterations, len(objectives))
+    with bar:
+        while True:
+            last = len(objectives) >= iterations
+            log_z, counts = expect(model.log(theta), counts=not last)
+            likelihoods.append(log_z - observed.rows * direction.log_normaliser)
+            objectives.append(likelihoods[-1] + model.log_prior(theta))
+            gain = objectives[-1] - objectives[-2] if len(objectives) > 1 else np.inf
+            converged = bool(gain <= tolerance * observed.rows)
+            bar.set_postfix_str(f"log likelihood {likelihoods[-1] / observed.rows:.4f} per row")
+            done = converged or counts is None
+            if checkpoint is not None and (done or (len(objectives) - 1) % every == 0):
+                # the last objective is left out: whoever goes on computes it again, with the counts that belong to it
+                entries = theta.tolist()
+                write_checkpoint(checkpoint, Checkpoint(identity, entries, objectives[:-1], likelihoods[:-1]))
+            if done or counts is None:
+                break
+            theta = model.maximise(counts, theta)
+            bar.update()
+    return Fit(model.tree(theta), tuple(objectives), tuple(likelihoods), converged, observed.rows)
+
+
+class _Model:
+    """The conditional distributions of a directed tree, in one flat vector theta ``(P,)``.
+
+    `allowed` are the entries that are not zero, `counts` their pseudo-counts.
+    """
+
+    def __init__(self, tree: Tree, direction: Direction, smoothing: float, device: torch.device) -> None:
+        self.of = tree
+        self.row = torch.tensor(direction.row, device=device)
+        self.rows = direction.rows
+        logs = [np.zeros(0), *(p.log_potential.ravel() for p in tree.potentials)]
+        self.log_start = torch.tensor(np.concatenate(logs), device=device)
+        self.allowed = ~torch.isneginf(self.log_start)
+        self.pseudo = smoothing * (self.allowed & torch.tensor(direction.used, device=device)).double()
+        self.used = torch.tensor(direction.used, device=device)
+        self._check_rows(direction)
+
+    def start(self, seed: int | None) -> Tensor:
+        """The tables to start from, normalised."""
+        if seed is None:
+            top = torch.full((self.rows,), -torch.inf, dtype=torch.float64, device=self.row.device)
+            top = top.scatter_reduce(0, self.row, self.log_start, "amax").clamp_min(-1e300)
+            drawn = (self.log_start - top[self.row]).exp()
+        else:
+            drawn = torch.as_tensor(np.random.default_rng(seed).exponential(size=len(self.row)), device=self.row.device)
+        normalised = self._normalised(drawn * self.allowed)
+        own = torch.where(self.used, self.log_start, -torch.inf).exp()
+        near = (self._sums(own) - 1).abs() < 1e-9  # as they are, so that a model can be taken up again unchanged
+        keep = ~self.used | (near[self.row] if seed is None else torch.zeros_like(self.used))
+        return torch.where(keep, own, normalised)
+
+    def maximise(self, counts: Tensor, theta: Tensor) -> Tensor:
+        """The M-step. A distribution about which nothing is known keeps its entries."""
+        sums = (counts.clamp_min(0.0) + self.pseudo) * self.allowed
+        return torch.where((self._sums(sums) > 0)[self.row], self._normalised(sums), theta)
+
+    def log_prior(self, theta: Tensor) -> float:
+        """lambda times the sum of log theta, over the entries that are not zero."""
+        given = self.pseudo > 0
+        return float((self.pseudo[given] * theta[given].log()).sum())
+
+    def log(self, theta: Tensor) -> Tensor:
+        return torch.where(self.used, theta.log(), self.log_start)
+
+    def tree(self, theta: Tensor) -> Tree:
+        """The tree with these tables, which keep their entries exactly."""
+        pieces = theta.cpu().numpy()
+        potentials: list[Potential] = []
+        start = 0
+        for p in self.of.potentials:
+            values = pieces[start : start + p.size].reshape(p.log_potential.shape)
+            used = bool(self.used[start])
+            start += p.size
+            if not used:
+                potentials.append(p)
+            else:
+                potentials.append(Rules(p.shape, p.states, values) if isinstance(p, Rules) else type(p)(values))  # type: ignore[call-arg]
+        return self.of.with_potentials(potentials)
+
+    def _sums(self, x: Tensor) -> Tensor:
+        return torch.zeros(self.rows, dtype=torch.float64, device=x.device).index_add(0, self.row, x)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        sums = self._sums(x)
+        return x / torch.where(sums > 0, sums, 1.0)[self.row]
+
+    def _check_rows(self, direction: Direction) -> None:
+        """A table may allow nothing given some state only if that state cannot occur."""
+        some = torch.zeros(self.rows, device=self.row.device).index_add(0, self.row, self.allowed.float())
+        if bool((some > 0).all()):
+            return
+        theta = self.start(None)
+        log_z = float(infer(with_flat_log(self.of, self.log(theta))).log_partition)
+        if abs(log_z - direction.log_normaliser) > 1e-9 * max(1.0, len(self.of)):
+            raise BadSpec(
+                "the tables cannot be normalised: one of them allows nothing at all given a state that can occur; "
+                "forbid that state (a zero in the table or prior that produces it), or allow something"
+            )
+
+
+def _check_settings(
+    smoothing: float, iterations: int, tolerance: float, batch_size: int | None, every: int, dtype: torch.dtype
+) -> None:
+    if not 0 <= smoothing < np.inf:
+        raise BadSpec(f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}")
+    if iterations < 0:
+        raise BadSpec(f"iterations must be at least 0; got {iterations!r}")
+    if not tolerance >= 0:
+        raise BadSpec(f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}")
+    if batch_size is not None and batch_size < 1:
+        raise BadSpec(f"batch_size must be at least 1; got {batch_size!r}")
+    if every < 1:
+        raise BadSpec(f"every must be at least 1 iteration; got {every!r}")
+    if dtype not in (torch.float32, torch.float64):
+        raise BadSpec(f"dtype must be torch.float64 or torch.float32; got {dtype!r}")
+
+
+def _identity(tree: Tree, data: Data, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:
+    """What a checkpoint belongs to: by its words, where another one differs."""
+    model = hashlib.sha256()
+    for array in (tree.cardinality, tree.scope_ptr, tree.scope, tree.up, tree.potential_id):
+        model.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    for p in tree.potentials:
+        model.update(repr((type(p).__name__, p.shape)).encode())
+        model.update(p.states.astype("<i8").tobytes() if isinstance(p, Rules) else b"")
+    return {
+        "the model": model.hexdigest(),
+        "the data": data.digest(),
+        "the start": hashlib.sha256(theta.cpu().numpy().astype("<f8").tobytes()).hexdigest(),
+        "the smoothing": repr(float(smoothing)),
+        "the dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _progress_bar(progress: bool | None, iterations: int, done: int) -> Any:
+    from tqdm import tqdm  # takes a moment to import
+
+    disable = None if progress is None else not progress  # None: shown on a terminal only
+    return tqdm(desc="EM", total=iterations, initial=done, unit="iteration", disable=disable)

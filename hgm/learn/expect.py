@@ -1,0 +1,102 @@
+"""The E-step: expected counts are the gradient of the log partition with respect to the log potentials.
+
+    d log Z(evidence) / d log psi(x_scope)  =  sum over the factors f that share psi of  p(x_scope of f | evidence)
+
+so one collect through the compiled encoder and one reverse pass count everything, tied factors added up.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.compile import compile
+from hgm.compile.network import TreeNetwork
+from hgm.errors import ImpossibleEvidence
+from hgm.learn.data import Data
+from hgm.tree import Tree
+
+__all__ = ["Expectation", "with_flat_log"]
+
+DECADE = log(10)  # a network is built for the smallest entry of each table, rounded down to a power of ten
+NUMBERS = 1 << 20  # messages held at once in a batch of the default size
+
+
+class Expectation:
+    """Log likelihood and expected counts of data, under potentials that change.
+
+    Args:
+        tree: its structure and tying.
+        data: the observations.
+        dtype: of the network's messages.
+        batch_size: rows at once; default as many as fit comfortably. The result does not depend on it.
+    """
+
+    def __init__(self, tree: Tree, data: Data, dtype: torch.dtype, batch_size: int | None) -> None:
+        self.tree, self.data, self.dtype = tree, data, dtype
+        self.batch_size = batch_size or max(1, NUMBERS // (int(tree.cardinality.max()) * len(tree)))
+        self._sizes = [p.size for p in tree.potentials]
+        self._network: TreeNetwork | None = None
+        self._depth: list[int] = []
+
+    def __call__(self, log_potential: Tensor, counts: bool = True) -> tuple[float, Tensor | None]:
+        """``log Z`` summed over the rows, and ``(P,)`` expected counts if wanted, at log potentials ``(P,)`` float64.
+
+        Raises:
+            ImpossibleEvidence: naming the rows that have probability zero.
+        """
+        network = self._fitting(log_potential)
+        flat = network.weights.log_potential
+        total = 0.0
+        sums = torch.zeros_like(flat) if counts else None
+        for start in range(0, self.data.rows, self.batch_size):
+            e = self.data.log_evidence(start, min(start + self.batch_size, self.data.rows), self.dtype)
+            leaves = e[..., : self.data.leaves].unflatten(2, network.leaf_shape)
+            others = e[..., self.data.leaves :] if network.extra else None
+            with torch.set_grad_enabled(counts):
+                try:
+                    log_z = network.log_partition(leaves, evidence=others).double().sum()
+                except ImpossibleEvidence as error:
+                    rows = [start + row for row in error.rows]
+                    raise ImpossibleEvidence(rows, "(rows of the data, for the potentials to start from)") from None
+            total += log_z.item()
+            if sums is not None and log_z.requires_grad:  # a tree without factors has nothing to count
+                sums += torch.autograd.grad(log_z, flat)[0].double()
+        return total, sums
+
+    def _fitting(self, log_potential: Tensor) -> TreeNetwork:
+        """The network with these potentials: the last one, if they are in the range that it was built for.
+
+        Which kernels are safe is decided by the smallest entries, and building is slow for large trees. So a network is
+        built for entries somewhat smaller than they are, and serves until they leave the range.
+        """
+        pieces = log_potential.split(self._sizes)
+        ranges = [float(piece.min() - piece.max()) for piece in pieces]
+        depth = [-1 if np.isneginf(r) else int(-r // DECADE) + 1 for r in ranges]  # -1: has a zero
+        if self._network is None or depth != self._depth:
+            lowered = []
+            for piece, d in zip(pieces, depth, strict=True):
+                lowered.append(piece.clone())
+                if d >= 0:
+                    lowered[-1][piece.argmin()] = piece.max() - d * DECADE
+            names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
+            tree = with_flat_log(self.tree, torch.cat(lowered)) if lowered else self.tree
+            self._network = compile(tree, observed=names, trainable=True).to(log_potential.device)
+            self._depth = depth
+        with torch.no_grad():
+            self._network.weights.log_potential.copy_(log_potential)
+        return self._network
+
+
+def with_flat_log(tree: Tree, log_potential: Tensor) -> Tree:
+    """The tree with the entries of all potentials, one after the other, as given in logs."""
+    pieces = log_potential.cpu().split([p.size for p in tree.potentials])
+    return tree.with_potentials(
+        [
+            p.with_log(piece.numpy().reshape(p.log_potential.shape))
+            for p, piece in zip(tree.potentials, pieces, strict=True)
+        ]
+    )
