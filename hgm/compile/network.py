@@ -36,61 +36,34 @@ Task = Literal["classify", "denoise", "posterior"]
 SLICE = 1 << 21
 
 
-class TreeNetwork(nn.Module):
-    """What `ConvNet` and `UNet` share: the input, the encoder, and the log partition function.
+class Network(nn.Module):
+    """What all compiled networks share: the input, by channel or by name, and running a batch in slices.
 
     Attributes:
         plan: the plan that the network runs.
         inputs: names of the variables whose evidence it takes: the leaves, then `observed`.
         channel: maps the observation of the leaves to log evidence.
-        weights: all distinct weights.
-        trainable: whether they are parameters.
-        encoder: the stages, leaves first.
+        trainable: whether the weights are parameters.
     """
-
-    input_mask: Tensor | None
 
     def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool) -> None:
         super().__init__()
-        tree = plan.tree
         self.plan = plan
         self.channel = channel
         self.leaf_shape = leaf_shape
         self.trainable = trainable
         self.extra = len(plan.inputs) - prod(leaf_shape)
-        uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
-        self.weights = Weights(tree.potentials, uses, trainable)
-        self.states_in = int(tree.cardinality[plan.inputs].max())
-        mask = np.where(np.arange(self.states_in)[:, None] < tree.cardinality[plan.inputs], 0.0, -np.inf)
-        self.register_buffer("input_mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
-        self.encoder = nn.ModuleList(
-            build_stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
-        )
-        inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
-        self.own = nn.ModuleList(OwnEvidence(level, n, plan) for level, n in zip(plan.levels, inner, strict=True))
-        kernels = {level.kernel for level in plan.levels}
-        self.by_node = any(isinstance(stage, GatherStage) for stage in self.stages)
-        self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
-        self.register_load_state_dict_post_hook(lambda module, _: module._fix())
-        self._fix()
+        self.states_in = int(plan.tree.cardinality[plan.inputs].max())
+
+    @property
+    def row_size(self) -> int:
+        """Numbers that one batch row takes on the widest level, for slicing."""
+        return self.states_in * len(self.plan.inputs)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the variables whose evidence the network takes, in the order of its input columns."""
         return tuple(self.plan.tree.names[int(v)] for v in self.plan.inputs)
-
-    @property
-    def stages(self) -> list[Stage]:
-        """The encoder's stages, typed."""
-        return [stage for stage in self.encoder if isinstance(stage, Stage)]
-
-    def tree(self) -> Tree:
-        """The network's tree with its current weights."""
-        return self.plan.tree.with_potentials(self.weights.potentials())
-
-    def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
-        """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`."""
-        return self._sliced(self._log_partition, observation, evidence)
 
     def given(self, evidence: Mapping[str, Any]) -> Tensor:
         """`forward` on evidence by name, as for `hgm.infer`: ``{"x3": "red", "x7": [0.2, 0.8]}``.
@@ -131,7 +104,7 @@ class TreeNetwork(nn.Module):
             return run(self._input(observation, evidence))
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
         batch = given[0].shape[0] if given and given[0].ndim else 0
-        rows = max(1, SLICE // (self.states_in * len(self.plan.inputs)))
+        rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
             x = self._input(observation, evidence)
@@ -210,6 +183,48 @@ class TreeNetwork(nn.Module):
 
     def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
         raise NotImplementedError
+
+
+class TreeNetwork(Network):
+    """What `ConvNet` and `UNet` share: the encoder, and the log partition function.
+
+    Attributes:
+        weights: all distinct weights.
+        encoder: the stages, leaves first.
+    """
+
+    input_mask: Tensor | None
+
+    def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool) -> None:
+        super().__init__(plan, channel, leaf_shape, trainable)
+        tree = plan.tree
+        uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
+        self.weights = Weights(tree.potentials, uses, trainable)
+        mask = np.where(np.arange(self.states_in)[:, None] < tree.cardinality[plan.inputs], 0.0, -np.inf)
+        self.register_buffer("input_mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
+        self.encoder = nn.ModuleList(
+            build_stage(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+        )
+        inner = [sum(g.nodes for g in s.groups if g.arity) for s in plan.stages] + [0]
+        self.own = nn.ModuleList(OwnEvidence(level, n, plan) for level, n in zip(plan.levels, inner, strict=True))
+        kernels = {level.kernel for level in plan.levels}
+        self.by_node = any(isinstance(stage, GatherStage) for stage in self.stages)
+        self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
+        self.register_load_state_dict_post_hook(lambda module, _: module._fix())
+        self._fix()
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The encoder's stages, typed."""
+        return [stage for stage in self.encoder if isinstance(stage, Stage)]
+
+    def tree(self) -> Tree:
+        """The network's tree with its current weights."""
+        return self.plan.tree.with_potentials(self.weights.potentials())
+
+    def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
+        """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`."""
+        return self._sliced(self._log_partition, observation, evidence)
 
     def _log_partition(self, x: Tensor, first_row: int = 0) -> Tensor:
         messages, _, scales = self._encode(x, first_row)
