@@ -38,9 +38,10 @@ class Expectation:
     def __init__(self, tree: Tree, data: Data, dtype: torch.dtype, batch_size: int | None) -> None:
         self.tree, self.data, self.dtype = tree, data, dtype
         self.batch_size = batch_size or max(1, NUMBERS // (int(tree.cardinality.max()) * len(tree)))
-        self._sizes = [p.size for p in tree.potentials]
+        sizes = torch.tensor([p.size for p in tree.potentials], dtype=torch.int64)
+        self._owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(data.states.device)
         self._network: TreeNetwork | None = None
-        self._depth: list[int] = []
+        self._built_for = torch.zeros(0)
 
     def __call__(self, log_potential: Tensor, counts: bool = True) -> tuple[float, Tensor | None]:
         """``log Z`` summed over the rows, and ``(P,)`` expected counts if wanted, at log potentials ``(P,)`` float64.
@@ -70,22 +71,23 @@ class Expectation:
     def _fitting(self, log_potential: Tensor) -> TreeNetwork:
         """The network with these potentials: the last one, if they are in the range that it was built for.
 
-        Which kernels are safe is decided by the smallest entries, and building is slow for large trees. So a network is
-        built for entries somewhat smaller than they are, and serves until they leave the range.
+        Which kernels are safe is decided by the zeros and the smallest entries, and building is slow for large trees. So
+        a network is built for smallest entries of a power of ten, and serves until they cross the next one.
         """
-        pieces = log_potential.split(self._sizes)
-        ranges = [float(piece.min() - piece.max()) for piece in pieces]
-        depth = [-1 if np.isneginf(r) else int(-r // DECADE) + 1 for r in ranges]  # -1: has a zero
-        if self._network is None or depth != self._depth:
-            lowered = []
-            for piece, d in zip(pieces, depth, strict=True):
-                lowered.append(piece.clone())
-                if d >= 0:
-                    lowered[-1][piece.argmin()] = piece.max() - d * DECADE
+        none = log_potential.new_zeros(len(self.tree.potentials))
+        zero = torch.isneginf(log_potential)
+        positive = torch.where(zero, torch.inf, log_potential)
+        low = none.scatter_reduce(0, self._owner, positive, "amin", include_self=False)
+        high = none.scatter_reduce(0, self._owner, log_potential, "amax", include_self=False)
+        zeros = none.index_add(0, self._owner, zero.double()) > 0
+        decades = torch.where(high > low, ((high - low) / DECADE).floor() + 1, 0)
+        built_for = torch.stack([decades, zeros])
+        if self._network is None or not torch.equal(built_for, self._built_for):
+            lowered = torch.where(positive == low[self._owner], (high - decades * DECADE)[self._owner], log_potential)
             names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
-            tree = with_flat_log(self.tree, torch.cat(lowered)) if lowered else self.tree
+            tree = with_flat_log(self.tree, lowered)
             self._network = compile(tree, observed=names, trainable=True).to(log_potential.device)
-            self._depth = depth
+            self._built_for = built_for
         with torch.no_grad():
             self._network.weights.log_potential.copy_(log_potential)
         return self._network
