@@ -65,6 +65,14 @@ class Weights(nn.Module):
         )
         return empty.scatter_reduce(0, self.owner, self.log_potential.detach(), "amax")
 
+    def ranges(self) -> Tensor:
+        """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
+        flat = self.log_potential.detach()
+        prior = torch.tensor([p.axes == 1 for p in self.of], device=flat.device)[self.owner]
+        counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
+        empty = torch.full((len(self.of),), torch.inf, dtype=flat.dtype, device=flat.device)
+        return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest()
+
     def scaled(self) -> Tensor:
         """``(P + 1,)`` log weights with every potential's largest at 0, and a last 0 that pads (index -1)."""
         return F.pad(self.log_potential - self.largest()[self.owner], (0, 1))
