@@ -1,0 +1,299 @@
+"""A compiled network, drawn as the U-Net paper draws one: down the encoder, up the decoder, skips across.
+
+Each row is a level of the tree, the leaves on top. Going down, a row holds the messages h of the level's variables and,
+after its layer, the messages q of its factors; going up, the beliefs without the own message u, and the beliefs b.
+Above a box stands its number of states (channels), below it its number of positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hgm.compile.network import ConvNet, UNet
+from hgm.compile.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
+from hgm.viz.potentials import times
+from hgm.viz.style import GREY, INK, new_figure
+from hgm.viz.words import counted, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_stages"]
+
+MOST = 7  # levels
+STEP = 1.62  # inches from a box to the next
+GAP = 0.95  # between the two halves, and for what is left out
+ROOM = 0.78  # between two rows
+LAYER, POOL, LIFT, BACK, SKIP = "#0072B2", "#C0392B", "#009E73", "#D55E00", "#8a8a8a"
+DOWN, UP = "#dbe9f6", "#fbe5d2"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A tensor: where it stands (middle, in inches), how wide and high."""
+
+    x: float
+    y: float
+    wide: float
+    high: float
+
+    @property
+    def left(self) -> float:
+        return self.x - self.wide / 2
+
+    @property
+    def right(self) -> float:
+        return self.x + self.wide / 2
+
+    @property
+    def top(self) -> float:
+        return self.y + self.high / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y - self.high / 2
+
+
+def draw_stages(net: ConvNet | UNet) -> Figure:
+    """The picture of a network."""
+    plan = net.plan
+    both = isinstance(net, UNet)
+    depth = len(plan.levels) - 1
+    levels = list(range(depth, -1, -1))
+    shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
+    column, row = _columns(shown), _rows(plan, shown)
+    last = column[0]
+    left, top = 1.75, 0.85 if both and len(levels) > 1 else 0.5
+    middle = left + last + (STEP + GAP) / 2  # the axis of the U
+    width = 2 * middle if both else left + last + STEP + 2.9
+    high = row[0] + _high(plan.levels[0].nodes) / 2
+    figure, axes = new_figure(max(width, 7.2), top + high + (1.75 if len(levels) > 1 else 0.6))
+    figure_height = figure.get_figheight()
+
+    def box(states: int, nodes: int, x: float, level: int) -> Box:
+        return Box(x, figure_height - top - row[level], _wide(states), _high(nodes))
+
+    for i, level in enumerate(shown):
+        here = plan.levels[level]
+        h = box(here.states, here.nodes, left + column[level], level)
+        _draw(axes, h, here.states, _positions(plan, here), DOWN, here.kernel == "log", "h")
+        _own(axes, plan, here, h, net)
+        if level == 0:
+            continue
+        stage = plan.stages[level - 1]
+        above = plan.levels[level - 1]
+        factors = sum(len(op.factors) for op in stage.ops)
+        q = box(above.states, factors, left + column[level] + STEP, level)
+        _draw(axes, q, above.states, _factor_positions(plan, stage, here), DOWN, above.kernel == "log", "q")
+        _arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
+        _over(axes, (h.right + q.left) / 2, h.y, _layer(stage), LAYER)
+        below = shown[i + 1]
+        end_of_arrow = figure_height - top - row[below] + _high(plan.levels[below].nodes) / 2
+        _between(axes, q, end_of_arrow, level - below, True)
+        if both:
+            b = box(here.states, here.nodes, 2 * middle - h.x, level)
+            u = box(above.states, factors, 2 * middle - q.x, level)
+            _draw(axes, u, above.states, _factor_positions(plan, stage, here), UP, above.kernel == "log", "u")
+            _draw(axes, b, here.states, _positions(plan, here), UP, here.kernel == "log", "b")
+            _arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
+            _over(axes, (u.right + b.left) / 2, b.y, "transposed", BACK)
+            _between(axes, u, end_of_arrow, level - below, False)
+            _arrow(axes, (q.right, q.y), (u.left, u.y), SKIP, dashed=True)
+            peak = max(h.top, q.top) + 0.3
+            start, end = h.right - 0.02, b.left + 0.02
+            axes.plot([start, start, end], [h.top, peak, peak], color=SKIP, linewidth=1.1, linestyle=(0, (4, 2)))
+            _arrow(axes, (end, peak), (end, b.top), SKIP, dashed=True)
+            for y, letter, states, positions in (
+                (q.y, "q", above.states, _factor_positions(plan, stage, here)),
+                (peak, "h", here.states, _positions(plan, here)),
+            ):
+                words = f"${letter}$  {states:,} × {positions}"
+                axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
+            if isinstance(net, UNet) and level in net.read:
+                _output(axes, net, b, level)
+    root = plan.levels[0]
+    h = box(root.states, root.nodes, left + column[0], 0)
+    if both:
+        b = box(root.states, root.nodes, 2 * middle - h.x, 0)
+        _draw(axes, b, root.states, _positions(plan, root), UP, root.kernel == "log", "b")
+        _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
+        _over(axes, middle, h.y, "normalise", INK)
+        if isinstance(net, UNet) and 0 in net.read:
+            _output(axes, net, b, 0)
+    elif isinstance(net, ConvNet):
+        b = box(root.states, 1, h.x + STEP, 0)
+        _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
+        _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
+        _draw(axes, b, int(plan.tree.cardinality[root.order[net.position]]), "", UP, False, "")
+        name = plan.tree.names[int(root.order[net.position])]
+        _arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
+        axes.text(
+            b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
+        )
+    words = "U-Net" if both else "ConvNet"
+    axes.text(
+        0.25, figure_height - 0.2,
+        f"{words}: {counted(len(plan.stages), 'stage')}, {counted(plan.weights, 'weight')}"
+        + (f", {plan.flops:,} multiply-adds for each observation" if both else ""),
+        fontsize=10, va="top", color=INK, weight="bold",
+    )  # fmt: skip
+    if len(levels) > 1:
+        _legend(axes, both, any(level.kernel == "log" for level in plan.levels))
+    return figure
+
+
+# ---------------------------------------------------------------------- places and sizes
+
+
+def _columns(shown: list[int]) -> dict[int, float]:
+    """How far to the right each level's h stands."""
+    x, out = 0.0, {}
+    for i, level in enumerate(shown):
+        out[level] = x
+        if i + 1 < len(shown):
+            x += STEP + (GAP if shown[i + 1] != level - 1 else 0.0)
+    return out
+
+
+def _rows(plan: Plan, shown: list[int]) -> dict[int, float]:
+    """How far down the middle of each level's row is."""
+    y, out = 0.35, {}
+    for i, level in enumerate(shown):
+        half = _high(plan.levels[level].nodes) / 2
+        y += half
+        out[level] = y
+        y += half + ROOM
+        if i + 1 < len(shown) and shown[i + 1] != level - 1:
+            y += 0.3
+    return out
+
+
+def _high(nodes: int) -> float:
+    return 0.3 + 0.115 * float(np.log2(max(nodes, 1)))
+
+
+def _wide(states: int) -> float:
+    return 0.13 + 0.075 * float(np.log2(max(states, 1)))
+
+
+# ---------------------------------------------------------------------- words
+
+
+def _positions(plan: Plan, level: LevelPlan) -> str:
+    grid = plan.tree.grid[level.level] if plan.tree.grid is not None else ()
+    return times(grid) if len(grid) == 2 else f"{level.nodes:,}"
+
+
+def _factor_positions(plan: Plan, stage: StagePlan, below: LevelPlan) -> str:
+    factors = sum(len(op.factors) for op in stage.ops)
+    return _positions(plan, below) if factors == below.nodes else f"{factors:,}"
+
+
+def _layer(stage: StagePlan) -> str:
+    names = []
+    for op in stage.ops:
+        if isinstance(op, ConvOp):
+            names.append(f"{op.name}\n{times(op.arity)}, stride {times(op.arity)}")
+        elif isinstance(op, EdgeOp):
+            names.append("locally\nconnected" if op.regular else "gather,\nmatrices")
+        else:
+            names.append({"joint": "joint\ntables", "rules": "rules"}.get(op.name, op.name))
+    kinds = list(dict.fromkeys(names))
+    return kinds[0] if len(kinds) == 1 else f"{counted(len(stage.ops), 'folded op')}"
+
+
+# ---------------------------------------------------------------------- painting
+
+
+def _draw(axes: Axes, box: Box, states: int, positions: str, color: str, log: bool, letter: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(
+        Rectangle(
+            (box.left, box.bottom), box.wide, box.high, facecolor=color, edgecolor=INK, linewidth=1.0,
+            linestyle=(0, (3, 1.5)) if log else "-", zorder=2,
+        )
+    )  # fmt: skip
+    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=8, ha="center", va="bottom", color=INK, zorder=4)
+    axes.text(box.x, box.bottom - 0.05, positions, fontsize=7.5, ha="center", va="top", color=INK, zorder=4)
+    axes.text(box.x, box.y, letter, fontsize=8, ha="center", va="center_baseline", color=INK, style="italic", zorder=4)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str, dashed: bool = False) -> None:
+    style: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 1.2, "mutation_scale": 9}
+    style |= {"shrinkA": 1.5, "shrinkB": 1.5} | ({"linestyle": (0, (4, 2))} if dashed else {})
+    axes.annotate("", xy=end, xytext=start, zorder=3, arrowprops=style)
+
+
+def _over(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+    axes.text(x, y + 0.06, text, fontsize=7.5, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
+
+
+def _between(axes: Axes, box: Box, end: float, steps: int, down: bool) -> None:
+    """The arrow from a row to the next, or dots for what is left out."""
+    if steps > 1:
+        turn = 1 if down else -1
+        xs = box.x + turn * np.linspace(0.12, GAP - 0.12, 4)
+        ys = np.linspace(box.bottom - 0.3, end + 0.35, 4)
+        axes.plot(xs, ys, "o", color=GREY, markersize=2.5)
+        words = f"{steps - 1:,} more stages"
+        if down:
+            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=8, ha="right", va="center", color=GREY)
+    elif down:
+        _arrow(axes, (box.x, box.bottom - 0.2), (box.x, end + 0.18), POOL)
+    else:
+        _arrow(axes, (box.x, end + 0.18), (box.x, box.bottom - 0.2), LIFT)
+
+
+def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: ConvNet | UNet) -> None:
+    """What the level's variables know by themselves: evidence and priors."""
+    seen = int((level.observed >= 0).sum())
+    words = []
+    if level.level == len(plan.levels) - 1:
+        all_here = seen == len(net.plan.inputs) - net.extra
+        count = times(net.leaf_shape) if all_here and len(net.leaf_shape) == 2 else counted(seen, "variable")
+        words.append(f"{type(net.channel).__name__} evidence\n{count}")
+    elif seen:
+        words.append(f"evidence of\n{counted(seen, 'variable')}")
+    if len(level.unary):
+        words.append("prior" if len(level.unary) == 1 else f"{len(level.unary):,} priors")
+    if words:
+        _arrow(axes, (h.left - 0.32, h.y), (h.left, h.y), INK)
+        axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=8, ha="right", va="center", color=INK)
+
+
+def _output(axes: Axes, net: UNet, b: Box, level: int) -> None:
+    if net.mean:
+        words = f"mean of\n{times(net.query_shape)} values"
+    else:
+        here = net.plan.levels[level].order
+        count = int(np.isin(net.query, here).sum())
+        whole = count == len(net.query) and len(net.query_shape) == 2
+        words = f"posteriors of\n{times(net.query_shape) if whole else counted(count, 'variable')}"
+    _arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
+    axes.text(b.right + 0.38, b.y, words, fontsize=8, ha="left", va="center", color=INK)
+
+
+def _legend(axes: Axes, both: bool, log: bool) -> None:
+    lines = [
+        (LAYER, False, "layer: the factors' messages q to their parents, from the children's messages h"),
+        (POOL, False, "pool: product over the factors of each parent, times its own evidence and prior; rescaled"),
+    ]
+    if both:
+        lines += [
+            (LIFT, False, "up-sample: for each factor the parent's belief without q, what the factor itself said"),
+            (BACK, False, "transposed layer, times h: the children's beliefs b"),
+            (SKIP, True, "skip"),
+        ]
+    y = 0.2 + 0.2 * (len(lines) + log)
+    for color, dashed, text in lines:
+        _arrow(axes, (0.3, y), (0.72, y), color, dashed)
+        axes.text(0.82, y, text, fontsize=8, va="center", color=INK)
+        y -= 0.2
+    if log:
+        words = "dashed boxes: log messages in float64; other boxes: rescaled probabilities"
+        axes.text(0.3, y, words, fontsize=8, va="center", color=INK)

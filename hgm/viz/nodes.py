@@ -1,0 +1,326 @@
+"""A tree drawn node by node: circles for variables, squares for factors, one colour for what is tied.
+
+Wide trees are drawn in rings around the root, deep ones from left to right, the others from the top down. Of a chain
+or another deep and narrow tree the middle levels are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hgm.tree import Tree
+from hgm.viz.layout import children_in_order, tidy
+from hgm.viz.potentials import MARKER, Scheme, color_scheme, draw_legend, kind_of
+from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, halo, new_figure
+from hgm.viz.words import level_lines, level_words, short, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MOST", "draw_nodes", "shown_levels"]
+
+MOST = 320  # nodes; larger trees are drawn level by level
+DEEP = 40  # levels; of deeper trees the middle is left out
+ENDS = 9  # levels that stay at either end then
+WIDE = 64  # neighbours; wider trees are drawn in rings
+
+Way = Literal["down", "right", "rings"]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where everything is, in inches from some corner.
+
+    Attributes:
+        way: how the levels run.
+        place: of each variable that is shown.
+        size: diameter of a variable.
+        pitch: least distance of neighbours.
+        step: distance of levels.
+        corners: further points that the picture must cover.
+    """
+
+    way: Way
+    place: dict[int, Point]
+    size: float
+    pitch: float
+    step: float
+    corners: tuple[Point, ...] = ()
+
+
+def shown_levels(tree: Tree) -> tuple[list[int], list[int]] | None:
+    """The first and the last levels that a drawing by nodes shows, or ``None`` if the tree is too large for one.
+
+    The second list is empty if no level is left out.
+    """
+    first, last = list(range(tree.depth + 1)), []
+    if tree.depth > DEEP:
+        first, last = first[:ENDS], first[-ENDS:]
+    nodes = sum(int(tree.level_ptr[level + 1] - tree.level_ptr[level]) for level in first + last)
+    return (first, last) if nodes <= MOST else None
+
+
+def draw_nodes(tree: Tree) -> Figure:
+    """The picture of a tree for which `shown_levels` is not ``None``."""
+    levels = shown_levels(tree)
+    assert levels is not None
+    picture = _placed(tree, *levels)
+    scheme = color_scheme(tree)
+    shown = sorted({level for part in levels for level in part})
+
+    font = float(np.clip(72 * picture.pitch * 0.34, 4.5, 9.0))
+    longest = max(len(short(tree.names[v])) for v in picture.place) * font * 0.62 / 72
+    inside = longest <= 0.9 * picture.size
+    turned = longest > 0.95 * picture.pitch
+    below = 0.0 if inside else 0.15 + (longest if turned or picture.way != "down" else 0.1)
+    lines = [] if picture.way == "down" else level_lines(tree)
+
+    xs, ys = np.array([*picture.place.values(), *picture.corners]).T
+    spread = float(np.ptp(xs))
+    left = {"down": 2.15, "right": 0.9, "rings": 0.4 + below}[picture.way]
+    right = {"down": 0.65, "right": 0.6, "rings": 0.4 + below}[picture.way]
+    width = max(left + spread + right, 6.5)
+    if picture.way == "down":
+        left += (width - left - spread - right) / 2
+    elif picture.way == "rings":
+        left = (width - spread) / 2
+    rows = len(scheme.families) + len(lines)
+    bottom = 0.85 + below + 0.22 * (rows + 1) + 0.1 * bool(lines)
+    top = (1.15 if picture.way == "right" else 0.85) + (below if picture.way == "rings" else 0.0)
+    figure, axes = new_figure(width, top + float(np.ptp(ys)) + bottom)
+    move = np.array([left - xs.min(), bottom - ys.min()])
+    place = {v: (x + move[0], y + move[1]) for v, (x, y) in picture.place.items()}
+
+    _levels(axes, tree, picture, place, levels, width)
+    _factors(axes, tree, scheme, picture, place, set(shown))
+    _variables(axes, tree, picture, place)
+    _names(axes, tree, picture, place, font, inside, turned)
+    axes.text(0.25, figure.get_figheight() - 0.2, title(tree), fontsize=10, va="top", color=INK, weight="bold")
+    y = 0.3 + 0.22 * (rows + 1)
+    y = draw_legend(axes, scheme, 0.35, y)
+    for line in lines:
+        axes.text(0.25, y - 0.1, line, fontsize=8, va="center", color=INK)
+        y -= 0.22
+    return figure
+
+
+# ---------------------------------------------------------------------- places
+
+
+def _placed(tree: Tree, first: list[int], last: list[int]) -> Picture:
+    parts = [[v for level in part for v in tree.at_level(level).tolist()] for part in (first, last) if part]
+    roots = [tree.at_level(part[0]).tolist() for part in (first, last) if part]
+    children = [children_in_order(tree, part) for part in parts]
+    row = {level: float(i) for i, level in enumerate(first)}
+    row |= {level: len(first) + 0.6 + i for i, level in enumerate(last)}
+
+    def across(straight: bool) -> tuple[dict[int, float], float]:
+        rows = [tidy(below, top, straight=straight) for below, top in zip(children, roots, strict=True)]
+        width = max(max(x.values()) for x in rows)
+        return {v: x + (width - max(r.values())) / 2 for r in rows for v, x in r.items()}, width
+
+    x, width = across(False)
+    if len(row) > 8 and width <= 1.5 * len(row):
+        x, _ = across(True)
+        step = float(np.clip(20.0 / max(row.values()), 0.5, 0.95))
+        place = {v: (row[int(tree.level[v])] * step, -0.75 * position) for v, position in x.items()}
+        return Picture("right", place, min(0.36, 0.6 * step), step, step)
+    if width > WIDE and width > 14 * tree.depth and not last:
+        return _rings(tree, children[0], roots[0])
+    pitch = float(np.clip(19.0 / max(width, 1.0), 0.27, 0.75))
+    step = float(np.clip(0.2 * width * pitch, 0.85, 1.35))
+    place = {v: (position * pitch, -row[int(tree.level[v])] * step) for v, position in x.items()}
+    return Picture("down", place, min(0.36, 0.62 * pitch), pitch, step)
+
+
+def _rings(tree: Tree, children: dict[int, list[int]], roots: list[int]) -> Picture:
+    slots = _slots(children, roots)
+    turn = 2 * math.pi / (max(slots.values()) + 1.0)
+    inner = int(len(roots) > 1)  # a forest has nothing in its middle
+    rings = tree.depth + inner
+    pitch, radius = 0.2, 0.75 * rings
+    for level in range(1 - inner, tree.depth + 1):
+        angles = np.sort([slots[v] for v in tree.at_level(level).tolist()]) * turn
+        if len(angles) > 1:
+            radius = max(radius, pitch * rings / (level + inner) / float(np.diff(angles).min()))
+    if radius > 8.0:
+        pitch, radius = pitch * 8.0 / radius, 8.0
+    place = {}
+    for v, slot in slots.items():
+        r = radius * (int(tree.level[v]) + inner) / rings
+        angle = math.pi / 2 - turn * (slot + 0.5)
+        place[v] = (r * math.cos(angle), r * math.sin(angle))
+    corners = ((-radius, -radius), (radius, radius))
+    return Picture("rings", place, max(0.06, 0.62 * pitch), pitch, radius / rings, corners)
+
+
+def _slots(children: dict[int, list[int]], roots: list[int]) -> dict[int, float]:
+    """Positions around the circle: leaves 1 apart, parents in the middle of their children."""
+    order: list[int] = []
+    stack = list(reversed(roots))
+    while stack:
+        v = stack.pop()
+        order.append(v)
+        stack += reversed(children[v])
+    slots = {v: float(i) for i, v in enumerate(v for v in order if not children[v])}
+    for v in reversed(order):
+        if children[v]:
+            slots[v] = (slots[children[v][0]] + slots[children[v][-1]]) / 2
+    return slots
+
+
+# ---------------------------------------------------------------------- painting
+
+
+def _levels(
+    axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point], levels: tuple[list[int], list[int]], width: float
+) -> None:
+    """What shows the levels: lines with a text each, numbers over the columns, or rings."""
+    from matplotlib.patches import Circle
+
+    first, last = levels
+    if picture.way == "rings":
+        v = next(iter(place))
+        center = (place[v][0] - picture.place[v][0], place[v][1] - picture.place[v][1])
+        inner = len(tree.roots) > 1
+        for level in range(tree.depth + 1):
+            r = picture.step * (level + inner)
+            axes.add_patch(Circle(center, r, fill=False, edgecolor=SHADE, linewidth=0.8, zorder=0))
+        return
+    for level in first + last:
+        v = int(tree.level_ptr[level])
+        x, y = place[v]
+        if picture.way == "down":
+            axes.plot([1.85, width - 0.2], [y, y], color=SHADE, linewidth=0.8, zorder=0)
+            axes.text(0.25, y + 0.08, f"level {level}", fontsize=8.5, va="center", color=INK, weight="bold")
+            axes.text(0.25, y - 0.09, level_words(tree, level), fontsize=7.5, va="center", color=GREY)
+        else:
+            top = max(p[1] for p in place.values()) + 0.55
+            axes.text(x, top, str(level), fontsize=8, ha="center", va="center", color=GREY)
+    if picture.way == "right":
+        axes.text(0.25, top, "level", fontsize=8, va="center", color=GREY)  # fmt: skip
+    if last:
+        a, b = place[int(tree.level_ptr[first[-1]])], place[int(tree.level_ptr[last[0]])]
+        words = f"{last[0] - first[-1] - 1:,} levels"
+        if picture.way == "right":
+            axes.text((a[0] + b[0]) / 2, top, words, fontsize=8, ha="center", va="center", color=GREY)
+        else:
+            axes.text(0.25, (a[1] + b[1]) / 2, f"... {words} ...", fontsize=8, va="center", color=GREY)
+
+
+def _factors(
+    axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: dict[int, Point], levels: set[int]
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines: list[tuple[Point, Point]] = []
+    line_colors: list[str] = []
+    marks: dict[str, list[tuple[Point, str]]] = {}
+    dots: list[tuple[Point, Point]] = []
+    small = 0.5 * picture.size
+    below = [f for v in place for f in range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1]))]
+    above = [int(tree.parent_factor[v]) for v in place if tree.parent_factor[v] >= 0]
+    for factor in sorted({*below, *above}):
+        scope = tree.scope_of(factor).tolist()
+        parent = scope[int(tree.up[factor])]
+        children = [v for v in scope if v != parent]
+        if parent not in place:
+            if children and children[0] in place:  # just below what is left out
+                dots += [(place[c], _towards(place[c], picture.way, -0.6 * picture.step)) for c in children]
+            continue
+        if children and children[0] not in place:
+            dots.append((place[parent], _towards(place[parent], picture.way, 0.6 * picture.step)))
+            continue
+        color = scheme.color[int(tree.potential_id[factor])]
+        kind = kind_of(tree.potentials[int(tree.potential_id[factor])])
+        x, y = place[parent]
+        if not children:
+            before = sum(len(tree.scope_of(f)) == 1 for f in range(int(tree.factor_ptr[parent]), factor))
+            side = -1 if _above(tree, parent, place)[0] > x + 0.01 else 1  # away from the line to the parent
+            at = _beside(place[parent], picture, before, side)
+        else:
+            middle = np.mean([place[c] for c in children], axis=0)
+            part = 0.5 if len(children) == 1 else 0.45
+            at = (x + part * (middle[0] - x), y + part * (middle[1] - y))
+        lines += [(place[v], at) for v in scope]
+        line_colors += [PALE if color == GREY else color] * len(scope)
+        marks.setdefault(MARKER[kind], []).append((at, color))
+    thin = LINE if len(place) <= 80 else 0.75
+    axes.add_collection(LineCollection(lines, colors=line_colors, linewidths=thin, zorder=1))
+    axes.add_collection(LineCollection(dots, colors=GREY, linewidths=1.4, linestyles=(0, (0.8, 1.6)), zorder=1))
+    for marker, found in marks.items():
+        (xs, ys), colors = zip(*(at for at, _ in found), strict=True), [color for _, color in found]
+        size = (72 * small * {"s": 1.0, "D": 0.95, "h": 1.35, "v": 1.1}[marker]) ** 2
+        axes.scatter(xs, ys, s=size, marker=marker, c=colors, edgecolors="white", linewidths=0.6, zorder=2)
+
+
+def _towards(at: Point, way: Way, step: float) -> Point:
+    return (at[0] + step, at[1]) if way == "right" else (at[0], at[1] - step)
+
+
+def _beside(at: Point, picture: Picture, number: int, side: int) -> Point:
+    """Where a factor over one variable goes: next to it, on the side away from its parent."""
+    turns = (30, -8, 172, 140) if picture.way == "down" else (135, 45, 100, -45)
+    angle = math.radians(turns[number % len(turns)])
+    reach = 1.05 * picture.size
+    return at[0] + (side if picture.way == "down" else 1) * reach * math.cos(angle), at[1] + reach * math.sin(angle)
+
+
+def _variables(axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point]) -> None:
+    xs, ys = zip(*place.values(), strict=True)
+    leaf = np.isin(list(place), tree.leaves)
+    axes.scatter(
+        xs,
+        ys,
+        s=(72 * picture.size) ** 2,
+        c=[SHADE if is_leaf else "white" for is_leaf in leaf],
+        edgecolors=INK,
+        linewidths=float(np.clip(3.0 * picture.size, 0.4, 1.0)),
+        zorder=3,
+    )
+
+
+def _names(
+    axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point], font: float, inside: bool, turned: bool
+) -> None:
+    reach = 0.5 * picture.size + 0.05
+    first = next(iter(place))
+    center = (place[first][0] - picture.place[first][0], place[first][1] - picture.place[first][1])
+    leaves = set(tree.leaves.tolist())
+    for v, at in place.items():
+        text = axes.text(*at, short(tree.names[v]), fontsize=font, color=INK, zorder=4, parse_math=False)
+        text.set(ha="center", va="center_baseline")
+        if inside:
+            continue
+        halo(text)
+        x, y = at
+        if picture.way == "right":
+            text.set(x=x, y=y - reach, va="top")
+            if turned:
+                text.set(rotation=-40, rotation_mode="anchor", ha="left")
+        elif picture.way == "rings":
+            dx, dy = x - center[0], y - center[1]
+            far = math.hypot(dx, dy)
+            if v in leaves and far:
+                text.set(x=x + reach * dx / far, y=y + reach * dy / far, rotation_mode="anchor", va="center")
+                text.set(rotation=math.degrees(math.atan2(dy, dx)) + 180 * (dx < 0), ha="right" if dx < 0 else "left")
+            else:
+                text.set(x=x, y=y + reach, va="bottom")
+        elif v in leaves:
+            text.set(x=x, y=y - reach, va="top", rotation=90 if turned else 0)
+        else:
+            above = _above(tree, v, place)
+            side = 1 if above[0] < x - 0.01 else -1  # away from the line to the parent
+            text.set(x=x + 0.75 * side * reach, y=y + 0.85 * reach, ha="left" if side > 0 else "right", va="bottom")
+
+
+def _above(tree: Tree, v: int, place: dict[int, Point]) -> Point:
+    """The place of a variable's parent, or its own if it has none that is shown."""
+    factor = int(tree.parent_factor[v])
+    return place[v] if factor < 0 else place.get(int(tree.parent[factor]), place[v])

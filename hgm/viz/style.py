@@ -1,0 +1,106 @@
+"""What all pictures share: colours, sizes, text, and how a figure is made and saved."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hgm.errors import BadSpec, HgmError
+from hgm.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+__all__ = [
+    "GREY",
+    "INK",
+    "LINE",
+    "PALE",
+    "PALETTE",
+    "SHADE",
+    "check_picture_name",
+    "halo",
+    "new_figure",
+    "require_matplotlib",
+    "save_figure",
+    "shades",
+]
+
+INK = "#222222"
+GREY = "#808080"
+PALE = "#b8b8b8"
+SHADE = "#e4e4e4"
+LINE = 1.1  # width of lines, in points
+#: ten colours that stay apart in print and for colour-blind readers (Okabe and Ito, and Tol)
+PALETTE = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#882255", "#44AA99", "#332288", "#999933",
+)  # fmt: skip
+
+FORMATS = (".svg", ".png", ".pdf")
+DPI = 200
+
+
+def require_matplotlib() -> None:
+    """Raises `HgmError` if matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise HgmError(f"pictures need matplotlib ({error}); install it: pip install 'hgm[demo]'") from None
+
+
+def check_picture_name(path: str | os.PathLike[str]) -> Path:
+    """The path of a picture. Raises `BadSpec` for an ending that no picture has."""
+    where = Path(path)
+    if where.suffix.lower() not in FORMATS:
+        raise BadSpec(f"{where}: the name of a picture must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    return where
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches, and its axes, whose units are inches from the lower left corner."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as .svg, .png or .pdf, by the ending of the name; the same figure gives the same bytes.
+
+    Raises:
+        BadSpec: for another ending, or a place that cannot be written.
+    """
+    from matplotlib import rc_context
+
+    where = check_picture_name(path)
+    kind = where.suffix.lower().removeprefix(".")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
+    out = io.BytesIO()
+    with rc_context({"svg.hashsalt": "hgm", "svg.fonttype": "path"}):
+        figure.savefig(out, format=kind, dpi=DPI, metadata=undated)
+    write_whole(where, out.getvalue())
+
+
+def shades(color: str, count: int) -> list[str]:
+    """`count` tones of a colour, from dark to light, for things of one family."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    red, green, blue = to_rgb(color)
+    white = [0.0] if count == 1 else [0.62 * i / (count - 1) for i in range(count)]
+    return [to_hex((red + (1 - red) * w, green + (1 - green) * w, blue + (1 - blue) * w)) for w in white]
+
+
+def halo(text: Text) -> None:
+    """A white edge around the letters, so that lines behind do not hurt."""
+    from matplotlib.patheffects import withStroke
+
+    text.set_path_effects([withStroke(linewidth=2.0, foreground="white")])

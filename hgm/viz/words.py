@@ -1,0 +1,69 @@
+"""What pictures say about a tree in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hgm.tree import Tree
+
+__all__ = ["counted", "level_lines", "level_words", "prior_words", "short", "title"]
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things: ``1 leaf``, ``1,024 leaves``."""
+    if count == 1:
+        return f"1 {thing}"
+    many = {"leaf": "leaves", "matrix": "matrices"}.get(thing, thing + "s")
+    return f"{count:,} {many}"
+
+
+def title(tree: Tree) -> str:
+    """One line about the tree."""
+    parts = [
+        counted(len(tree), "variable"),
+        counted(len(tree.leaves), "leaf"),
+        counted(tree.factors, "factor"),
+        counted(len(tree.potentials), "potential"),
+        counted(sum(p.size for p in tree.potentials), "weight"),
+    ]
+    forest = [] if len(tree.roots) == 1 else [counted(len(tree.roots), "tree")]
+    return ", ".join(forest + parts)
+
+
+def level_words(tree: Tree, level: int) -> str:
+    """How many variables a level has, and of how many states: ``8×8 variables, 16 states``."""
+    first, last = int(tree.level_ptr[level]), int(tree.level_ptr[level + 1])
+    grid = tree.grid[level] if tree.grid is not None else ()
+    count = f"{grid[0]:,}×{grid[1]:,} variables" if len(grid) == 2 else counted(last - first, "variable")
+    low, high = int(tree.cardinality[first:last].min()), int(tree.cardinality[first:last].max())
+    return f"{count}, {counted(high, 'state') if low == high else f'{low} to {high} states'}"
+
+
+def prior_words(tree: Tree, level: int) -> str:
+    """How many factors over one variable a level has: ``a prior``; empty if it has none."""
+    factors = np.arange(tree.factor_ptr[tree.level_ptr[level]], tree.factor_ptr[tree.level_ptr[level + 1]])
+    count = int((np.diff(tree.scope_ptr)[factors] == 1).sum())
+    return "" if count == 0 else "a prior" if count == 1 else counted(count, "prior")
+
+
+def level_lines(tree: Tree) -> list[str]:
+    """A line about every level, neighbours that are alike in one line."""
+    lines: list[tuple[int, int, str]] = []
+    for level in range(tree.depth + 1):
+        words = level_words(tree, level)
+        if lines and lines[-1][2] == words:
+            lines[-1] = (lines[-1][0], level, words)
+        else:
+            lines.append((level, level, words))
+    if len(lines) > 12:
+        most = max(int(tree.level_ptr[level + 1] - tree.level_ptr[level]) for level in range(tree.depth + 1))
+        low, high = int(tree.cardinality.min()), int(tree.cardinality.max())
+        states = counted(high, "state") if low == high else f"{low} to {high} states"
+        return [f"levels 0 to {tree.depth:,}: up to {counted(most, 'variable')} each, {states}"]
+    return [f"level {a}: {words}" if a == b else f"levels {a:,} to {b:,}: {words} each" for a, b, words in lines]
+
+
+def short(name: str, most: int = 18) -> str:
+    """A name on one line, cut to `most` characters."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else name[: most - 1] + "…"
