@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from math import log
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,8 +70,8 @@ class Expectation:
     def _fitting(self, log_potential: Tensor) -> TreeNetwork:
         """The network with these potentials: the last one, if they are in the range that it was built for.
 
-        Which kernels are safe is decided by the zeros and the smallest entries, and building is slow for large trees. So
-        a network is built for smallest entries of a power of ten, and serves until they cross the next one.
+        Which kernels are safe is decided by the zeros and the smallest entries, and building is slow for large trees.
+        So a network is built for smallest entries of a power of ten, and serves until they cross the next one.
         """
         none = log_potential.new_zeros(len(self.tree.potentials))
         zero = torch.isneginf(log_potential)
