@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 import torch
@@ -28,7 +28,10 @@ from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
 from hgm.evidence import log_evidence
 from hgm.tree import Tree
 
-__all__ = ["ConvNet", "TreeNetwork", "UNet", "compile"]
+if TYPE_CHECKING:
+    from hgm.compile.relunet import Allocation, Bound, Construction, ReluConvNet, ReluUNet
+
+__all__ = ["ConvNet", "Network", "TreeNetwork", "UNet", "compile"]
 
 Task = Literal["classify", "denoise", "posterior"]
 
@@ -410,6 +413,37 @@ def _posterior(top: Message, dtype: torch.dtype) -> Tensor:
     return (h / h.sum(0, keepdim=True)).to(dtype)
 
 
+@overload
+def compile(
+    tree: Tree,
+    task: Task = ...,
+    *,
+    channel: Channel | None = ...,
+    query: str | Sequence[str] | None = ...,
+    observed: Sequence[str] = ...,
+    trainable: bool = ...,
+    activation: Literal["exact"] = ...,
+) -> ConvNet | UNet: ...
+
+
+@overload
+def compile(
+    tree: Tree,
+    task: Task = ...,
+    *,
+    channel: Channel | None = ...,
+    query: str | Sequence[str] | None = ...,
+    observed: Sequence[str] = ...,
+    trainable: bool = ...,
+    activation: Literal["relu"],
+    tol: float = ...,
+    bound: Bound = ...,
+    allocation: Allocation = ...,
+    construction: Construction | None = ...,
+    floor: float | None = ...,
+) -> ReluConvNet | ReluUNet: ...
+
+
 def compile(
     tree: Tree,
     task: Task = "posterior",
@@ -418,8 +452,14 @@ def compile(
     query: str | Sequence[str] | None = None,
     observed: Sequence[str] = (),
     trainable: bool = False,
-) -> ConvNet | UNet:
-    """Compile a tree into an equivalent network with constructed weights.
+    activation: Literal["exact", "relu"] = "exact",
+    tol: float = 1e-2,
+    bound: Bound = "log_posterior",
+    allocation: Allocation = "optimal",
+    construction: Construction | None = None,
+    floor: float | None = None,
+) -> ConvNet | UNet | ReluConvNet | ReluUNet:
+    """Compile a tree into a network with constructed weights: equal to belief propagation, or ReLUs close to it.
 
     Args:
         tree: any tree or forest.
@@ -430,13 +470,22 @@ def compile(
             variables, ``"leaves"`` (default) or ``"all"`` (all variables, in tree order).
         observed: names of further variables, besides the leaves, at which evidence may be given.
         trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
+        activation: ``"exact"``, or ``"relu"`` for a network of linear maps, ReLUs, sums and max normalisations whose
+            ``certificate`` proves how far it can be from exact. The arguments below are for ``"relu"`` only.
+        tol: how far it may be.
+        bound: of what: ``"log_posterior"`` (largest ``|log p - log p'|``), ``"tv"`` (total variation) or ``"mean"`` (of
+            posterior means), each for every asked-for variable.
+        allocation: ``"optimal"`` shares the tolerance so that units are few; ``"uniform"`` gives all maps the same.
+        construction: the only construction to use (`hgm.compile.constructions`); default the cheapest for each factor.
+        floor: B > 0 floors log evidence at -B below each variable's largest, for evidence with -inf.
 
     Returns:
         A `torch.nn.Module`; dtype and device of the results follow its input.
 
     Raises:
-        BadSpec: for an unknown task.
+        BadSpec: for an unknown task or a bad option.
         BadEvidence: for an unknown variable.
+        Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
     """
     _keep_freed_memory()
     if task not in ("classify", "denoise", "posterior"):
@@ -456,7 +505,20 @@ def compile(
     leaf_shape = tree.grid[-1] if tree.grid is not None and tree.grid[-1] else (len(tree.leaves),)
     leaf_states = int(tree.cardinality[tree.leaves].max())
     the_channel = (Soft() if channel is None else channel).bound(leaf_states)
+    options: dict[str, Any] = {
+        "tol": tol,
+        "bound": bound,
+        "allocation": allocation,
+        "construction": construction,
+        "floor": floor,
+    }
+    if activation not in ("exact", "relu"):
+        raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
     if task == "classify":
+        if activation == "relu":
+            from hgm.compile.relunet import ReluConvNet
+
+            return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, rooted.index(name), **options)
         return ConvNet(the_plan, the_channel, leaf_shape, trainable, rooted.index(name))
     if query is None or (isinstance(query, str) and query == "leaves"):
         wanted = tree.leaves
@@ -468,4 +530,8 @@ def compile(
             raise BadSpec("query names no variable")
     if task == "denoise" and not np.array_equal(wanted, tree.leaves):
         raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
+    if activation == "relu":
+        from hgm.compile.relunet import ReluUNet  # it stands on this module
+
+        return ReluUNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise", **options)
     return UNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise")

@@ -17,7 +17,18 @@ import numpy.typing as npt
 
 from hgm.errors import HgmError
 
-__all__ = ["ErrorRange", "Exp", "Log", "LogRatio", "PiecewiseLinear", "SoftplusTail", "Target", "Weights", "certify"]
+__all__ = [
+    "ErrorRange",
+    "Exp",
+    "Floats",
+    "Log",
+    "LogRatio",
+    "PiecewiseLinear",
+    "SoftplusTail",
+    "Target",
+    "Weights",
+    "certify",
+]
 
 Floats = npt.NDArray[np.float64]
 
