@@ -22,9 +22,9 @@ from hgm.channel import Channel, Soft
 from hgm.compile.exact import Weights
 from hgm.compile.numerics import LOWEST, exp, exp_shifted, logsumexp, nodes, scale_linear, scale_log, to_linear
 from hgm.compile.own import SILENT, OwnEvidence
-from hgm.compile.plan import Kernel, Plan, plan
+from hgm.compile.plan import SAFE, Kernel, Plan, plan
 from hgm.compile.stage import GatherStage, Message, Skip, Stage, build_stage
-from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, listing
+from hgm.errors import BadEvidence, BadPotential, BadSpec, ImpossibleEvidence, listing
 from hgm.evidence import log_evidence
 from hgm.tree import Tree
 
@@ -213,7 +213,11 @@ class TreeNetwork(Network):
         kernels = {level.kernel for level in plan.levels}
         self.by_node = any(isinstance(stage, GatherStage) for stage in self.stages)
         self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
-        self.register_load_state_dict_post_hook(lambda module, _: module._fix())
+        self.rescale_leaves = plan.levels[-1].rescale
+        self.register_buffer("allowed", self._allowed(), persistent=False)
+        if trainable:
+            self._rescale_everywhere()
+        self.register_load_state_dict_post_hook(lambda module, _: module._loaded())
         self._fix()
 
     @property
@@ -240,7 +244,11 @@ class TreeNetwork(Network):
 
     def _encode(self, x: Tensor, first_row: int = 0) -> tuple[list[Message], list[Skip], list[tuple[Tensor, Kernel]]]:
         """Messages (root level first), skips (leaves' stage first), and the scales taken out, with their kernel."""
-        scaled = self.weights.scaled() if self.trainable else None
+        scaled: Tensor | None = None
+        if self.trainable:
+            scaled = self.weights.scaled()
+            if not torch.compiler.is_compiling():
+                self._check_weights()
         b = x.shape[0]
         e = x.flatten(1).t().contiguous().view(x.shape[1], x.shape[2], b)  # (S, n_in, B)
         if self.input_mask is not None:
@@ -256,7 +264,7 @@ class TreeNetwork(Network):
         leaf = leaf if leaf.shape[-1] == b else leaf.expand(-1, -1, b)
         scales: list[tuple[Tensor, Kernel]] = [(top, "log")]
         deepest = self.plan.levels[-1]
-        if deepest.rescale:
+        if self.rescale_leaves:
             leaf, taken = scale_linear(leaf) if deepest.kernel == "linear" else scale_log(leaf)
             scales.append((taken, deepest.kernel))
         message = Message(leaf, deepest.kernel)
@@ -284,6 +292,40 @@ class TreeNetwork(Network):
             raise ImpossibleEvidence(rows)
 
     # ------------------------------------------------------------------ weights and devices
+
+    def _allowed(self) -> Tensor:
+        """``(len(potentials),)`` how small the range of each potential may become under the chosen kernels."""
+        tree = self.plan.tree
+        linear = [op.factors for stage in self.plan.stages for op in stage.ops if op.kernel == "linear"]
+        level_kernel = np.array([level.kernel == "linear" for level in self.plan.levels])
+        priors = np.flatnonzero((np.diff(tree.scope_ptr) == 1) & level_kernel[tree.level[tree.parent]])
+        factors = np.concatenate([priors, *linear]).astype(np.int64)
+        beside = np.diff(tree.factor_ptr)[tree.parent[factors]]
+        most = np.zeros(len(tree.potentials))
+        np.maximum.at(most, tree.potential_id[factors], beside)
+        share = torch.from_numpy(np.where(most > 0, SAFE / np.maximum(most, 1), -np.inf))
+        return torch.minimum(share, self.weights.ranges().cpu().double())
+
+    def _rescale_everywhere(self) -> None:
+        """Rescale at every level: where it can be skipped was decided for other weights."""
+        self.rescale_leaves = True
+        for stage in self.stages:
+            stage.rescale = True
+
+    def _loaded(self) -> None:
+        self._check_weights()
+        self._rescale_everywhere()
+        self._fix()
+
+    def _check_weights(self) -> None:
+        """Raise `BadPotential` if weights have left the range for which the linear kernels were chosen."""
+        ranges = self.weights.ranges()
+        if bool((ranges < self.allowed).any()):
+            bad = torch.nonzero(ranges < self.allowed).flatten().tolist()
+            raise BadPotential(
+                f"the weights of potentials {listing(bad)} have left the range for which this network's kernels were "
+                "chosen; compile a new network from net.tree()"
+            )
 
     def _fix(self) -> None:
         if not self.trainable:
