@@ -68,7 +68,7 @@ class Weights(nn.Module):
     def ranges(self) -> Tensor:
         """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
         flat = self.log_potential.detach()
-        prior = torch.tensor([p.axes == 1 for p in self.of], device=flat.device)[self.owner]
+        prior = torch.tensor([p.axes == 1 for p in self.of], dtype=torch.bool, device=flat.device)[self.owner]
         counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
         empty = torch.full((len(self.of),), torch.inf, dtype=flat.dtype, device=flat.device)
         return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest()
