@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -59,7 +60,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
 
     where = _checked_name(path)
     header, tensors = _taken_apart(net)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none shared
     for tensor in tensors.values():
         if tensor.dtype not in (torch.float64, torch.float32, torch.int64):
             raise BadSpec(f"a network with weights of {tensor.dtype} cannot be saved; convert it with .float() first")
@@ -105,6 +106,7 @@ def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]
         "network": kind.__name__,
         "mean": isinstance(net, UNet) and net.mean,
         "trainable": net.trainable,
+        "reloaded": _is_reloaded(net),
         "leaf_shape": list(net.leaf_shape),
         "channel": _channel_entry(net.channel),
         "tree": _tree_entry(tree, tensors),
@@ -119,6 +121,8 @@ def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:
     inputs, query = _indices(tensors["inputs"], len(tree)), _indices(tensors["query"], len(tree))
     channel = _channel(header.channel, tensors)
     the_plan, shape = plan(tree, inputs), tuple(header.leaf_shape)
+    if not 1 <= prod(shape) <= len(inputs) or not len(query):
+        raise BadSpec("its input and output do not fit its tree")
     net: ConvNet | UNet
     if header.network == "ConvNet":
         net = ConvNet(the_plan, channel, shape, header.trainable, int(query[0]))
@@ -126,8 +130,21 @@ def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:
         net = UNet(the_plan, channel, shape, header.trainable, query, header.mean)
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
     net = net.to(state["weights.log_potential"].dtype)
-    net.load_state_dict(state)
+    if header.reloaded:
+        net.load_state_dict(state)
+    elif state.keys() != net.state_dict().keys() or not all(
+        torch.equal(state[k], v) for k, v in net.state_dict().items()
+    ):
+        raise BadSpec("its weights are not those of its tree")
     return net
+
+
+def _is_reloaded(net: ConvNet | UNet) -> bool:
+    """Whether the weights are others than the tree's, or were loaded: such networks rescale at every level."""
+    own = torch.from_numpy(np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in net.plan.tree.potentials)]))
+    weights = net.weights.log_potential.detach().cpu()
+    everywhere = net.rescale_leaves and all(stage.rescale for stage in net.stages)
+    return bool(everywhere) or not torch.equal(weights, own.to(weights.dtype))
 
 
 def _channel_entry(channel: Channel) -> dict[str, Any]:
@@ -325,6 +342,7 @@ def _schema() -> type[BaseModel]:
         network: Literal["ConvNet", "UNet"]
         mean: bool
         trainable: bool
+        reloaded: bool
         leaf_shape: Shape
         channel: ChannelEntry
         tree: TreeEntry

@@ -68,20 +68,17 @@ class Verification:
         return all(difference.ok for difference in self.differences)
 
     def __str__(self) -> str:
-        rows = [
-            [
-                d.task,
-                d.evidence,
-                str(d.dtype).removeprefix("torch."),
-                f"{d.output:.1e}",
-                f"{d.log_partition:.1e}",
-                f"{d.tolerance:.0e}",
-                "yes" if d.ok else "NO",
-            ]
-            for d in self.differences
-        ]
-        headers = ["task", "evidence", "precision", "output", "log partition", "tolerance", "within"]
-        return tabulate(rows, headers, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 3 + ("left",))
+        dtypes = list(dict.fromkeys(d.dtype for d in self.differences))
+        rows: dict[tuple[str, str], list[str]] = {}
+        for d in self.differences:
+            row = rows.setdefault((d.task, d.evidence), [d.task, d.evidence])
+            row += [f"{d.output:.1e}", f"{d.log_partition:.1e}", "yes" if d.ok else "NO"]
+        headers = ["task", "evidence"]
+        for dtype in dtypes:
+            name = str(dtype).removeprefix("torch.")
+            headers += [f"{name}\noutput", "\nlog partition", f"below\n{TOLERANCE[dtype]:.0e}"]
+        align = ("left", "left") + ("right", "right", "left") * len(dtypes)
+        return tabulate(list(rows.values()), headers, disable_numparse=True, colalign=align)
 
 
 def verify(
