@@ -31,7 +31,7 @@ __all__ = ["optimal", "settle", "uniform"]
 NORMS = (8.0, 64.0)
 
 #: ratios of the proposed error at which constructions with few units are tried, and how many are few
-RATIOS = np.geomspace(0.4, 2.5, 11)
+RATIOS = np.geomspace(0.5, 2.0, 7)
 FEW = 64
 
 Bound = Callable[[Tensor], Tensor]  # omegas (K,) -> E_v / tol_v of all asked-for variables
@@ -76,7 +76,8 @@ def optimal(bound: Bound, work: np.ndarray) -> np.ndarray:
     y -= y.max()
     steps = int(np.clip(2e7 / max(len(work), 1), 20, 200))
     for norm in NORMS:
-        y = minimize(lambda x, p=norm: value(x, p), y, jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
+        options = {"maxiter": steps, "ftol": 1e-6}  # of the logarithm of the number of units
+        y = minimize(lambda x, p=norm: value(x, p), y, jac=True, method="L-BFGS-B", options=options).x
     omega[busy] = np.exp(y - y.max())
     worst = float(bound(torch.from_numpy(omega)).max())
     return omega / worst if worst > 0 else omega
@@ -106,8 +107,8 @@ def settle(
     near = torch.softmax(50 * (e / e.detach().max().clamp_min(1e-300)), 0).detach()
     (gradient,) = torch.autograd.grad((near * e).sum(), variable)
     price = gradient.numpy()
-    ladder = RATIOS if len(omega) <= 400 else RATIOS[5:6]
-    options = [_options(k, omega[k] * (ladder if guess[k] < FEW else RATIOS[5:6]), make) for k in range(len(omega))]
+    ladder = RATIOS if len(omega) <= 400 else RATIOS[3:4]
+    options = [_options(k, omega[k] * (ladder if guess[k] < FEW else RATIOS[3:4]), make) for k in range(len(omega))]
 
     def pick(multiplier: float) -> list[LogMatrix]:
         return [

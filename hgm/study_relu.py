@@ -1,0 +1,291 @@
+"""The study of ReLU networks: units against tolerance, for the paper's construction and for what hgm builds.
+
+Four ways to reach a bound on the log posterior of every leaf of a layered model:
+
+* ``A, naive``: the paper's construction on uniform grids, errors counted in sup norm, where every normalisation doubles
+  an error and nothing contracts; the same error for every map;
+* ``A, sharp``: the same construction, with the bound of `hgm.compile.propagate`, one error for every map;
+* ``uniform``: the cheapest construction of every map, one error for every map;
+* ``optimal``: the cheapest construction, errors shared out (`hgm.compile.allocate`): what `hgm.compile` builds.
+
+Units are counted for one evaluation of the U-Net, over all its nodes. The first two are counted without building (they
+reach 10^18), the last two from the constructions' asymptotic costs; small ones are built and measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from hgm.bp import infer
+from hgm.compile.allocate import optimal
+from hgm.compile.constructions import baseline_units, cost
+from hgm.compile.maps import possible_states, stage_maps
+from hgm.compile.network import compile
+from hgm.compile.plan import plan
+from hgm.compile.propagate import Flow, flow, propagate
+from hgm.files import write_whole
+from hgm.tree import Tree
+from hgm.zoo import random_ghm
+
+__all__ = [
+    "ARITIES",
+    "BOUNDS",
+    "DEPTHS",
+    "STATES",
+    "TOLERANCES",
+    "Row",
+    "measure",
+    "naive_error",
+    "rows_of",
+    "run",
+    "study",
+    "write",
+]
+
+ARITIES, DEPTHS, STATES, BOUNDS = (2, 3, 4), (3, 4, 5, 6, 7, 8), (2, 4, 8, 16), (2.0, 10.0, 100.0)
+TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
+
+#: trees with at most so many numbers at their leaves, and at most so many states, are built and measured at 1e-2
+BUILT, BUILT_STATES = 512, 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and tolerance.
+
+    Attributes:
+        arity: children per node.
+        depth: levels below the root.
+        states: S.
+        bound: K, the entries of psi are log-uniform in [1/K, K].
+        tol: on the log posterior.
+        units: by method; see the top of the module. ``built`` is the number of a network that was built.
+        parameters: of the built network.
+        certified: its bound.
+        measured: the largest error found on random and contradictory evidence.
+    """
+
+    arity: int
+    depth: int
+    states: int
+    bound: float
+    tol: float
+    units: dict[str, float]
+    parameters: int | None = None
+    certified: float | None = None
+    measured: float | None = None
+
+    @property
+    def saving(self) -> float:
+        """How many times fewer units than with the paper's construction and the naive bound."""
+        return self.units["A, naive"] / self.units.get("built", self.units["optimal"])
+
+
+def naive_error(flow: Flow, omega: Tensor, leaves: int) -> float:
+    """Largest error of a leaf's log posterior, in sup norm, without contraction, doubled by every normalisation.
+
+    One normalisation per level and direction; the log posterior is ``b - log sum exp b``, which doubles once more.
+    """
+    h, q = [omega.new_zeros(leaves)], []
+    for stage in reversed(flow.stages):
+        q.append(omega[stage.up] + h[-1][stage.child])
+        above = int(stage.parent.max()) + 1
+        h.append(2 * omega.new_zeros(above).index_add(0, stage.parent, q[-1]))
+    h.reverse()
+    q.reverse()
+    b = h[0]
+    for i, stage in enumerate(flow.stages):
+        u = b[stage.parent] + q[i]
+        r = omega.new_zeros(stage.below).index_add(0, stage.child, omega[stage.down] + u[stage.factor])
+        b = 2 * (r + h[i + 1])
+    return float(2 * b.max())
+
+
+def study(tree: Tree, tolerances: Sequence[float] = TOLERANCES) -> Iterator[tuple[float, dict[str, float]]]:
+    """Units by tolerance and method of a tree of positive edges, counted without building."""
+    the_plan = plan(tree)
+    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible_states(tree)) for s in the_plan.stages])
+    maps, count, tau = the_flow.maps, the_flow.count.astype(float), the_flow.tau
+    costs = np.array([cost(m.log_psi) for m in maps])
+    ones = torch.ones(len(maps), dtype=torch.float64)
+
+    def bound(omega: Tensor) -> Tensor:
+        return propagate(the_flow, omega, tau).b[-1]
+
+    sharp = float(bound(ones).max())
+    naive = naive_error(the_flow, ones, the_plan.levels[-1].nodes)
+    shares = optimal(bound, count * costs)
+    for tol in tolerances:
+        yield (
+            tol,
+            {
+                "A, naive": _baseline(maps, count, tol / naive),
+                "A, sharp": _baseline(maps, count, tol / sharp),
+                "uniform": float((count * costs).sum() / math.sqrt(tol / sharp)),
+                "optimal": float((count * costs / np.sqrt(np.maximum(shares, 1e-300) * tol)).sum()),
+            },
+        )
+
+
+def _baseline(maps: Sequence[Any], count: np.ndarray, error: float) -> float:
+    """Units of construction A. They grow as 1 / error, nearly (exp on a uniform grid): counted at a power of ten."""
+    counted = 10.0 ** max(round(math.log10(error)), -6)
+    each = [_baseline_units(m.log_psi.tobytes(), m.log_psi.shape, counted) for m in maps]
+    return float(np.dot(count, each) * counted / error)
+
+
+@lru_cache(maxsize=4096)
+def _baseline_units(table: bytes, shape: tuple[int, ...], error: float) -> int:
+    return baseline_units(np.frombuffer(table).reshape(shape), error)
+
+
+def measure(tree: Tree, tol: float, rows: int = 64, seed: int = 0) -> dict[str, Any]:
+    """Build the U-Net of the leaves, and its largest error on random and on contradictory evidence."""
+    net = compile(tree, activation="relu", tol=tol)
+    generator = torch.Generator().manual_seed(seed)
+    states, leaves = net.states_in, len(tree.leaves)
+    rows = max(8, min(rows, 200_000 // (leaves * states)))
+    worst = 0.0
+    for scale in (0.3, 1.0, 3.0, 10.0):
+        soft = scale * torch.randn(rows, states, leaves, generator=generator, dtype=torch.float64)
+        loud = torch.randint(0, states, (rows, 1, leaves), generator=generator)
+        hard = 2 * scale * (torch.arange(states)[:, None] == loud).double()
+        for e in (soft, hard):
+            full = torch.zeros(rows, states, len(tree), dtype=torch.float64)
+            full[:, :, torch.tensor(tree.leaves)] = e
+            exact = infer(tree, full).marginals[:, :, torch.tensor(tree.leaves)]
+            with torch.no_grad():
+                got = net(e.unflatten(2, net.leaf_shape)).flatten(2)
+            worst = max(worst, float((got.log() - exact.log()).abs().max()))
+    certificate = net.certificate
+    return {
+        "units": certificate.units,
+        "parameters": certificate.parameters,
+        "certified": certificate.log_posterior,
+        "measured": worst,
+    }
+
+
+def rows_of(tree: Tree, arity: int, depth: int, states: int, bound: float) -> list[Row]:
+    """The rows of one model, one for each tolerance; small models are built and measured at 1e-2."""
+    rows = []
+    for tol, units in study(tree):
+        row = Row(arity, depth, states, bound, tol, units)
+        if tol == 1e-2 and arity**depth * states <= BUILT and states <= BUILT_STATES:
+            found = measure(tree, tol)
+            row = replace(row, units={**units, "built": float(found.pop("units"))}, **found)
+        rows.append(row)
+    return rows
+
+
+def run(out: str | os.PathLike[str], *, quick: bool = False, say: Callable[[str], None] = print) -> list[Row]:
+    """Run the study and write ``study.md``, ``study.json`` and ``units.svg`` into the folder `out`.
+
+    All 216 models take about half an hour on one core.
+
+    Args:
+        out: the folder; made if needed.
+        quick: only two small models.
+        say: gets one line for each model.
+    """
+    rows: list[Row] = []
+    grid = [(m, d, s, k) for s in STATES for k in BOUNDS for m in ARITIES for d in DEPTHS]
+    for arity, depth, states, bound in [(2, 3, 2, 10.0), (3, 3, 2, 2.0)] if quick else grid:
+        mine = rows_of(random_ghm(depth, states, arity, bound=bound, seed=0), arity, depth, states, bound)
+        rows += mine
+        say(_line(next(row for row in mine if row.tol == 1e-2)))
+    write(rows, out)
+    return rows
+
+
+def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
+    """Write table, plot and JSON of the rows into the folder `out`."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "study.json", json.dumps([_short(row) for row in rows], separators=(",", ":")).encode())
+    write_whole(folder / "study.md", _table(rows).encode())
+    _plot(rows, folder / "units.svg")
+
+
+def _short(row: Row) -> dict[str, Any]:
+    data = {key: value for key, value in asdict(row).items() if value is not None}
+    return {**data, "units": {name: float(f"{n:.4g}") for name, n in row.units.items()}}
+
+
+def _line(row: Row) -> str:
+    built = ""
+    if row.measured and row.certified:
+        built = f", built {row.units['built']:,.0f}, certified / measured {row.certified / row.measured:.1f}"
+    return (
+        f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g}: A naive {row.units['A, naive']:.1e}, "
+        f"A sharp {row.units['A, sharp']:.1e}, uniform {row.units['uniform']:.1e}, optimal {row.units['optimal']:.1e}"
+        f"{built}, saving {row.saving:.1e}"
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    body = []
+    for row in rows:
+        if row.tol != 1e-2:
+            continue
+        built = row.certified is not None and row.measured is not None
+        body.append([
+            row.arity, row.depth, row.states, f"{row.bound:g}",
+            *(f"{row.units[name]:.1e}" for name in ("A, naive", "A, sharp", "uniform", "optimal")),
+            f"{row.units['built']:,.0f}" if built else "", f"{row.parameters:,}" if built else "",
+            f"{row.measured:.4f}" if built else "",
+            f"{row.certified / row.measured:.1f}" if built else "",  # type: ignore[operator]
+            f"{row.saving:.0e}",
+        ])  # fmt: skip
+    headers = [
+        "arity",
+        "depth",
+        "S",
+        "K",
+        "A, naive",
+        "A, sharp",
+        "uniform",
+        "optimal",
+        "built",
+        "parameters",
+        "measured",
+        "certified / measured",
+        "saving",
+    ]  # noqa: E501
+    return tabulate(body, headers, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def _plot(rows: Sequence[Row], path: Path) -> None:
+    """Units against tolerance, one panel for each number of states: the deepest tree of the smallest arity, K = 10."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    depth = max(row.depth for row in rows)
+    chosen = [row for row in rows if row.arity == 2 and row.depth == depth and row.bound == 10.0] or list(rows)
+    states = sorted({row.states for row in chosen})
+    figure, axes = plt.subplots(1, len(states), figsize=(3 * len(states), 3), sharey=True, squeeze=False)
+    for axis, s in zip(axes[0], states, strict=True):
+        mine = [row for row in chosen if row.states == s]
+        for name in ("A, naive", "A, sharp", "uniform", "optimal"):
+            axis.loglog([row.tol for row in mine], [row.units[name] for row in mine], marker="o", label=name)
+        axis.set_title(f"S = {s}")
+        axis.set_xlabel("tolerance")
+    axes[0][0].set_ylabel("units")
+    axes[0][-1].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
