@@ -74,6 +74,26 @@ def test_levels_that_are_not_rescaled_stay_in_range(levels):
     check(tree, {name: [i % 3, (i // 2) % 3, (i * 7) % 3, 2] for i, name in enumerate(leaves)})
 
 
+@pytest.mark.parametrize("decades", [12, 20, 29])
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_messages_that_shrink_level_by_level_are_rescaled_in_time(decades, levels):
+    """Tables f(s) g(a): each level takes half of the decades from the largest entry, and all of them from the rest."""
+    half = 10.0 ** (-decades / 2)
+    step = np.outer([1.0, half], [half, 1.0])
+    tree = hgm.chain(levels + 1, transition=step, prior=[0.5, 0.5])
+    check(tree, {f"x{levels}": [0, 1, -1]})
+
+
+@pytest.mark.parametrize("decades", [12, 20, 29])
+def test_evidence_meets_messages_that_are_rescaled(decades):
+    """A leaf makes all messages above it small alike; soft evidence then takes one state out of range."""
+    small = 10.0**-decades
+    factors = [(["u", "x"], [[small, 1.0], [small, 1.0]]), (["v", "u"], table(0.5)), (["p", "v"], table(small))]
+    tree = hgm.Tree.from_factors(factors, roots=["p"])
+    for strength in (1e-10, 1e-16, 1e-25):
+        check(tree, {"x": 0, "v": np.array([1.0, strength]), "p": 1})
+
+
 @pytest.mark.parametrize("states", [2, 30, 200])
 def test_levels_that_are_not_rescaled_do_not_grow_out_of_range(states):
     """Messages of many states and near-uniform tables: sums, not products, decide."""
