@@ -32,7 +32,9 @@ from hgm.bp import infer
 from hgm.compile.allocate import optimal
 from hgm.compile.constructions import baseline_units, cost
 from hgm.compile.maps import possible_states, stage_maps
+from hgm.compile.minimax import minimax
 from hgm.compile.network import compile
+from hgm.compile.piecewise import Exp, Log, SoftplusTail, Target, certify
 from hgm.compile.plan import plan
 from hgm.compile.propagate import Flow, flow, propagate
 from hgm.files import write_whole
@@ -191,7 +193,7 @@ def rows_of(tree: Tree, arity: int, depth: int, states: int, bound: float) -> li
 
 
 def run(out: str | os.PathLike[str], *, quick: bool = False, say: Callable[[str], None] = print) -> list[Row]:
-    """Run the study and write ``study.md``, ``study.json`` and ``units.svg`` into the folder `out`.
+    """Run the study and write ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg`` into the folder `out`.
 
     All 216 models take about half an hour on one core.
 
@@ -211,12 +213,13 @@ def run(out: str | os.PathLike[str], *, quick: bool = False, say: Callable[[str]
 
 
 def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
-    """Write table, plot and JSON of the rows into the folder `out`."""
+    """Write table, plots and JSON of the rows into the folder `out`."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "study.json", json.dumps([_short(row) for row in rows], separators=(",", ":")).encode())
     write_whole(folder / "study.md", _table(rows).encode())
     _plot(rows, folder / "units.svg")
+    _pieces(folder / "pieces.svg")
 
 
 def _short(row: Row) -> dict[str, Any]:
@@ -263,7 +266,7 @@ def _table(rows: Sequence[Row]) -> str:
         "measured",
         "certified / measured",
         "saving",
-    ]  # noqa: E501
+    ]
     return tabulate(body, headers, tablefmt="github", disable_numparse=True) + "\n"
 
 
@@ -286,6 +289,35 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
         axis.set_xlabel("tolerance")
     axes[0][0].set_ylabel("units")
     axes[0][-1].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _pieces(path: Path) -> None:
+    """The piecewise-linear exp, log and log(1 + e^-t) with 4 ReLUs, and below each its error and the proven bound."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    targets: list[tuple[str, Target, tuple[float, float]]] = [
+        ("exp", Exp(), (-6.0, 0.0)),
+        ("log", Log(0.1, 4.0), (0.1, 4.0)),
+        ("log(1 + e^-t)", SoftplusTail(), (0.0, 6.0)),
+    ]
+    figure, axes = plt.subplots(2, 3, figsize=(9, 4), sharex="col", height_ratios=(2, 1))
+    for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
+        x = np.linspace(*ends, 400)
+        p = minimax(target, units=4)
+        curve.plot(x, target(x), color="0.6", linewidth=3, label=name)
+        curve.plot(x, p(x), color="C0", label="4 ReLUs")
+        curve.legend(frameon=False)
+        error.plot(x, p(x) - target(x), color="C0")
+        proved = certify(p, target)
+        for bound in (proved.low, proved.high):
+            error.axhline(bound, color="C3", linestyle=":")
+    axes[1][0].set_ylabel("error")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)

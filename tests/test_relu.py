@@ -264,6 +264,15 @@ def test_onnx_runs_equal_in_onnxruntime(tmp_path):
     np.testing.assert_allclose(got, net(e).numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype, most", [(torch.float32, 1e-4), (torch.float16, 0.05), (torch.bfloat16, 0.3)])
+def test_other_precisions_run_and_their_error_is_measured(dtype, most):
+    tree = hgm.random_ghm(3, 3, 2, seed=1)
+    net = hgm.compile(tree, activation="relu", floor=30.0)
+    e = evidence(tree, 50, 2.0, torch.Generator().manual_seed(0))[:, :, torch.tensor(tree.leaves)]
+    assert 0 < net.extra_error(dtype, e.float()) < most
+    assert net.input_mask.dtype == torch.float64
+
+
 def test_float32_stays_within_its_allowance():
     tree = hgm.random_ghm(5, 3, 2, seed=1)
     net = hgm.compile(tree, activation="relu")

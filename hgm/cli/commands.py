@@ -353,6 +353,21 @@ def sample(
         print((as_csv if form is Form.csv else states_table)(drawn, variables))
 
 
+studies = typer.Typer(help="Run a study and write its tables and plots.", no_args_is_help=True)
+app.add_typer(studies, name="study")
+
+
+@studies.command("relu", epilog=_examples("hgm study relu --quick -o /tmp/relu"))
+def study_relu(
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where to write.")] = Path("docs/relu"),
+    quick: Annotated[bool, typer.Option("--quick", help="Two small models instead of all 216 (half an hour).")] = False,
+) -> None:
+    """ReLU networks: units against tolerance, and measured against certified error."""
+    from hgm import study_relu as study
+
+    study.run(out, quick=quick)
+
+
 # ---------------------------------------------------------------------- shared
 
 

@@ -8,6 +8,7 @@ max normalisations only. They run in the precision of their weights: float64 as 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -138,6 +139,22 @@ class ReluNetwork(Network):
     def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
         """Not available: a ReLU network carries messages up to constants only. Raises `HgmError`."""
         raise HgmError("a ReLU network does not know log Z; compile with activation='exact' for it")
+
+    def extra_error(self, dtype: torch.dtype, *observation: Tensor | float, evidence: Tensor | None = None) -> float:
+        """What running in another precision changes: measured, not proved.
+
+        Args:
+            dtype: such as ``torch.bfloat16``: of a copy's weights and sums.
+            observation: as for `forward`.
+            evidence: as for `forward`.
+
+        Returns:
+            The largest absolute difference of an output: of probabilities, or of means.
+        """
+        other = copy.deepcopy(self).to(dtype)
+        with torch.no_grad():
+            gap = other(*observation, evidence=evidence).double() - self(*observation, evidence=evidence).double()
+        return float(gap.abs().max())
 
     def _encode(self, x: Tensor, first_row: int) -> tuple[list[Tensor], list[Tensor]]:
         """h of every level, root first, and q of every stage, leaves first."""
