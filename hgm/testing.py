@@ -254,7 +254,7 @@ class Conformance:
     def test_a_state_dict_carries_the_weights(self) -> None:
         """Into a network of another tree of the same shape, fixed or trainable."""
         for tree, e in self._cases():
-            other = tree.with_potentials([p.with_log(p.log_potential * 0.9 - 0.1) for p in tree.potentials])
+            other = tree.with_potentials([p.with_log(p.log_potential * 1.1 - 0.1) for p in tree.potentials])
             want = infer(tree, e).marginals
             for trainable in (False, True):
                 options = {"query": "all", "observed": tree.names, "trainable": trainable}

@@ -242,3 +242,35 @@ def test_weights_that_leave_the_range_of_the_kernel_are_right_or_refused(trainab
             assert_close(got, hgm.infer(wild, e.double()).marginals, 1e-6, "marginals")
     except hgm.BadPotential:
         assert small < 1e-20
+
+
+@pytest.mark.parametrize("small", [1e-12, 1e-20, 1e-29])
+def test_weights_that_leave_the_range_where_evidence_comes_in_are_right_or_refused(small):
+    """Each table alone stays in range; the one above an observed variable and the one below it together do not."""
+
+    def tree(entry):
+        return hgm.Tree.from_factors([(["a", "b"], table(entry)), (["b", "c"], table(entry)[::-1])], roots=["a"])
+
+    try:
+        net, wild = changed(tree, small, True, False)
+        for strength in (1e-10, 1e-25, 1e-46):
+            e = hgm.log_evidence(wild, {"a": 1, "b": np.array([1.0, strength]), "c": 0}).float()
+            args, kwargs = feed(net, wild, e)
+            assert_close(net(*args, **kwargs), hgm.infer(wild, e.double()).marginals, 1e-6, "marginals")
+    except hgm.BadPotential:
+        assert small < 1e-15
+
+
+@pytest.mark.parametrize("decades", [[24.0], [20.0, 4.0], [1.0, 13.0, 13.0]])
+def test_weights_near_the_bound_may_move_as_far_as_there_is_room(decades):
+    """Unequal tables of siblings: half of what is left may be used by all of them at once."""
+    tables = [table(10.0**-d) for d in decades]
+    tree = hgm.Tree.from_factors([(["r", f"x{i}"], psi) for i, psi in enumerate(tables)], roots=["r"])
+    net = hgm.compile(tree, query="all", observed=["r"], trainable=True)
+    assert {level.kernel for level in net.plan.levels} == {"linear"}
+    room = (DECADES - sum(decades)) * np.log(10) / len(decades) / 2
+    with torch.no_grad():
+        net.weights.log_potential[net.weights.log_potential < 0] -= room
+    e = hgm.log_evidence(tree, {f"x{i}": [0, 1, i % 2] for i in range(len(decades))}).float()
+    args, kwargs = feed(net, tree, e)
+    assert_close(net(*args, **kwargs), hgm.infer(net.tree(), e.double()).marginals, 1e-6, "marginals")

@@ -90,16 +90,16 @@ def test_single_precision_weights_of_small_numbers():
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_state_dict_goes_round(tree, trainable):
     source, args, kwargs = made(tree, trainable=trainable)
-    tame = tree.with_potentials([p.with_log(p.log_potential * 0.5) for p in tree.potentials])
-    target, _, _ = made(tame, trainable=trainable)
+    wider = tree.with_potentials([p.with_log(p.log_potential * 1.02) for p in tree.potentials])
+    target, _, _ = made(wider, trainable=trainable)
     want = source(*args, **kwargs)
     if tree.potentials and tree is not TREES["rules"]:
-        assert float((target(*args, **kwargs) - want).detach().abs().max()) > 1e-4
+        assert float((target(*args, **kwargs) - want).detach().abs().max()) > 1e-6
     state = source.state_dict()
     assert set(state) <= {"weights.log_potential", "channel.values"}
     assert target.load_state_dict(state) == ([], [])
     assert_close(target(*args, **kwargs), want, 1e-14, "loaded")
-    holder = torch.nn.Sequential(made(tame, trainable=trainable)[0])
+    holder = torch.nn.Sequential(made(wider, trainable=trainable)[0])
     holder.load_state_dict(torch.nn.Sequential(source).state_dict())
     assert_close(holder[0](*args, **kwargs), want, 1e-14, "loaded as a part of another module")
     assert target.tree() == tree

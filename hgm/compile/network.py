@@ -294,17 +294,30 @@ class TreeNetwork(Network):
     # ------------------------------------------------------------------ weights and devices
 
     def _allowed(self) -> Tensor:
-        """``(len(potentials),)`` how small the range of each potential may become under the chosen kernels."""
-        tree = self.plan.tree
-        linear = [op.factors for stage in self.plan.stages for op in stage.ops if op.kernel == "linear"]
-        level_kernel = np.array([level.kernel == "linear" for level in self.plan.levels])
-        priors = np.flatnonzero((np.diff(tree.scope_ptr) == 1) & level_kernel[tree.level[tree.parent]])
-        factors = np.concatenate([priors, *linear]).astype(np.int64)
-        beside = np.diff(tree.factor_ptr)[tree.parent[factors]]
-        most = np.zeros(len(tree.potentials))
-        np.maximum.at(most, tree.potential_id[factors], beside)
-        share = torch.from_numpy(np.where(most > 0, SAFE / np.maximum(most, 1), -np.inf))
-        return torch.minimum(share, self.weights.ranges().cpu().double())
+        """``(len(potentials),)`` how small the range of each potential may become under the chosen kernels.
+
+        The plan's conditions are sums of ranges (siblings and priors; at an observed variable the factor above too):
+        what each leaves to spare is divided evenly among its factors, so that all of them may use it up at once.
+        """
+        tree, ranges = self.plan.tree, self.weights.ranges().cpu().double().numpy()
+        linear_level = np.array([level.kernel == "linear" for level in self.plan.levels])[tree.level]
+        linear = (np.diff(tree.scope_ptr) == 1) & linear_level[tree.parent]
+        for stage in self.plan.stages:
+            for op in stage.ops:
+                linear[op.factors] = op.kernel == "linear"
+        low = np.where(linear, ranges[tree.potential_id], 0.0)
+        seen = self.plan.inputs[tree.parent_factor[self.plan.inputs] >= 0]
+        over = tree.parent_factor[seen]
+        total = np.bincount(tree.parent, weights=low, minlength=len(tree)).astype(float)
+        count = np.bincount(tree.parent, weights=linear, minlength=len(tree)).astype(float)
+        total[seen] += low[over]
+        count[seen] += linear[over]
+        room = np.where(linear_level, (SAFE - total) / np.maximum(count, 1), -np.inf)  # of each variable
+        spare = np.maximum(SAFE - low, room[tree.parent])  # of each factor
+        np.maximum.at(spare, over, room[seen])
+        most = np.full(len(tree.potentials), -np.inf)
+        np.maximum.at(most, tree.potential_id[linear], spare[linear])
+        return torch.from_numpy(ranges + most)
 
     def _rescale_everywhere(self) -> None:
         """Rescale at every level: where it can be skipped was decided for other weights."""
