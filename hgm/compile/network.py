@@ -197,6 +197,7 @@ class TreeNetwork(Network):
     """
 
     input_mask: Tensor | None
+    allowed: Tensor
 
     def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool) -> None:
         super().__init__(plan, channel, leaf_shape, trainable)
