@@ -224,7 +224,8 @@ def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
 
 def _short(row: Row) -> dict[str, Any]:
     data = {key: value for key, value in asdict(row).items() if value is not None}
-    return {**data, "units": {name: float(f"{n:.4g}") for name, n in row.units.items()}}
+    data |= {key: float(f"{data[key]:.3g}") for key in ("certified", "measured") if key in data}
+    return {**data, "units": {name: float(f"{n:.3g}") for name, n in row.units.items()}}
 
 
 def _line(row: Row) -> str:
@@ -290,7 +291,8 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     axes[0][0].set_ylabel("units")
     axes[0][-1].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(path)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
+        figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -308,7 +310,7 @@ def _pieces(path: Path) -> None:
     ]
     figure, axes = plt.subplots(2, 3, figsize=(9, 4), sharex="col", height_ratios=(2, 1))
     for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
-        x = np.linspace(*ends, 400)
+        x = np.linspace(*ends, 200)
         p = minimax(target, units=4)
         curve.plot(x, target(x), color="0.6", linewidth=3, label=name)
         curve.plot(x, p(x), color="C0", label="4 ReLUs")
@@ -319,5 +321,6 @@ def _pieces(path: Path) -> None:
             error.axhline(bound, color="C3", linestyle=":")
     axes[1][0].set_ylabel("error")
     figure.tight_layout()
-    figure.savefig(path)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
+        figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

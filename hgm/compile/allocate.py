@@ -32,7 +32,7 @@ NORMS = (8.0, 64.0)
 
 #: ratios of the proposed error at which constructions with few units are tried, and how many are few
 RATIOS = np.geomspace(0.5, 2.0, 7)
-FEW = 64
+FEW = 24
 
 Bound = Callable[[Tensor], Tensor]  # omegas (K,) -> E_v / tol_v of all asked-for variables
 
