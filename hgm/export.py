@@ -40,21 +40,21 @@ def export(net: ConvNet | UNet, path: str | os.PathLike[str], *, dtype: torch.dt
     Args:
         net: as `hgm.compile` returns it, with any channel of hgm.
         path: of the file; an existing one is replaced. The ending decides.
-        dtype: float32 or float64, of the observation that the program takes and of its result.
+        dtype: of the observation that the program takes and of its result: float32, or, for .pt2, float64.
 
     Raises:
-        BadSpec: for another ending, a channel that is not one of hgm's own, or a file that cannot be written.
+        BadSpec: for another ending or type, a channel that is not one of hgm's own, or a file that cannot be written.
         HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
     """
     where = check_export_name(path)
     if dtype not in TOLERANCE:
         raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
+    if where.suffix.lower() == ".onnx" and dtype != torch.float32:
+        raise BadSpec("an ONNX file takes float32, because its exporter rounds constants to that; use .pt2 for float64")
     args, evidence = _example(net, dtype, ROWS)
     batch = torch.export.Dim("batch", min=1)
-    shapes: dict[str, object] = {
-        "observation": tuple({0: batch} for _ in args),
-        "evidence": None if evidence is None else {0: batch},
-    }
+    shapes: dict[str, object] = {"observation": tuple({0: batch} for _ in args)}
+    shapes |= {name: {0: batch} for name in evidence}
     make = _as_torch if where.suffix.lower() == ".pt2" else _as_onnx
     kind = "torch.export" if make is _as_torch else "ONNX"
     was_training = net.training
@@ -63,7 +63,7 @@ def export(net: ConvNet | UNet, path: str | os.PathLike[str], *, dtype: torch.dt
             content, run = make(net.eval(), args, evidence, shapes)
             other, more = _example(net, dtype, ROWS + 1)
             with torch.no_grad():
-                want = [net(*given, evidence=e) for given, e in ((args, evidence), (other, more))]
+                want = [net(*given, **e) for given, e in ((args, evidence), (other, more))]
             got = [run(given, e) for given, e in ((args, evidence), (other, more))]
     except HgmError:
         raise
@@ -87,20 +87,20 @@ def check_export_name(path: str | os.PathLike[str]) -> Path:
 
 
 def _as_torch(
-    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: Tensor | None, shapes: dict[str, object]
+    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
 ) -> tuple[bytes, Run]:
-    program = torch.export.export(net, args, {"evidence": evidence}, dynamic_shapes=shapes)
+    program = torch.export.export(net, args, evidence, dynamic_shapes=shapes)
     for name, constant in program.constants.items():
         if isinstance(constant, Tensor) and not constant.numel():  # torch.export.save trips over their strides
             program.constants[name] = torch.zeros(constant.shape, dtype=constant.dtype)
     out = io.BytesIO()
     torch.export.save(program, out)
     module = program.module()
-    return out.getvalue(), lambda given, e: module(*given, evidence=e)
+    return out.getvalue(), lambda given, e: module(*given, **e)
 
 
 def _as_onnx(
-    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: Tensor | None, shapes: dict[str, object]
+    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
 ) -> tuple[bytes, Run]:
     try:
         import onnxruntime
@@ -108,11 +108,11 @@ def _as_onnx(
     except ImportError as error:
         raise HgmError(f"ONNX needs more libraries ({error}); install them: pip install 'hgm[export]'") from None
     names = ["observation", "sigma" if _is_gaussian(net.channel) else "eps"][: len(args)]
-    names += [] if evidence is None else ["evidence"]
+    names += list(evidence)
     program = torch.onnx.export(
         net,
         args,
-        kwargs={"evidence": evidence},
+        kwargs=evidence,
         dynamo=True,
         dynamic_shapes=shapes,
         input_names=names,
@@ -125,9 +125,8 @@ def _as_onnx(
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def run(given: tuple[Tensor, ...], e: Tensor | None) -> Tensor:
-        tensors = [*given, *([] if e is None else [e])]
-        feeds = {slot.name: tensor.numpy() for slot, tensor in zip(session.get_inputs(), tensors, strict=True)}
+    def run(given: tuple[Tensor, ...], e: dict[str, Tensor]) -> Tensor:
+        feeds = {name: tensor.numpy() for name, tensor in zip(names, [*given, *e.values()], strict=True)}
         return torch.from_numpy(session.run(None, feeds)[0])
 
     return content, run
@@ -136,16 +135,16 @@ def _as_onnx(
 # ---------------------------------------------------------------------- observations to trace and to test with
 
 
-def _example(net: ConvNet | UNet, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """Observations that the model can give, and evidence of the observed variables if the network takes any."""
+def _example(net: ConvNet | UNet, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Observations that the model can give, and ``evidence`` of the observed variables if the network takes any."""
     tree = net.plan.tree
     generator = torch.Generator().manual_seed(rows)
     states = infer(tree).sample(rows, generator=generator).states[:, torch.from_numpy(net.plan.inputs.copy())]
     leaves = len(net.plan.inputs) - net.extra
     symbols = states[:, :leaves].reshape(rows, *net.leaf_shape)
-    evidence = None
+    evidence = {}
     if net.extra:
-        evidence = _likelihood(states[:, leaves:], net.states_in, dtype, generator)
+        evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator)
     return _observed(net.channel, symbols, dtype, generator), evidence
 
 

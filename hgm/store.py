@@ -96,7 +96,7 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
 def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     kind = type(net)
     if kind not in (ConvNet, UNet):
-        raise BadSpec(f"only networks that hgm.compile made can be saved; got a {kind.__name__}")
+        raise BadSpec(f"a file holds a ConvNet or a UNet that hgm.compile made; got a {kind.__name__}")
     tree = net.plan.tree
     tensors = {f"state.{name}": tensor for name, tensor in net.state_dict().items()}
     tensors["inputs"] = torch.from_numpy(net.plan.inputs.copy())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from hgm.bp import Assignment, Posterior
 from hgm.cli.given import channel_of, evidence_of, queried
 from hgm.cli.shown import (
     as_csv,
@@ -278,7 +279,7 @@ def compile(
     missing: Annotated[bool, typer.Option("--missing", help="A NaN in the observation means: not observed.")] = False,
     trainable: Annotated[bool, typer.Option("--trainable", help="Weights that can be trained.")] = False,
     precision: Annotated[
-        Precision, typer.Option("--precision", help="Of the input and the output of a .pt2 or .onnx file.")
+        Precision, typer.Option("--precision", help="Of the input and output of an exported file; .onnx: float32.")
     ] = Precision.float32,
 ) -> None:
     """Compile a model into a network file.
@@ -390,7 +391,9 @@ def _compiled(
     return compile_tree(tree, task.value, query=asked, observed=observed or (), **settings)
 
 
-def _sampled(posterior: Any, count: int, seed: int) -> Any:
+def _sampled(posterior: Posterior, count: int, seed: int) -> Assignment:
     if count * len(posterior.tree) > LARGEST:
         raise BadSpec(f"{count:,} samples of {len(posterior.tree):,} variables are too many for one run")
+    if count == 0:
+        return Assignment(posterior.tree, torch.empty(0, len(posterior.tree), dtype=torch.int64))
     return posterior.sample(count, generator=torch.Generator().manual_seed(seed))

@@ -81,8 +81,19 @@ def _value(tree: Tree, name: str, text: str) -> Any:
     numbers = _numbers(text)
     if numbers is None:
         return tree.state(v, text)
-    whole = "," not in text and text.strip().lstrip("+-").isdecimal()
-    return tree.state(v, int(text)) if whole else numbers
+    if "," not in text and text.strip().lstrip("+-").isdecimal():
+        return tree.state(v, int(text))
+    return _likelihood(tree, v, numbers)
+
+
+def _likelihood(tree: Tree, v: int, numbers: Any) -> np.ndarray:
+    """One number for each state."""
+    states = int(tree.cardinality[v])
+    if len(numbers) != states:
+        raise BadEvidence(
+            f"variable {tree.names[v]!r} has {states} states, so its likelihood is {states} numbers; got {len(numbers)}"
+        )
+    return np.array(numbers, dtype=np.float64)
 
 
 def _numbers(text: str) -> np.ndarray | None:
@@ -111,7 +122,7 @@ def _read(tree: Tree, file: Path) -> dict[str, Any]:
             if value is None or (isinstance(value, int | str) and not isinstance(value, bool)):
                 evidence[name] = None if value is None else tree.state(v, value)
             elif isinstance(value, list) and value and all(type(entry) in (int, float) for entry in value):
-                evidence[name] = np.array(value, dtype=np.float64)
+                evidence[name] = _likelihood(tree, v, value)
             elif isinstance(value, Mapping) and all(type(entry) in (int, float) for entry in value.values()):
                 evidence[name] = _by_state(tree, v, value)
             else:

@@ -43,6 +43,7 @@ class Picture:
         size: diameter of a variable.
         pitch: least distance of neighbours.
         step: distance of levels.
+        radii: of the levels, if they are rings.
         corners: further points that the picture must cover.
     """
 
@@ -51,6 +52,7 @@ class Picture:
     size: float
     pitch: float
     step: float
+    radii: tuple[float, ...] = ()
     corners: tuple[Point, ...] = ()
 
 
@@ -131,7 +133,7 @@ def _placed(tree: Tree, first: list[int], last: list[int]) -> Picture:
         step = float(np.clip(20.0 / max(row.values()), 0.5, 0.95))
         place = {v: (row[int(tree.level[v])] * step, -0.75 * position) for v, position in x.items()}
         return Picture("right", place, min(0.36, 0.6 * step), step, step)
-    if width > WIDE and width > 14 * tree.depth and not last:
+    if width > WIDE and width > 25 * tree.depth and not last:
         return _rings(tree, children[0], roots[0])
     pitch = float(np.clip(19.0 / max(width, 1.0), 0.27, 0.75))
     step = float(np.clip(0.2 * width * pitch, 0.85, 1.35))
@@ -143,21 +145,20 @@ def _rings(tree: Tree, children: dict[int, list[int]], roots: list[int]) -> Pict
     slots = _slots(children, roots)
     turn = 2 * math.pi / (max(slots.values()) + 1.0)
     inner = int(len(roots) > 1)  # a forest has nothing in its middle
-    rings = tree.depth + inner
-    pitch, radius = 0.2, 0.75 * rings
-    for level in range(1 - inner, tree.depth + 1):
+    rings = tree.depth + 1
+    radii = [0.0] * rings  # of the levels; each ring as small as its nodes allow
+    pitch, step = 0.2, 0.75
+    for level in range(tree.depth + 1):
         angles = np.sort([slots[v] for v in tree.at_level(level).tolist()]) * turn
-        if len(angles) > 1:
-            radius = max(radius, pitch * rings / (level + inner) / float(np.diff(angles).min()))
-    if radius > 8.0:
-        pitch, radius = pitch * 8.0 / radius, 8.0
+        least = pitch / float(np.diff(angles).min()) if len(angles) > 1 else 0.0
+        before = radii[level - 1] + step if level else step * inner
+        radii[level] = max(before, least)
     place = {}
     for v, slot in slots.items():
-        r = radius * (int(tree.level[v]) + inner) / rings
-        angle = math.pi / 2 - turn * (slot + 0.5)
+        r, angle = radii[int(tree.level[v])], math.pi / 2 - turn * (slot + 0.5)
         place[v] = (r * math.cos(angle), r * math.sin(angle))
-    corners = ((-radius, -radius), (radius, radius))
-    return Picture("rings", place, max(0.06, 0.62 * pitch), pitch, radius / rings, corners)
+    corners = ((-radii[-1], -radii[-1]), (radii[-1], radii[-1]))
+    return Picture("rings", place, 0.62 * pitch, pitch, step, tuple(radii), corners)
 
 
 def _slots(children: dict[int, list[int]], roots: list[int]) -> dict[int, float]:
@@ -188,10 +189,8 @@ def _levels(
     if picture.way == "rings":
         v = next(iter(place))
         center = (place[v][0] - picture.place[v][0], place[v][1] - picture.place[v][1])
-        inner = len(tree.roots) > 1
-        for level in range(tree.depth + 1):
-            r = picture.step * (level + inner)
-            axes.add_patch(Circle(center, r, fill=False, edgecolor=SHADE, linewidth=0.8, zorder=0))
+        for radius in picture.radii:
+            axes.add_patch(Circle(center, radius, fill=False, edgecolor=SHADE, linewidth=0.8, zorder=0))
         return
     for level in first + last:
         v = int(tree.level_ptr[level])
