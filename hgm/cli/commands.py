@@ -152,6 +152,7 @@ def hgm(
 @app.command(epilog=_examples("hgm demo --out out/"))
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures and the report.")] = Path("out"),
+    seed: Seed = 0,
 ) -> None:
     """Learn handwritten digits and run their networks.
 
@@ -159,7 +160,7 @@ def demo(
     """
     from hgm.demo import run
 
-    run(out)
+    run(out, seed=seed)
 
 
 @app.command(epilog=_examples("hgm show tree.yaml --task classify --query label"))
@@ -354,8 +355,15 @@ def sample(
         print((as_csv if form is Form.csv else states_table)(drawn, variables))
 
 
-studies = typer.Typer(help="Run a study and write its tables and plots.", no_args_is_help=True)
+studies = typer.Typer()
 app.add_typer(studies, name="study")
+
+
+@studies.callback(invoke_without_command=True)
+def study(context: typer.Context) -> None:
+    """Run a study and write its tables and plots."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @studies.command("relu", epilog=_examples("hgm study relu --quick -o /tmp/relu"))
