@@ -1,0 +1,120 @@
+"""The report: one HTML page with everything in it."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Mapping
+from datetime import date
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+import sklearn
+import torch
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+import hgm.viz as viz
+from hgm.demo import pictures
+from hgm.demo.measure import Networks
+from hgm.files import write_whole
+from hgm.viz.style import DPI
+
+if TYPE_CHECKING:
+    from hgm.demo.run import Results
+
+__all__ = ["write_report"]
+
+MOST_MISTAKES = 20
+
+
+def write_report(
+    results: Results,
+    networks: Networks,
+    shown: Mapping[str, np.ndarray],
+    samples: np.ndarray,
+    test: np.ndarray,
+    labels: np.ndarray,
+    posterior: np.ndarray,
+) -> None:
+    """Write the picture and the page.
+
+    Args:
+        results: the numbers, and where to write.
+        networks: what was compiled.
+        shown: images ``(10, 8, 8)`` of one test image for each digit, by what they are.
+        samples: new images ``(n, 10, 8, 8)``.
+        test: the test images, ``(N, 8, 8)``.
+        labels: ``(N,)`` their digits.
+        posterior: ``(N, 10)`` what the ConvNet says of them.
+    """
+    png = _picture(results, shown, samples)
+    write_whole(results.files["picture"], png)
+
+    guess = posterior.argmax(1)
+    counts = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(counts, (labels, guess), 1)
+    wrong = np.flatnonzero(guess != labels)
+    wrong = wrong[np.argsort(-posterior[wrong, guess[wrong]], kind="stable")][:MOST_MISTAKES]
+    words = [f"{labels[i]}, read as {guess[i]}\n({100 * posterior[i, guess[i]]:.0f}%)" for i in wrong]
+
+    tree = results.fit.tree
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("hgm.demo").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    page = template.render(
+        results=results,
+        tree=tree,
+        mistakes_shown=len(wrong),
+        mistakes=int((guess != labels).sum()),
+        picture=pictures.to_uri(png),
+        svg={
+            "tree": _svg(viz.draw(tree)),
+            "network": _svg(viz.draw_network(networks.denoiser)),
+            "curve": _svg(pictures.curve(results.fit.history, results.fit.rows)),
+            "psnr": _svg(pictures.psnr_chart(results.psnr)),
+            "confusion": _svg(pictures.confusion(counts)),
+            "mistakes": _svg(pictures.mistakes(test[wrong], words)) if len(wrong) else Markup(),
+        },
+        classifier=str(networks.classifier),
+        denoiser=str(networks.denoiser),
+        plan=str(networks.denoiser.plan),
+        exact={
+            name: _power(max(x for network, x in results.differences.items() if network.endswith(dtype)))
+            for name, dtype in (("double", "float64"), ("single", "float32"))
+        },
+        made=date.today().isoformat(),
+        versions={
+            "Python": platform.python_version(),
+            "torch": torch.__version__,
+            "scikit-learn": sklearn.__version__,
+            "matplotlib": matplotlib.__version__,
+        },
+        threads=torch.get_num_threads(),
+    )
+    write_whole(results.files["report"], page.encode("utf-8"))
+
+
+def _picture(results: Results, shown: Mapping[str, np.ndarray], samples: np.ndarray) -> bytes:
+    denoising = [[("original", shown["clean"])]]
+    for sigma in next(iter(results.psnr.values())):
+        denoising.append([(f"σ = {sigma}", shown[f"noisy {sigma}"]), ("U-Net", shown[f"denoised {sigma}"])])
+    denoising.append([("half of it", np.where(shown["holes"] < 0, 4.0, shown["holes"])), ("U-Net", shown["filled"])])
+    drawn = [[("", images) for images in samples]]
+    figure = pictures.grid(
+        [("Test images, denoised and completed", denoising), ("New digits, drawn from the model", drawn)]
+    )
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=DPI)
+    return out.getvalue()
+
+
+def _power(x: float) -> Markup:
+    """A small number as a digit times a power of ten."""
+    digit, power = f"{x:.0e}".split("e")
+    return Markup("{}·10<sup>{}</sup>").format(digit, str(int(power)).replace("-", "−"))
+
+
+def _svg(figure: matplotlib.figure.Figure) -> Markup:
+    return Markup(pictures.to_svg(figure))
