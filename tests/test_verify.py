@@ -18,9 +18,7 @@ def test_networks_of_every_tree_pass(name):
     result = hgm.verify(CASES[name].tree, batch=3)
     assert result.ok, f"\n{result}"
     assert {(d.task, d.dtype) for d in result.differences} == {
-        (task, dtype)
-        for task in ("classify", "denoise", "posterior")
-        for dtype in (torch.float64, torch.float32)
+        (task, dtype) for task in ("classify", "denoise", "posterior") for dtype in (torch.float64, torch.float32)
     }
 
 
