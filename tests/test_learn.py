@@ -389,6 +389,16 @@ def test_every_form_of_data_gives_the_same():
         np.testing.assert_allclose(potential.values, expected.values, atol=1e-12)
 
 
+@pytest.mark.slow
+def test_columns_of_a_data_frame():
+    import pandas as pd
+
+    tree = hgm.Tree.from_edges([("a", "b", np.ones((2, 3)))], {"a": [0.5, 0.5]}, {"a": ["x", "y"], "b": 3})
+    frame = pd.DataFrame({"a": ["x", "y", None, "x"], "b": [0, 1, 2, None]})
+    plain = {"a": ["x", "y", None, "x"], "b": [0, 1, 2, None]}
+    assert fit(tree, dict(frame), iterations=3).history == fit(tree, plain, iterations=3).history
+
+
 def test_float32_comes_close():
     tree = hgm.ghm([hgm.Level((2, 2), 5), hgm.Level((2, 2), 4)], 3, seed=1)
     data = np.random.default_rng(0).integers(0, 4, size=(50, 4, 4))

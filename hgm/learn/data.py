@@ -105,6 +105,8 @@ class _Columns:
             v = self.tree.index(name)
             if self.seen[v]:
                 raise BadEvidence(f"variable {name!r} is observed twice: among the leaves in data, and by name")
+            if hasattr(given, "isna"):  # a column of a data frame, whose holes are NaN
+                given = [None if hole else x for x, hole in zip(given.tolist(), given.isna(), strict=True)]
             logs, batched = variable_log_evidence(self.tree, v, given)
             if batched:
                 self._count(len(logs), f"variable {name!r} has")
