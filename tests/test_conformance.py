@@ -56,7 +56,7 @@ class TestJoint(Battery):
         return hgm.zoo.random_ghm(2, [3, 2], [2, 3], joint=True, tie=tie, seed=seed)
 
 
-class TestJointWithZeros(Conformance):
+class TestJointWithZeros(Battery):
     def make_tree(self, seed):
         return hgm.random_tree(16, cardinality=(1, 4), joint=0.6, zeros=0.4, seed=seed)
 

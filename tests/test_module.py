@@ -288,6 +288,17 @@ def test_export_of_a_denoiser_takes_the_noise_level():
     assert_close(program.module()(z, sigma), net(z, sigma), 1e-6, "exported")
 
 
+@trees
+def test_torch_compile_sees_one_graph(tree):
+    """Nothing in the way of tracing; the generated code is for the slow test."""
+    net, args, kwargs = made(tree)
+    torch.compiler.reset()
+    run = torch.compile(net, fullgraph=True, backend="eager", dynamic=True)
+    assert_close(run(*args, **kwargs), net(*args, **kwargs), 1e-13, "traced")
+    fewer = {name: x[:4] for name, x in kwargs.items()}
+    assert_close(run(args[0][:4], **fewer), net(args[0][:4], **fewer), 1e-13, "traced, other batch")
+
+
 @pytest.mark.slow
 @trees
 def test_torch_compile_gives_the_same(tree):

@@ -47,6 +47,7 @@ class Network(nn.Module):
         inputs: names of the variables whose evidence it takes: the leaves, then `observed`.
         channel: maps the observation of the leaves to log evidence.
         trainable: whether the weights are parameters.
+        states_in, leaf_states, extra_states: largest cardinality of all inputs, of the leaves, and of `observed`.
     """
 
     def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool) -> None:
@@ -56,7 +57,10 @@ class Network(nn.Module):
         self.leaf_shape = leaf_shape
         self.trainable = trainable
         self.extra = len(plan.inputs) - prod(leaf_shape)
-        self.states_in = int(plan.tree.cardinality[plan.inputs].max())
+        cardinality = plan.tree.cardinality[plan.inputs]
+        self.states_in = int(cardinality.max())
+        self.leaf_states = int(cardinality[: prod(leaf_shape)].max())
+        self.extra_states = int(cardinality[prod(leaf_shape) :].max(initial=0))
 
     @property
     def row_size(self) -> int:
@@ -137,7 +141,7 @@ class Network(nn.Module):
         if (
             e.ndim != 1 + len(want)
             or tuple(e.shape[2:]) != self.leaf_shape
-            or states not in (self.leaf_states, self.states_in)
+            or (states != self.leaf_states and states != self.states_in)
         ):
             raise BadEvidence(
                 f"log evidence of the leaves must have shape (B, {', '.join(map(str, want))}); got {tuple(e.shape)}"
@@ -163,7 +167,7 @@ class Network(nn.Module):
             more.ndim != 3
             or more.shape[2] != self.extra
             or not self.extra_states <= more.shape[1] <= self.states_in
-            or more.shape[0] not in (1, e.shape[0])
+            or (more.shape[0] != 1 and more.shape[0] != e.shape[0])  # not "in": torch.compile misreads that
         ):
             raise BadEvidence(
                 f"evidence of the observed variables must have shape (B, {self.states_in}, {self.extra}); "
@@ -172,17 +176,6 @@ class Network(nn.Module):
         if more.shape[1] < self.states_in:
             more = F.pad(more, (0, 0, 0, self.states_in - more.shape[1]), value=-torch.inf)
         return torch.cat([e, more.to(e.dtype).expand(e.shape[0], -1, -1)], 2)
-
-    @property
-    def leaf_states(self) -> int:
-        """Largest cardinality among the leaves."""
-        leaves = self.plan.inputs[: len(self.plan.inputs) - self.extra]
-        return int(self.plan.tree.cardinality[leaves].max())
-
-    @property
-    def extra_states(self) -> int:
-        """Largest cardinality among the `observed` variables, 0 if there are none."""
-        return int(self.plan.tree.cardinality[self.plan.inputs[len(self.plan.inputs) - self.extra :]].max(initial=0))
 
     def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
         raise NotImplementedError
