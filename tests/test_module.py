@@ -288,9 +288,10 @@ def test_export_of_a_denoiser_takes_the_noise_level():
     assert_close(program.module()(z, sigma), net(z, sigma), 1e-6, "exported")
 
 
-@trees
-def test_torch_compile_sees_one_graph(tree):
-    """Nothing in the way of tracing; the generated code is for the slow test."""
+@pytest.mark.parametrize("name", ["conv", "rules", "single"])
+def test_torch_compile_sees_one_graph(name):
+    """Nothing in the way of tracing; the generated code, and the other trees, are for the slow test."""
+    tree = TREES[name]
     net, args, kwargs = made(tree)
     torch.compiler.reset()
     run = torch.compile(net, fullgraph=True, backend="eager", dynamic=True)
