@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hgm.bp import infer
 from hgm.channel import Channel, Clamp, Flip, Gaussian, Missing, Soft
-from hgm.compile.network import ConvNet, UNet
+from hgm.compile.network import ConvNet, Network, UNet
 from hgm.errors import BadSpec, HgmError
 from hgm.files import write_whole
 
@@ -34,11 +34,11 @@ ROWS = 3
 Run = Callable[..., Tensor]
 
 
-def export(net: ConvNet | UNet, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
     """Write a network as a .pt2 file (`torch.export.load` reads it) or an .onnx file.
 
     Args:
-        net: as `hgm.compile` returns it, with any channel of hgm.
+        net: as `hgm.compile` returns it, exact or of ReLUs, with any channel of hgm.
         path: of the file; an existing one is replaced. The ending decides.
         dtype: of the observation that the program takes and of its result: float32, or, for .pt2, float64.
 
@@ -87,7 +87,7 @@ def check_export_name(path: str | os.PathLike[str]) -> Path:
 
 
 def _as_torch(
-    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
 ) -> tuple[bytes, Run]:
     program = torch.export.export(net, args, evidence, dynamic_shapes=shapes)
     for name, constant in program.constants.items():
@@ -100,7 +100,7 @@ def _as_torch(
 
 
 def _as_onnx(
-    net: ConvNet | UNet, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
 ) -> tuple[bytes, Run]:
     try:
         import onnxruntime
@@ -116,7 +116,7 @@ def _as_onnx(
         dynamo=True,
         dynamic_shapes=shapes,
         input_names=names,
-        output_names=["mean" if isinstance(net, UNet) and net.mean else "posterior"],
+        output_names=["mean" if getattr(net, "mean", False) else "posterior"],
         verbose=False,
     )
     assert program is not None
@@ -135,7 +135,7 @@ def _as_onnx(
 # ---------------------------------------------------------------------- observations to trace and to test with
 
 
-def _example(net: ConvNet | UNet, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _example(net: Network, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Observations that the model can give, and ``evidence`` of the observed variables if the network takes any."""
     tree = net.plan.tree
     generator = torch.Generator().manual_seed(rows)
@@ -143,20 +143,23 @@ def _example(net: ConvNet | UNet, dtype: torch.dtype, rows: int) -> tuple[tuple[
     leaves = len(net.plan.inputs) - net.extra
     symbols = states[:, :leaves].reshape(rows, *net.leaf_shape)
     evidence = {}
+    hard = isinstance(net, ConvNet | UNet)  # a ReLU network may know of no bound there
     if net.extra:
-        evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator)
-    return _observed(net.channel, symbols, dtype, generator), evidence
+        evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator, hard)
+    return _observed(net.channel, symbols, dtype, generator, hard), evidence
 
 
-def _observed(channel: Channel, symbols: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+def _observed(
+    channel: Channel, symbols: Tensor, dtype: torch.dtype, generator: torch.Generator, hard: bool
+) -> tuple[Tensor, ...]:
     rows = len(symbols)
     assert channel.values is not None
     if isinstance(channel, Missing):
-        z, *noise = _observed(channel.channel, symbols, dtype, generator)
+        z, *noise = _observed(channel.channel, symbols, dtype, generator, hard)
         hole = torch.rand(z.shape, generator=generator) < 0.25
         return (z.masked_fill(hole, torch.nan) if z.is_floating_point() else z, *noise)
     if type(channel) is Soft:
-        return (_likelihood(symbols, len(channel.values), dtype, generator),)
+        return (_likelihood(symbols, len(channel.values), dtype, generator, hard),)
     if isinstance(channel, Clamp):
         return (symbols,)
     if type(channel) is Flip:
@@ -170,11 +173,12 @@ def _observed(channel: Channel, symbols: Tensor, dtype: torch.dtype, generator: 
     raise BadSpec(f"a network with the channel {type(channel).__name__} cannot be exported by this function")
 
 
-def _likelihood(symbols: Tensor, states: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Log likelihoods ``(B, S, ...)`` under which the symbols are possible: the first row hard, the others soft."""
+def _likelihood(symbols: Tensor, states: int, dtype: torch.dtype, generator: torch.Generator, hard: bool) -> Tensor:
+    """Log likelihoods ``(B, S, ...)`` under which the symbols are possible: soft, and if asked the first row hard."""
     hit = symbols.unsqueeze(1) == torch.arange(states).reshape(1, states, *(1,) * (symbols.ndim - 1))
     e = torch.randn(hit.shape, generator=generator, dtype=dtype)
-    e[:1] = torch.where(hit[:1], 0.0, -torch.inf)
+    if hard:
+        e[:1] = torch.where(hit[:1], 0.0, -torch.inf)
     return e
 
 

@@ -206,7 +206,7 @@ def test_draw_writes_pictures(grid, tmp_path, run):
 
 def test_check_accepts_the_networks(model, run):
     out = run("check", model, "--task", "posterior", "--batch", "2")
-    assert "posterior  anywhere" in out and "equal up to rounding" in out and "classify" not in out
+    assert "posterior  anywhere" in out and "equal within the tolerance" in out and "classify" not in out
 
 
 def test_check_finds_a_wrong_network(model, monkeypatch, capsys):
@@ -219,6 +219,11 @@ def test_check_finds_a_wrong_network(model, monkeypatch, capsys):
     assert main(["check", model]) == 1
     out, err = capsys.readouterr()
     assert "NO" in out and "DIFFERENT" in out and err == ""
+
+
+def test_check_takes_a_tolerance(model, capsys):
+    assert main(["check", model, "--tolerance", "1e-12"]) == 1  # float32 cannot
+    assert capsys.readouterr().out.count("1e-12") == 2
 
 
 # ---------------------------------------------------------------------- compile

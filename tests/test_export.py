@@ -84,6 +84,14 @@ def test_every_tree(tmp_path, name, ending):
     agrees(net, tmp_path / f"net.{ending}", e, tolerance=1e-5, **more)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+def test_a_relu_network(tmp_path, ending):
+    net = hgm.compile(hgm.random_ghm(2, 2, bound=4.0), "posterior", activation="relu", tol=1e-2)
+    hgm.export(net, tmp_path / f"net.{ending}")
+    agrees(net, tmp_path / f"net.{ending}", torch.randn(5, 2, 4), tolerance=1e-5)
+
+
 def test_a_trained_network_keeps_its_mode(tmp_path):
     net = hgm.compile(TREE, "classify", trainable=True).train()
     hgm.export(net, tmp_path / "net.pt2")

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
 from trees import CASES
 
 import hgm
@@ -174,6 +175,18 @@ def test_every_network_has_a_picture(name, kind):
         grid = net.plan.tree.grid and len(net.plan.tree.grid[-1]) == 2 and stage.level + 1 > 0
         if not grid:
             assert f"$q$  {above.states:,} × {factors:,}" in texts
+
+
+@pytest.mark.parametrize("task", ["classify", "posterior"])
+def test_a_relu_network_has_a_picture(task):
+    net = hgm.compile(TREES["binary_tied"], task, activation="relu", tol=0.1)
+    texts = [text.get_text() for text in hgm.draw_network(net).axes[0].texts]
+    assert texts.count("h") == 4 and "ReLU layers" in texts
+
+
+def test_another_module_has_none():
+    with pytest.raises(hgm.BadSpec, match="Linear"):
+        hgm.draw_network(torch.nn.Linear(2, 2))
 
 
 def test_a_deep_network_is_cut_in_the_middle():

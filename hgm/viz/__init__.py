@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from hgm.compile.network import ConvNet, UNet
+from hgm.compile.network import Network
 from hgm.errors import BadSpec
 from hgm.tree import Tree
 from hgm.viz.levels import draw_levels
@@ -59,18 +59,18 @@ def draw(tree: Tree, path: str | os.PathLike[str] | None = None, *, style: Style
     return figure
 
 
-def draw_network(net: ConvNet | UNet, path: str | os.PathLike[str] | None = None) -> Figure:
+def draw_network(net: Network, path: str | os.PathLike[str] | None = None) -> Figure:
     """A picture of a compiled network, as the U-Net paper draws one: down the encoder, up the decoder, skips across.
 
     A box is a tensor: above it the number of states (channels), below it the number of positions. Of deep networks the
     middle stages are left out.
 
     Args:
-        net: as `hgm.compile` returns it.
+        net: as `hgm.compile` returns it, exact or of ReLUs.
         path: a .svg, .png or .pdf file to write; an existing one is replaced.
 
     Raises:
-        BadSpec: for another ending, or a file that cannot be written.
+        BadSpec: for another module, another ending, or a file that cannot be written.
         HgmError: if matplotlib is not installed.
     """
     require_matplotlib()

@@ -14,6 +14,8 @@ import numpy as np
 
 from hgm.compile.network import ConvNet, UNet
 from hgm.compile.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
+from hgm.compile.relunet import ReluConvNet, ReluUNet
+from hgm.errors import BadSpec
 from hgm.viz.potentials import times
 from hgm.viz.style import GREY, INK, new_figure
 from hgm.viz.words import counted, short
@@ -58,10 +60,13 @@ class Box:
         return self.y - self.high / 2
 
 
-def draw_stages(net: ConvNet | UNet) -> Figure:
+def draw_stages(net: Any) -> Figure:
     """The picture of a network."""
+    if not isinstance(net, ConvNet | UNet | ReluConvNet | ReluUNet):
+        raise BadSpec(f"pictures are for the networks that hgm.compile makes; got a {type(net).__name__}")
     plan = net.plan
-    both = isinstance(net, UNet)
+    both = isinstance(net, UNet | ReluUNet)
+    relu = isinstance(net, ReluConvNet | ReluUNet)
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
     shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
@@ -74,13 +79,16 @@ def draw_stages(net: ConvNet | UNet) -> Figure:
     figure, axes = new_figure(max(width, 7.2), top + high + (1.75 if len(levels) > 1 else 0.6))
     figure_height = figure.get_figheight()
 
+    def is_log(level: LevelPlan) -> bool:
+        return level.kernel == "log" and not relu
+
     def box(states: int, nodes: int, x: float, level: int) -> Box:
         return Box(x, figure_height - top - row[level], _wide(states), _high(nodes))
 
     for i, level in enumerate(shown):
         here = plan.levels[level]
         h = box(here.states, here.nodes, left + column[level], level)
-        _draw(axes, h, here.states, _positions(plan, here), DOWN, here.kernel == "log", "h")
+        _draw(axes, h, here.states, _positions(plan, here), DOWN, is_log(here), "h")
         _own(axes, plan, here, h, net)
         if level == 0:
             continue
@@ -88,19 +96,19 @@ def draw_stages(net: ConvNet | UNet) -> Figure:
         above = plan.levels[level - 1]
         factors = sum(len(op.factors) for op in stage.ops)
         q = box(above.states, factors, left + column[level] + STEP, level)
-        _draw(axes, q, above.states, _factor_positions(plan, stage, here), DOWN, above.kernel == "log", "q")
+        _draw(axes, q, above.states, _factor_positions(plan, stage, here), DOWN, is_log(above), "q")
         _arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
-        _over(axes, (h.right + q.left) / 2, h.y, _layer(stage), LAYER)
+        _over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
         below = shown[i + 1]
         end_of_arrow = figure_height - top - row[below] + _high(plan.levels[below].nodes) / 2
         _between(axes, q, end_of_arrow, level - below, True)
         if both:
             b = box(here.states, here.nodes, 2 * middle - h.x, level)
             u = box(above.states, factors, 2 * middle - q.x, level)
-            _draw(axes, u, above.states, _factor_positions(plan, stage, here), UP, above.kernel == "log", "u")
-            _draw(axes, b, here.states, _positions(plan, here), UP, here.kernel == "log", "b")
+            _draw(axes, u, above.states, _factor_positions(plan, stage, here), UP, is_log(above), "u")
+            _draw(axes, b, here.states, _positions(plan, here), UP, is_log(here), "b")
             _arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
-            _over(axes, (u.right + b.left) / 2, b.y, "transposed", BACK)
+            _over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "transposed", BACK)
             _between(axes, u, end_of_arrow, level - below, False)
             _arrow(axes, (q.right, q.y), (u.left, u.y), SKIP, dashed=True)
             peak = max(h.top, q.top) + 0.3
@@ -113,18 +121,18 @@ def draw_stages(net: ConvNet | UNet) -> Figure:
             ):
                 words = f"${letter}$  {states:,} × {positions}"
                 axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
-            if isinstance(net, UNet) and level in net.read:
+            if isinstance(net, UNet | ReluUNet) and level in net.read:
                 _output(axes, net, b, level)
     root = plan.levels[0]
     h = box(root.states, root.nodes, left + column[0], 0)
     if both:
         b = box(root.states, root.nodes, 2 * middle - h.x, 0)
-        _draw(axes, b, root.states, _positions(plan, root), UP, root.kernel == "log", "b")
+        _draw(axes, b, root.states, _positions(plan, root), UP, is_log(root), "b")
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, middle, h.y, "normalise", INK)
-        if isinstance(net, UNet) and 0 in net.read:
+        if isinstance(net, UNet | ReluUNet) and 0 in net.read:
             _output(axes, net, b, 0)
-    elif isinstance(net, ConvNet):
+    elif isinstance(net, ConvNet | ReluConvNet):
         b = box(root.states, 1, h.x + STEP, 0)
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
@@ -134,15 +142,16 @@ def draw_stages(net: ConvNet | UNet) -> Figure:
         axes.text(
             b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
         )
-    words = "U-Net" if both else "ConvNet"
+    words = ("ReLU " if relu else "") + ("U-Net" if both else "ConvNet")
     axes.text(
         0.25, figure_height - 0.2,
-        f"{words}: {counted(len(plan.stages), 'stage')}, {counted(plan.weights, 'weight')}"
-        + (f", {plan.flops:,} multiply-adds for each observation" if both else ""),
+        f"{words}: {counted(len(plan.stages), 'stage')}"
+        + ("" if relu else f", {counted(plan.weights, 'weight')}")
+        + (f", {plan.flops:,} multiply-adds for each observation" if both and not relu else ""),
         fontsize=10, va="top", color=INK, weight="bold",
     )  # fmt: skip
     if len(levels) > 1:
-        _legend(axes, both, any(level.kernel == "log" for level in plan.levels))
+        _legend(axes, both, relu, any(is_log(level) for level in plan.levels))
     return figure
 
 
@@ -249,7 +258,7 @@ def _between(axes: Axes, box: Box, end: float, steps: int, down: bool) -> None:
         _arrow(axes, (box.x, end + 0.18), (box.x, box.bottom - 0.2), LIFT)
 
 
-def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: ConvNet | UNet) -> None:
+def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
     """What the level's variables know by themselves: evidence and priors."""
     seen = int((level.observed >= 0).sum())
     words = []
@@ -266,7 +275,7 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: ConvNet | UNet) 
         axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=8, ha="right", va="center", color=INK)
 
 
-def _output(axes: Axes, net: UNet, b: Box, level: int) -> None:
+def _output(axes: Axes, net: UNet | ReluUNet, b: Box, level: int) -> None:
     if net.mean:
         words = f"mean of\n{times(net.query_shape)} values"
     else:
@@ -278,17 +287,22 @@ def _output(axes: Axes, net: UNet, b: Box, level: int) -> None:
     axes.text(b.right + 0.38, b.y, words, fontsize=8, ha="left", va="center", color=INK)
 
 
-def _legend(axes: Axes, both: bool, log: bool) -> None:
-    lines = [
-        (LAYER, False, "layer: the factors' messages q to their parents, from the children's messages h"),
-        (POOL, False, "pool: product over the factors of each parent, times its own evidence and prior; rescaled"),
-    ]
-    if both:
-        lines += [
+def _legend(axes: Axes, both: bool, relu: bool, log: bool) -> None:
+    if relu:
+        lines = [
+            (LAYER, False, "ReLU layers: the factors' log messages q to their parents, from the children's messages h"),
+            (POOL, False, "pool: sum over the factors of each parent, plus its own evidence and prior; maximum to 0"),
+            (LIFT, False, "up-sample: for each factor the parent's log belief minus q, what the factor itself said"),
+            (BACK, False, "ReLU layers, plus h: the children's log beliefs b"),
+        ]
+    else:
+        lines = [
+            (LAYER, False, "layer: the factors' messages q to their parents, from the children's messages h"),
+            (POOL, False, "pool: product over the factors of each parent, times its own evidence and prior; rescaled"),
             (LIFT, False, "up-sample: for each factor the parent's belief without q, what the factor itself said"),
             (BACK, False, "transposed layer, times h: the children's beliefs b"),
-            (SKIP, True, "skip"),
         ]
+    lines = [*lines, (SKIP, True, "skip")] if both else lines[:2]
     y = 0.2 + 0.2 * (len(lines) + log)
     for color, dashed, text in lines:
         _arrow(axes, (0.3, y), (0.72, y), color, dashed)

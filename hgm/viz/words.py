@@ -34,7 +34,8 @@ def level_words(tree: Tree, level: int) -> str:
     """How many variables a level has, and of how many states: ``8×8 variables, 16 states``."""
     first, last = int(tree.level_ptr[level]), int(tree.level_ptr[level + 1])
     grid = tree.grid[level] if tree.grid is not None else ()
-    count = f"{grid[0]:,}×{grid[1]:,} variables" if len(grid) == 2 else counted(last - first, "variable")
+    wide = len(grid) == 2 and last - first > 1
+    count = f"{grid[0]:,}×{grid[1]:,} variables" if wide else counted(last - first, "variable")
     low, high = int(tree.cardinality[first:last].min()), int(tree.cardinality[first:last].max())
     return f"{count}, {counted(high, 'state') if low == high else f'{low} to {high} states'}"
 
