@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -427,3 +428,30 @@ def test_ctrl_c_ends_quietly_with_130(model):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
+
+
+# ---------------------------------------------------------------------- the manual
+
+MANUAL = Path(__file__).parent.parent / "docs" / "cli.md"
+
+
+def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
+    """Every command in docs/cli.md is run; an ellipsis stands for any text on a line, or for whole lines."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```(\w+)[^\n]*\n(.*?)```", MANUAL.read_text(), re.S)
+    for name, text in zip(["weather", "seen", "image"], [t for kind, t in blocks if kind == "yaml"], strict=True):
+        Path(f"{name}.yaml").write_text(text)
+    commands = re.findall(
+        r"^\$ hgm (.+)\n((?:(?!\$).*\n)*)", "".join(t for kind, t in blocks if kind == "console"), re.M
+    )
+    assert len(commands) == 10
+    for command, want in commands:
+        main(shlex.split(command))
+        out, err = capsys.readouterr()
+        pattern = re.escape(want).replace(re.escape("...\n"), "(.*\n)+?").replace(re.escape("..."), ".*")
+        assert re.fullmatch(pattern, out + err), f"{command}\n{out}{err}"
+    for name in ("tree", "unet"):
+        now, there = (
+            re.findall("<!-- (.+) -->", (at / f"{name}.svg").read_text()) for at in (Path(), MANUAL.parent / "cli")
+        )
+        assert now == there, f"docs/cli/{name}.svg is old: draw it again"
