@@ -137,10 +137,13 @@ class Gaussian(Channel):
     """Additive Gaussian noise on the symbol's value: z = alpha * value(x) + sigma * g.
 
     ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma
-    > 0 and alpha are numbers or ``(B,)``. The part of -|z - alpha value|^2 / (2 sigma^2) that depends on the state is
-    affine in z:
+    > 0 and alpha are numbers or ``(B,)``.
 
-        e(a) = (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2
+        e(a) = -|z - alpha value(a)|^2 / (2 sigma^2)
+
+    Only (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2 depends on the state: an input layer affine in
+    z would do. The square is computed as it stands, because that form loses digits in float32; and with it the
+    gradient of log Z with respect to z is the score, (alpha E[x | z] - z) / sigma^2.
 
     A NaN in z is an error; for missing pixels use `Missing`.
     """
@@ -163,11 +166,13 @@ class Gaussian(Channel):
         alpha = _per_row(noise[1] if len(noise) == 2 else 1.0, flat, "alpha")
         if not _tracing() and not bool((sigma > 0).all()):
             raise BadEvidence("Gaussian: sigma must be positive")
-        # states first in memory, batch last, as the networks compute: (k, n B) -> (S, n, B), then seen as (B, S, n)
-        scaled = (flat * (alpha / sigma.square())).permute(1, 2, 0)
-        inner = (values @ scaled.reshape(scaled.shape[0], -1)).view(-1, *scaled.shape[1:])
-        half = (values.square().sum(1) / 2)[:, None, None] * (alpha / sigma).square().view(-1)
-        return (inner - half).permute(2, 0, 1).reshape(z.shape[0], -1, *z.shape[2:])
+        # states first in memory, batch last, as the networks compute, then seen as (B, S, n)
+        apart = [
+            (part - value[:, None, None] * alpha.view(-1)).square()
+            for part, value in zip(flat.permute(1, 2, 0), values.t(), strict=True)
+        ]
+        e = sum(apart[1:], apart[0]) / (-2 * sigma.square().view(-1))
+        return e.permute(2, 0, 1).reshape(z.shape[0], -1, *z.shape[2:])
 
     def add_noise(
         self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator

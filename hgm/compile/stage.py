@@ -31,7 +31,7 @@ __all__ = ["GatherStage", "LinearStage", "Message", "Own", "Skip", "Stage", "bui
 
 
 #: distribute renormalises the beliefs of every so many levels
-SWEEP = 16
+SWEEP = 4
 
 
 @dataclass(slots=True)
