@@ -1,12 +1,18 @@
 """The code on the pages runs as it stands, block after block."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in p.read_text()]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "tutorials").glob("*.py")), ids=lambda script: script.name)
+def test_tutorial_runs(script):
+    runpy.run_path(str(script))
 
 
 def blocks(page, language):
