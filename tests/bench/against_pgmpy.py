@@ -1,10 +1,10 @@
 """Compiled networks against pgmpy: time per observation for the marginals of all unobserved leaves.
 
-    python tests/bench/against_pgmpy.py [--full] [--markdown [FILE]]
+    python tests/bench/against_pgmpy.py [--markdown [FILE]]
 
 pgmpy's exact algorithms get hard evidence at every second leaf, one observation at a time, and are asked for the
 marginals of the other leaves; hgm gets the same evidence, alone and in a batch. All answers are compared.
-W3 takes pgmpy minutes: without ``--full`` its time is extrapolated from shallower trees, see `extrapolated`.
+W3 takes pgmpy many minutes: its time is extrapolated from shallower trees, see `extrapolated`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def timed(run: Callable[[], dict[str, np.ndarray]]) -> tuple[float | None, dict[
     return float(np.median(times)), found
 
 
-def extrapolated(full: bool) -> dict[str, Any]:
+def extrapolated() -> dict[str, Any]:
     """W3. Message passing is pgmpy's only algorithm that can do it; its time grows more than quadratically.
 
     From depth 7 to 8 the number of nodes doubles; the factor in time, or 4 if that is smaller, is taken for each of the
@@ -125,25 +125,19 @@ def extrapolated(full: bool) -> dict[str, Any]:
     """
     tree = complete(2, 10, 8)
     x = observation(tree, BATCH)
-    if full:
-        took, _ = timed(pgmpy_runs(tree, x[0])["message passing"])
+    times = []
+    for depth in (7, 8):
+        small = complete(2, depth, 8)
+        took, _ = timed(pgmpy_runs(small, observation(small, 1)[0])["message passing"])
         assert took is not None
-        name = "W3 binary, depth 10, S=8"
-    else:
-        times = []
-        for depth in (7, 8):
-            small = complete(2, depth, 8)
-            took, _ = timed(pgmpy_runs(small, observation(small, 1)[0])["message passing"])
-            assert took is not None
-            times.append(took)
-        took = times[1] * max(4.0, times[1] / times[0]) ** 2
-        name = "W3 binary, depth 10, S=8 (pgmpy extrapolated from depth 8)"
+        times.append(took)
+    took = times[1] * max(4.0, times[1] / times[0]) ** 2
+    name = "W3 binary, depth 10, S=8 (pgmpy extrapolated from depth 8)"
     return {"": name, "message passing ms": took, **hgm_columns(hgm.compile(tree), x, took)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="run pgmpy on W3 too: minutes")
     parser.add_argument("--markdown", nargs="?", type=Path, const=RESULTS, help="write the table into a file")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -152,7 +146,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     rows = [row(name, make()) for name, make in models().items()]
-    rows.append({key: None for key in rows[0]} | extrapolated(options.full))
+    rows.append({key: None for key in rows[0]} | extrapolated())
     print(f"{machine()}\n\npgmpy's three algorithms and hgm, per observation\n\n{show(rows)}")
     if options.markdown is not None:
         write_between(options.markdown, "pgmpy", show(rows, markdown=True))
