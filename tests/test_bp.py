@@ -642,3 +642,8 @@ def test_evidence_of_another_row_is_refused():
     shuffled = Evidence(evidence.given, evidence.rows[::-1], evidence.batched)
     with pytest.raises(AssertionError):
         assert_exact(hgm.infer(case.tree, evidence.given), case, shuffled)
+
+
+def test_no_samples_are_an_empty_tensor():
+    tree = hgm.chain(5)
+    assert hgm.infer(tree).sample(0, generator=torch.Generator()).states.shape == (0, len(tree))

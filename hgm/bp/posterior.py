@@ -257,7 +257,7 @@ def _sampler(generator: torch.Generator) -> Choose:
     def choose(weights: Tensor, row: Tensor) -> Tensor:
         top = weights.amax(-1, keepdim=True).clamp_min(-1e300)
         cumulative = (weights - top).exp().cumsum(-1)
-        rows_at_once = max(1, CHUNK // max(1, row[0].numel() * weights.shape[-1]))
+        rows_at_once = max(1, CHUNK // max(1, row.shape[1:].numel() * weights.shape[-1]))
         drawn = []
         for part in row.split(rows_at_once):
             steps = _rows(cumulative, part)
