@@ -51,9 +51,9 @@ class Settings:
     """
 
     styles: int = 60
-    parts: int = 32
+    parts: int = 48
     patches: int = 64
-    smoothing: float = 0.01
+    smoothing: float = 0.001
     iterations: int = 4
     slack: float = 2.0
 

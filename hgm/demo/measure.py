@@ -60,20 +60,22 @@ class Networks:
         return cls(classifier, noisy, denoiser, posterior)
 
 
-def add_noise(images: Tensor, sigma: float, seed: int) -> Tensor:
-    """``(N, 8, 8)`` float64 images with Gaussian noise, not clipped."""
+def add_noise(images: Tensor, sigma: float, seed: int, draws: int = 1) -> Tensor:
+    """``(draws N, 8, 8)`` float64: the images with Gaussian noise, not clipped; draw after draw."""
     generator = torch.Generator().manual_seed(seed)
-    return images.double() + sigma * torch.randn(images.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn((draws, *images.shape), generator=generator, dtype=torch.float64)
+    return (images + sigma * noise).flatten(0, 1)
 
 
 def accuracy(posterior: Tensor, labels: Tensor) -> float:
-    """How often the largest of ``(N, 10)`` is at the label."""
-    return float((posterior.argmax(1) == labels).double().mean())
+    """How often the largest of ``(N, 10)`` is at the label; N may be a multiple of the number of labels."""
+    return float((posterior.argmax(1).reshape(-1, len(labels)) == labels).double().mean())
 
 
 def psnr(estimate: Tensor, clean: Tensor) -> float:
-    """Peak signal to noise ratio in decibels, peak 16."""
-    return float(10 * torch.log10(PEAK**2 / (estimate - clean).square().mean()))
+    """Peak signal to noise ratio in decibels, peak 16; of all estimates if there are several for each clean image."""
+    error = estimate.reshape(-1, *clean.shape) - clean
+    return float(10 * torch.log10(PEAK**2 / error.square().mean()))
 
 
 def compare(tree: Tree, networks: Networks, images: Tensor, noisy: Tensor, sigma: float) -> dict[str, float]:

@@ -38,6 +38,7 @@ def write_report(
     test: np.ndarray,
     labels: np.ndarray,
     posterior: np.ndarray,
+    draws: int,
 ) -> None:
     """Write the picture and the page.
 
@@ -49,6 +50,7 @@ def write_report(
         test: the test images, ``(N, 8, 8)``.
         labels: ``(N,)`` their digits.
         posterior: ``(N, 10)`` what the ConvNet says of them.
+        draws: of noise for each test image.
     """
     png = _picture(results, shown, samples)
     write_whole(results.files["picture"], png)
@@ -80,6 +82,7 @@ def write_report(
         classifier=str(networks.classifier),
         denoiser=str(networks.denoiser),
         plan=str(networks.denoiser.plan),
+        draws=draws,
         exact={
             name: _power(max(x for network, x in results.differences.items() if network.endswith(dtype)))
             for name, dtype in (("double", "float64"), ("single", "float32"))
