@@ -546,7 +546,8 @@ def compile(
         rooted = tree.reroot(name)
     else:
         rooted = tree
-    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if v not in set(tree.leaves.tolist())]
+    leaves = set(tree.leaves.tolist())
+    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if v not in leaves]
     inputs = np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)])
     if rooted is not tree:
         inputs = np.array([rooted.index(tree.names[int(v)]) for v in inputs], dtype=np.int64)
