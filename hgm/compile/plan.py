@@ -235,6 +235,17 @@ class Plan:
         """Multiply-adds per batch row of a collect and a distribute."""
         return sum(op.flops for stage in self.stages for op in stage.ops)
 
+    def places(self, query: np.ndarray) -> tuple[list[int], np.ndarray | None]:
+        """The levels that hold the `query` variables, and where each of these is when the levels are laid end to end.
+
+        ``None`` stands for places in order, so that nothing has to be gathered.
+        """
+        levels = sorted({int(level) for level in self.tree.level[query]})
+        order = np.concatenate([self.levels[level].order for level in levels])
+        place = np.full(len(self.tree), -1, dtype=np.int64)
+        place[order] = np.arange(len(order))
+        return levels, None if np.array_equal(query, order) else place[query]
+
     def rows(self) -> list[dict[str, object]]:
         """One row per op, in the order in which a collect runs them."""
         rows: list[dict[str, object]] = []

@@ -245,16 +245,8 @@ class ReluUNet(ReluNetwork):
         self.mean, self.query = mean, query
         self.query_shape = leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
         self.query_states = int(tree.cardinality[query].max())
-        self.read = sorted({int(level) for level in tree.level[query]})
-        place = np.full(len(tree), -1, dtype=np.int64)
-        start = 0
-        for level in self.read:
-            order = plan.levels[level].order
-            place[order] = start + np.arange(len(order))
-            start += len(order)
-        places = place[query]
-        trivial = np.array_equal(places, np.arange(start))
-        self.register_buffer("places", None if trivial else torch.from_numpy(places), persistent=False)
+        self.read, places = plan.places(query)
+        self.register_buffer("places", None if places is None else torch.from_numpy(places), persistent=False)
 
     def _run(self, x: Tensor, first_row: int = 0) -> Tensor:
         h, q = self._encode(x, first_row)
