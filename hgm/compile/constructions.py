@@ -108,16 +108,24 @@ def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
 
 def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     """The construction with the fewest units among those that apply; of equals, the one with the smallest error."""
-    best = build("C", log_potential, tol)
-    for kind in ("constant", "D", "B"):
-        # B is slow to build; its asymptotic count, a quarter off at most, tells when it cannot win.
-        if kind == "B" and (best.units == 0 or _cost("B", log_potential) / math.sqrt(tol) > 1.25 * best.units):
-            continue
+    try:
+        return build("constant", log_potential, tol)
+    except Uncertifiable:
+        pass
+    # Asymptotic counts, a quarter off at most, tell which constructions cannot win.
+    counts = {kind: _cost(kind, log_potential) / math.sqrt(tol) for kind in "DBC"}
+    best: LogMatrix | None = None
+    for kind in sorted(counts, key=counts.__getitem__):
+        if best is not None and counts[kind] > 1.25 * best.units:
+            break
         try:
             module = build(kind, log_potential, tol)
         except Uncertifiable:
+            if kind == "C":
+                raise
             continue
-        best = min(best, module, key=lambda m: (m.units, m.error))
+        best = module if best is None else min(best, module, key=lambda m: (m.units, m.error))
+    assert best is not None
     return best
 
 

@@ -20,16 +20,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import brentq
+from scipy.special import wrightomega
 from torch import Tensor
 
 from hgm.compile.logmatrix import LogMatrix, checked, oscillation, require_positive, weight
-from hgm.compile.minimax import minimax, relative_exp, uniform
+from hgm.compile.minimax import log_units, minimax, relative_exp, uniform
 from hgm.compile.piecewise import ErrorRange, Exp, Floats, Log, PiecewiseLinear, certify
 from hgm.errors import Uncertifiable
 
@@ -109,7 +109,7 @@ class _Rows:
 
     def relative_errors(self, exp: PiecewiseLinear) -> list[ErrorRange]:
         """The range of log y' - log y, per row."""
-        return [relative_error(exp, float(ratio)) for ratio in self.ratios]
+        return [ErrorRange(*row) for row in np.column_stack(relative_error(exp, self.ratios)).tolist()]
 
     def spans(self, exp: PiecewiseLinear) -> list[tuple[float, float]]:
         """The range of ``y' = sum_a psi(s, a) E(h_a)`` over all h <= 0 with some h_a = 0, per row."""
@@ -122,33 +122,33 @@ class _Rows:
         return [(float(a), float(b)) for a, b in zip(lowest, total * high * (1 + 1e-12), strict=True)]
 
 
-@lru_cache(maxsize=1024)
-def relative_error(exp: PiecewiseLinear, ratio: float) -> ErrorRange:
-    """The range of log y' - log y for ratios from 0 to `ratio`, rounded outwards; see the top of the module."""
-    end, eps = float(exp(0.0)), float(np.finfo(np.float64).eps)
+def relative_error(exp: PiecewiseLinear, ratios: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """The range of log y' - log y for each of some ratios, as lowest and highest values, rounded outwards.
 
-    def excess(lam: float) -> float:
-        return end - lam + ratio * certify(exp, Exp(lam)).high + 4 * eps * (end + lam)
-
-    def shortage(lam: float) -> float:
-        return end - lam + ratio * certify(exp, Exp(lam)).low - 4 * eps * (end + lam)
-
-    if not (math.isfinite(certify(exp, Exp()).sup) and excess(0.0) > 0):
-        return ErrorRange(-math.inf, math.inf)
-    above = 2.0
-    while excess(above) > 0:
-        above *= 2
-    most = float(brentq(excess, 0.0, above, xtol=1e-13))
-    step = eps
-    while excess(most) > 0:
-        most, step = most * (1 + step), 2 * step
-    if shortage(0.0) < 0 or shortage(1e-9) < 0:
-        return ErrorRange(-math.inf, math.log(most))
-    least = float(brentq(shortage, 1e-9, above, xtol=1e-13))
-    step = eps
-    while shortage(least) < 0:
-        least, step = least * (1 - step), 2 * step
-    return ErrorRange(math.log(least) - 4 * eps, math.log(most) + 4 * eps)
+    It is that of log of ``(E(0) + r E(x)) / (1 + r e^x)`` over x <= 0, and of E(0) alone. On a piece
+    ``E(x) = alpha + beta x`` the quotient is extreme at an end, or where ``e^-x = A + r x`` with
+    ``A = (E(0) + r alpha) / beta - r``: at ``x = omega(A / r - log r) - A / r`` with Wright's function omega, the
+    solution of ``omega + log omega = z``.
+    """
+    r = np.atleast_1d(np.asarray(ratios, dtype=np.float64))[:, None]
+    end, inside = float(exp(0.0)), exp.knots[exp.knots < 0]
+    edges = np.concatenate(([-np.inf], inside, [0.0]))
+    slopes = exp.slopes[: len(edges) - 1]
+    alphas = exp(edges[1:]) - slopes * edges[1:]
+    with np.errstate(all="ignore"):
+        shift = (end / r + alphas) / slopes - 1
+        touch = wrightomega(shift - np.log(r)) - shift
+    touch = np.where((touch > edges[:-1]) & (touch < edges[1:]), touch, 0.0)
+    x = np.concatenate((touch, np.broadcast_to(edges[1:], (len(r), len(edges) - 1))), axis=1)
+    values = (end + r * exp(x)) / (1 + r * np.exp(x))
+    tail = end + r * (float(exp.values[0]) if exp.left == 0 else -np.copysign(np.inf, exp.left))
+    values = np.concatenate((values, tail, np.full_like(r, end)), axis=1)
+    sizes = 1 + np.abs(exp.knots).max() + np.abs(exp.values).max() + abs(end)
+    allowance = 64 * np.finfo(np.float64).eps * sizes * (1 + r[:, 0])
+    with np.errstate(all="ignore"):
+        lowest = values.min(axis=1) - allowance
+        low = np.where(lowest > 0, np.log(lowest), -np.inf)
+        return low, np.log(values.max(axis=1) + allowance)
 
 
 def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
@@ -173,7 +173,8 @@ def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
         left = tol / 2 - math.atanh(eps) if eps < 1 else 0.0
         if left <= 0:
             return 10**12, exp
-        return rows.psi.shape[1] * exp.units + sum(_log(span, left).units for span in rows.spans(exp)), exp
+        low, high = np.array(rows.spans(exp)).T
+        return rows.psi.shape[1] * exp.units + int(log_units(np.log(high / low), left).sum()), exp
 
     _, exp = min((candidate(units) for units in range(max(guess - 1, 0), guess + 3)), key=lambda c: c[0])
     layers = []
@@ -183,12 +184,8 @@ def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
             raise Uncertifiable(
                 f"construction B cannot reach {tol:g} for a row whose entries differ by {ratio:.2g}; use C"
             )
-        layers.append(_log(span, left).moved(up=-0.5 * (error.low + error.high)))
+        layers.append(minimax(Log(*span), tol=left).moved(up=-0.5 * (error.low + error.high)))
     return ExpLog(log_potential, exp, layers, "B")
-
-
-def _log(span: tuple[float, float], tol: float) -> PiecewiseLinear:
-    return minimax(Log(*span), tol=tol)
 
 
 def _minimax_costs(rows: _Rows) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from scipy.optimize import brentq
 from hgm.compile.piecewise import Exp, Log, LogRatio, PiecewiseLinear, SoftplusTail, Target, certify
 from hgm.errors import HgmError, Uncertifiable
 
-__all__ = ["density", "minimax", "relative_exp", "uniform"]
+__all__ = ["density", "log_units", "minimax", "relative_exp", "uniform"]
 
 MOST_UNITS = 10_000
 
@@ -126,23 +126,35 @@ def _odd(target: LogRatio, units: int | None, tol: float | None) -> PiecewiseLin
 def _log(target: Log, units: int | None, tol: float | None) -> PiecewiseLinear:
     """Knots in geometric progression: the error of a chord from y to ratio y does not depend on y."""
     whole = math.log(target.high / target.low)
-
-    def half_error(pieces: int) -> float:
-        # The chord of log on [1, e^step] has slope c = step / expm1(step); log - chord is c - 1 - log c at 1/c.
-        step = whole / pieces
-        slope = step / math.expm1(step) if step > 0 else 1.0
-        return 0.5 * (slope - 1 - math.log(slope))
-
     if units is None:
         assert tol is not None
-        if not tol > 0:
-            raise HgmError(f"a tolerance must be positive; got {tol}")
-        pieces = max(1, math.ceil(whole / math.sqrt(16 * tol)) - 2)
-        while half_error(pieces) > tol:
-            pieces += 1
-        units = pieces - 1
+        units = int(log_units(whole, tol))
     grid = target.low * np.exp(whole * np.arange(units + 2) / (units + 1))
-    return _through(grid, np.log(grid) + half_error(units + 1))
+    return _through(grid, np.log(grid) + _half_error(whole / (units + 1)))
+
+
+def log_units(spans: npt.ArrayLike, tol: float) -> npt.NDArray[np.int64]:
+    """Kinks that the best approximations of log take for a tolerance, on intervals with ``log(M/m) = spans``."""
+    return np.maximum(np.ceil(np.asarray(spans) / _widest_step(tol)).astype(np.int64) - 1, 0)
+
+
+def _half_error(step: float) -> float:
+    """Half the largest error of the chord of log on [1, e^step], whose slope is c = step / expm1(step)."""
+    slope = step / math.expm1(step) if step > 0 else 1.0
+    return 0.5 * (slope - 1 - math.log(slope))  # log - chord is c - 1 - log c at 1/c
+
+
+@lru_cache(maxsize=4096)
+def _widest_step(tol: float) -> float:
+    """The step whose half error is the tolerance, or a little less."""
+    if not tol > 0:
+        raise HgmError(f"a tolerance must be positive; got {tol}")
+    top = math.sqrt(16 * tol)
+    while _half_error(top) < tol and top < 700:
+        top *= 2
+    if _half_error(top) < tol:
+        return top
+    return float(brentq(lambda step: _half_error(step) - tol, 0.0, top, rtol=1e-12)) * (1 - 1e-11)
 
 
 def _through(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> PiecewiseLinear:
