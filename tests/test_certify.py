@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from relu_checker import check
+from relu_checker import recomputed
 from trees import CASES
 
 import hgm
@@ -25,60 +25,85 @@ TREES = {
 }
 
 
-def edges_of(tree):
-    """Log matrices by (parent, child), written without the compiler's code."""
-    edges = {}
-    for f in range(tree.factors):
-        scope = [tree.names[int(v)] for v in tree.scope_of(f)]
-        if len(scope) == 2:
-            with np.errstate(divide="ignore"):
-                table = np.log(tree.potential_of(f).values)
-            up = int(tree.up[f])
-            edges[scope[up], scope[1 - up]] = np.ascontiguousarray(table if up == 0 else table.T)
-    return edges
+# which canonical trees have maps that a construction applies to; C applies to all
+POSITIVE = (
+    "binary_tied", "binary_untied", "quad_2d", "ragged", "joint_table", "zero_rows", "forest", "star", "chain",
+    "cardinality_1", "polytree", "unary_factors", "prior",
+)  # fmt: skip
+FORCED = [
+    *(("A", 0.5, name) for name in POSITIVE),
+    *(("B", 0.05, name) for name in POSITIVE),
+    *(("C", 0.05, name) for name in CASES),
+    *(("D", 0.05, name) for name in ("zero_rows", "unary_factors")),
+]
 
 
 def compiled(tree, tol=0.02, **options):
-    # B is left to its own tests: the checker does not know it
-    net = hgm.compile(tree, activation="relu", query="all", tol=tol, **options)
-    kinds = {kind for level in net.certificate.levels for kind in level.kinds}
-    return net if kinds <= {"C", "D", "constant"} else hgm.compile(
-        tree, activation="relu", query="all", tol=tol, construction="C", **options
-    )  # fmt: skip
+    return hgm.compile(tree, activation="relu", query="all", tol=tol, **options)
 
 
-def recomputed(net):
-    tree = net.plan.tree
-    return max(check(net, edges_of(tree), [tree.names[int(v)] for v in tree.roots]).values())
+def kinds_of(net):
+    return {kind for level in net.certificate.levels for kind in level.kinds}
+
+
+def confirmed(bound):
+    """A recomputed bound that is as good as a certified one; the grids cost a little."""
+    return pytest.approx(bound, rel=1e-3, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", TREES)
 @pytest.mark.parametrize("allocation", ["optimal", "uniform"])
 def test_the_checker_confirms_the_certificate(name, allocation):
     net = compiled(TREES[name], allocation=allocation)
-    assert recomputed(net) == pytest.approx(net.certificate.log_posterior, rel=1e-3)
+    assert recomputed(net) == confirmed(net.certificate.log_posterior)
     assert recomputed(net) <= 0.02 * (1 + 1e-3)
 
 
-def weights_to_break():
-    """One weight of each kind of construction, moved by 1%, and what it is."""
-    return [("kinks", 0.03), ("changes", 0.02), ("level", 0.02), ("log_psi", 0.02), ("offset", 0.02), ("first", 0.05)]
+@pytest.mark.parametrize("construction, tol, name", FORCED)
+def test_the_checker_confirms_every_construction(construction, tol, name):
+    case = CASES[name]
+    net = compiled(case.tree, tol, construction=construction, allocation="uniform")
+    assert kinds_of(net) <= {construction, "constant"}
+    assert recomputed(net, case.factors) == confirmed(net.certificate.log_posterior)
 
 
-@pytest.mark.parametrize("which, by", weights_to_break())
-def test_every_sabotage_breaks_the_check(which, by):
-    tree = TREES["three states"] if which in ("level", "log_psi") else TREES["binary"]
-    net = compiled(tree)
-    honest = recomputed(net)
+def test_the_checker_confirms_large_matrices():
+    net = compiled(hgm.random_ghm(1, 16, 2, bound=2.0, seed=5))
+    assert kinds_of(net) == {"B"}
+    assert recomputed(net) == confirmed(net.certificate.log_posterior)
+
+
+# ---------------------------------------------------------------------- sabotage
+
+SABOTAGE = [
+    *(("binary", None, which, by) for which, by in [("kinks", 0.03), ("changes", 0.02), ("offset", 0.02)]),
+    ("binary", None, "first", 0.05),
+    *(("three states", "C", which, 0.02) for which in ("level", "log_psi")),
+    *(("binary_tied", "B", which, 0.02) for which in ("exp_kinks", "exp_changes", "exp_offset", "psi")),
+    *(("binary_tied", "B", which, 0.02) for which in ("log_kinks", "log_changes", "log_slope", "log_offset")),
+    *(("joint_table", "A", which, 0.2) for which in ("exp_offset", "psi", "log_slope", "log_offset")),
+    *(("joint_table", "B", which, 0.02) for which in ("exp_changes", "log_kinks")),
+    *(("joint_table", "C", which, 0.02) for which in ("kinks", "changes", "level", "log_psi")),
+    *(("rhm", None, which, 0.02) for which in ("kinks", "changes", "level", "log_psi")),
+    ("ragged", None, "message", 0.02),
+]
+
+
+@pytest.mark.parametrize("name, construction, which, by", SABOTAGE)
+def test_every_sabotage_breaks_the_check(name, construction, which, by):
+    """One weight moved lifts the bound above the certificate, wherever the map matters for the worst variable."""
+    tree = TREES[name] if name in TREES else CASES[name].tree
+    net = compiled(tree, 0.5 if construction == "A" else 0.02, construction=construction)
+    honest, certified = recomputed(net), net.certificate.log_posterior
     broken = 0
-    for name, parameter in net.named_parameters():
-        if name.split(".")[-1] == which and parameter.numel():
+    for path, parameter in net.named_parameters():
+        if path.split(".")[-1] == which and parameter.numel():
+            first = (0,) * parameter.ndim
+            before = parameter[first].clone()
             with torch.no_grad():
-                flat = parameter.view(-1)
-                before = flat[0].clone()
-                flat[0] += by
-                broken += recomputed(net) > honest * (1 + 1e-6)
-                flat[0] = before
+                parameter[first] += by
+                broken += recomputed(net) > certified * (1 + 2e-3)
+                parameter[first] = before
             if broken >= 3:
                 break
     assert broken >= 1
@@ -92,6 +117,42 @@ def test_a_moved_knot_shows_in_the_certified_total():
             if name.endswith("changes") and parameter.numel():
                 parameter[0] += 0.2
     assert recomputed(net) > 0.02
+
+
+@pytest.mark.parametrize("name, construction", [("joint_table", "B"), ("joint_table", "C"), ("polytree", "C")])
+def test_columns_that_read_wrong_states_break_the_check(name, construction):
+    net = compiled(CASES[name].tree, construction=construction)
+    for path, take in net.named_buffers():
+        if path.endswith("take_1"):
+            take.copy_(take.roll(1))
+    assert recomputed(net) > net.certificate.log_posterior + 0.1
+
+
+@pytest.mark.parametrize("name, buffer", [("rhm", "take_0"), ("rules_any_axis", "take_1"), ("zero_rows", "place")])
+def test_columns_and_rows_of_impossible_states_are_refused(name, buffer):
+    net = compiled(CASES[name].tree)
+    for path, values in net.named_buffers():
+        if path.endswith(buffer):
+            values.copy_(values.roll(1))
+    with pytest.raises(AssertionError):
+        recomputed(net)
+
+
+@pytest.mark.xfail(reason="B is taken although the input's maximum may lie in a column that was left out")
+def test_a_table_that_forbids_the_likeliest_combination():
+    """A and B need an input with maximum 0, which a column for every combination of states gives."""
+    table = np.random.default_rng(0).uniform(0.5, 2.0, (8, 2, 4))
+    table[:, 0, 0] = 0.0
+    net = compiled(hgm.Tree.from_factors([(("p", "a", "b"), table)], roots=["p"]))
+    assert recomputed(net) == confirmed(net.certificate.log_posterior)
+
+
+@pytest.mark.xfail(reason="possible_states reads them off float64 marginals, which underflow")
+def test_a_state_that_is_possible_but_rare_beyond_float64():
+    """One state of the root allows 1 combination of the leaves, the other 2^1100: a number that float64 lacks."""
+    edge = hgm.Edge(np.array([[1.0, 1.0], [1.0, 0.0]]))
+    net = compiled(hgm.Tree.from_edges([("r", f"x{i}", edge) for i in range(1100)]), 0.5)
+    assert recomputed(net) == confirmed(net.certificate.log_posterior)
 
 
 @pytest.mark.parametrize("tol", [0.3, 0.01])
