@@ -185,8 +185,8 @@ def map_error(layer, table, allowed):
         return math.inf
     if module.kind == "D":
         return difference_error(w, log_psi)
-    # A, B: the input has maximum 0 only if all combinations of states are among the columns
-    return exp_log_error(w, log_psi) if len(columns) == flat.shape[1] else math.inf
+    # A, B: the input has maximum 0 only if all combinations of states are among the columns, or it is made so
+    return exp_log_error(w, log_psi) if len(columns) == flat.shape[1] or layer.normalizes else math.inf
 
 
 def birkhoff(table):

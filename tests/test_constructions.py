@@ -143,7 +143,7 @@ def test_the_cheapest_construction_keeps_its_bound(data):
     module = cheapest(table, tol)
     assert module.error <= tol
     h = inputs(ins, np.random.default_rng(data.draw(st.integers(0, 99))), 300)
-    assert error(module, table, h).max() <= module.error + module.rounding(torch.float64, 1e6)
+    assert error(module, table, h).max() <= module.error + module.rounding(torch.float64, 1e6) + 1e-9  # of the oracle
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,9 @@ def test_cost_predicts_the_units(name):
 
 @pytest.mark.parametrize(("name", "kind"), [("3x5", "A"), ("3x5", "B"), ("3x5", "C"), ("2x2", "D")])
 def test_units_are_the_relus_that_run(name, kind, monkeypatch):
-    module, seen, relu = build(kind, matrix(name), 0.1), [], torch.relu
-    monkeypatch.setattr(torch, "relu", lambda x: seen.append(x.numel()) or relu(x))
+    module, seen = build(kind, matrix(name), 0.1), []
+    for name_, real in (("relu", torch.relu), ("relu_", torch.relu_)):
+        monkeypatch.setattr(torch, name_, lambda x, real=real: seen.append(x.numel()) or real(x))
     module(torch.zeros(module.shape[1], 1, dtype=torch.float64))
     filled_up = int((module.log_changes == 0).sum()) if kind in "AB" else 0
     assert sum(seen) - filled_up == module.units
@@ -251,7 +252,8 @@ def test_columns_and_batches_are_independent(name, kind):
 def test_forward_is_linear_maps_and_relus_only(name, kind):
     """No operation multiplies two activations or bends them, other than relu."""
     graph = fx.symbolic_trace(build(kind, matrix(name), 0.3)).graph
-    moves = {"unsqueeze", "index_select", "sum", "cat", "getitem", "zeros_like"}
+    additive = {"add", "sub", "sum", "relu", "relu_", "unsqueeze", "squeeze", "index_select", "cat", "getitem"}
+    additive |= {"zeros_like"}
     depends = {}
     for node in graph.nodes:
         depends[node] = node.op == "placeholder" or any(depends[source] for source in node.all_input_nodes)
@@ -259,7 +261,9 @@ def test_forward_is_linear_maps_and_relus_only(name, kind):
             continue
         called = node.target if isinstance(node.target, str) else node.target.__name__
         variable = sum(depends[source] for source in node.all_input_nodes)
-        assert called in moves | {"relu", "add", "sub"} or (called in ("mul", "matmul") and variable <= 1), called
+        assert called in additive or (called in ("mul", "matmul") and variable <= 1), (
+            called
+        )
 
 
 @pytest.mark.parametrize(

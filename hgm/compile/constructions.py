@@ -18,7 +18,7 @@ Mei, "U-Nets as Belief Propagation" (arXiv 2404.18444) proves that A exists; the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,9 @@ from torch import Tensor
 from hgm.compile.difference import Difference, cost_of_difference, difference
 from hgm.compile.explog import ExpLog, cost_of_minimax, minimax_exp_log, uniform_exp_log, uniform_units
 from hgm.compile.logmatrix import LogMatrix, checked, contraction, weight
+from hgm.compile.piecewise import PiecewiseLinear
 from hgm.compile.tournament import Tournament, cost_of_tournament, tournament
-from hgm.errors import HgmError, Uncertifiable
+from hgm.errors import BadSpec, HgmError, Uncertifiable
 
 __all__ = [
     "KINDS",
@@ -38,6 +39,7 @@ __all__ = [
     "ExpLog",
     "LogMatrix",
     "Tournament",
+    "assemble",
     "baseline_units",
     "build",
     "cheapest",
@@ -56,7 +58,7 @@ class Constant(LogMatrix):
     def __init__(self, log_potential: npt.ArrayLike) -> None:
         super().__init__()
         table = checked(log_potential)
-        self.kind, self.shape, self.units = "constant", (table.shape[0], table.shape[1]), 0
+        self.kind, self.shape, self.units, self.pieces = "constant", (table.shape[0], table.shape[1]), 0, ()
         used = table[:, ~np.isneginf(table).all(axis=0)] if len(table) > 1 else np.zeros((1, 1))
         if np.isneginf(used).any():
             raise Uncertifiable("a constant message has no finite bound for a potential with zeros; use construction C")
@@ -104,6 +106,28 @@ def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
             f"construction {kind} reaches only {module.error:g} of the tolerance {tol:g}; raise it, or use C"
         )
     return module
+
+
+def assemble(kind: str, log_potential: npt.ArrayLike, pieces: Sequence[PiecewiseLinear]) -> LogMatrix:
+    """A construction from its kind and its `LogMatrix.pieces`, with its error found anew.
+
+    Raises:
+        BadSpec: if these pieces do not make such a construction.
+    """
+    try:
+        match kind:
+            case "constant":
+                return Constant(log_potential)
+            case "A" | "B":
+                return ExpLog(log_potential, pieces[0], pieces[1:], kind)
+            case "C":
+                return Tournament(log_potential, pieces)
+            case "D":
+                (piece,) = pieces
+                return Difference(log_potential, piece)
+    except (ValueError, IndexError) as error:  # Uncertifiable among them
+        raise BadSpec(f"these pieces do not make a construction {kind}: {error}") from None
+    raise BadSpec(f"no construction {kind!r}; there are {', '.join(KINDS)}")
 
 
 def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:

@@ -35,7 +35,7 @@ class Difference(LogMatrix):
 
     def __init__(self, log_potential: npt.ArrayLike, p: PiecewiseLinear) -> None:
         super().__init__()
-        self.kind, self.shape, self.units = "D", (2, 2), p.units
+        self.kind, self.shape, self.units, self.pieces = "D", (2, 2), p.units, (p,)
         self.error = certify(p, log_ratio(log_potential)).sup
         first, last = float(p.knots[0]), float(p.knots[-1])
         ramps = p.moved(last, mirror=True).weights("right")  # p as a function of z
@@ -51,7 +51,7 @@ class Difference(LogMatrix):
         """``(..., 2, N) -> (..., 2, N)``."""
         x = h[..., 1:, :] - h[..., :1, :]
         z = torch.relu(self.width - torch.relu(x - self.first))
-        bends = torch.relu(z.unsqueeze(-1) - self.kinks) @ self.changes
+        bends = self.changes @ torch.relu_(z.unsqueeze(-2) - self.kinks.unsqueeze(-1))
         y = self.offset + self.slope * z + bends
         return torch.cat((torch.zeros_like(y), y), dim=-2)
 

@@ -35,6 +35,9 @@ from hgm.errors import Uncertifiable
 
 __all__ = ["ExpLog", "cost_of_minimax", "minimax_exp_log", "relative_error", "uniform_exp_log", "uniform_units"]
 
+#: of one function on a uniform grid
+MOST_UNITS = 1_000_000
+
 
 class ExpLog(LogMatrix):
     """``log(psi exp(h))`` with both functions piecewise linear. Needs positive psi and max h = 0 in every column.
@@ -52,6 +55,7 @@ class ExpLog(LogMatrix):
         super().__init__()
         rows = _Rows.of(log_potential, kind)
         self.kind, self.shape = kind, (len(rows.psi), rows.psi.shape[1])
+        self.pieces = (exp, *logs)
         self.units = self.shape[1] * exp.units + sum(log.units for log in logs)
         spans = rows.spans(exp)
         ranges = [
@@ -78,10 +82,10 @@ class ExpLog(LogMatrix):
 
     def forward(self, h: Tensor) -> Tensor:
         """``(..., S_in, N) -> (..., S_out, N)``."""
-        exp = torch.relu(h.unsqueeze(-1) - self.exp_kinks) @ self.exp_changes + self.exp_offset
-        y = self.psi @ exp
-        bends = torch.relu(self.log_kinks.unsqueeze(1) - y.unsqueeze(-1)) * self.log_changes.unsqueeze(1)
-        return bends.sum(-1) + self.log_slope * y + self.log_offset
+        ramps = torch.relu_(h.unsqueeze(-2) - self.exp_kinks.unsqueeze(-1))
+        y = self.psi @ (self.exp_changes @ ramps + self.exp_offset)
+        bends = torch.relu_(self.log_kinks.unsqueeze(-1) - y.unsqueeze(-2))
+        return (self.log_changes.unsqueeze(-2) @ bends).squeeze(-2) + self.log_slope * y + self.log_offset
 
     def rounding_steps(self, magnitude: float) -> float:
         """The same for all magnitudes: inputs far to the left have no effect."""
@@ -227,11 +231,19 @@ def _chord_of_log(width: float) -> float:
 
 
 def uniform_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
-    """Construction A, the baseline: uniform grids. It can take millions of units; `uniform_units` only counts them."""
+    """Construction A, the baseline: uniform grids. It can take any number of units; `uniform_units` only counts them.
+
+    Raises:
+        Uncertifiable: for a potential with zeros, or if one function would take over a million units.
+    """
     rows = _Rows.of(log_potential, "A")
-    units, log_units = uniform_units(log_potential, tol)
-    exp = uniform(Exp(), units=units)
-    logs = [uniform(Log(*span), units=n) for span, n in zip(rows.spans(exp), log_units, strict=True)]
+    exps, per_row = uniform_units(log_potential, tol)
+    if exps + max(per_row) > MOST_UNITS:
+        raise Uncertifiable(
+            f"construction A would take {rows.psi.shape[1] * exps + sum(per_row):.1e} units for {tol:g}; use B or C"
+        )
+    exp = uniform(Exp(), units=exps)
+    logs = [uniform(Log(*span), units=n) for span, n in zip(rows.spans(exp), per_row, strict=True)]
     return ExpLog(log_potential, exp, logs, "A")
 
 

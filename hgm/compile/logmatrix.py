@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hgm.compile.piecewise import ErrorRange, Floats
+from hgm.compile.piecewise import ErrorRange, Floats, PiecewiseLinear
 from hgm.errors import BadPotential, Uncertifiable
 
 __all__ = ["LogMatrix", "checked", "contraction", "oscillation", "require_positive", "weight"]
@@ -31,12 +31,14 @@ class LogMatrix(nn.Module):
         shape: (S_out, S_in) of psi.
         error: proven bound on osc(forward(h) - f(h)) over all admissible h, in exact arithmetic.
         units: number of ReLUs per column.
+        pieces: the scalar functions that it is made of; `hgm.compile.constructions.assemble` makes it from them.
     """
 
     kind: str
     shape: tuple[int, int]
     error: float
     units: int
+    pieces: tuple[PiecewiseLinear, ...]
 
     @property
     def parameter_count(self) -> int:

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from hgm.bp import infer
+from hgm.bp.factor import logmaxexp
+from hgm.bp.passes import collect, distribute
 from hgm.compile.logmatrix import contraction
 from hgm.compile.piecewise import Floats
 from hgm.compile.plan import ConvOp, EdgeOp, JointOp, Op, Plan, RulesOp, StagePlan
@@ -42,12 +44,15 @@ class FactorMap:
         takes: for each sender the state of every column, ``(columns,)`` each.
         rows: ``(rows,)`` the states of the receiver.
         tau: Birkhoff's coefficient of the matrix.
+        complete: whether there is a column for every combination of the senders' possible states. If not, the input
+            may lack its maximum, as the most likely combination can be one that the table forbids.
     """
 
     log_psi: Floats
     takes: tuple[Ints, ...]
     rows: Ints
     tau: float
+    complete: bool
 
     @property
     def reach(self) -> float:
@@ -97,9 +102,10 @@ def possible_states(tree: Tree) -> np.ndarray:
     flat = tree.with_potentials(
         [p.with_log(np.where(np.isneginf(p.log_potential), -np.inf, 0.0)) for p in tree.potentials]
     )
-    with torch.no_grad():
-        marginals = infer(flat).marginals.numpy()
-    return np.asarray(exists & (marginals > 0))
+    everything = infer(flat).log_evidence
+    # With maxima, messages of zeros and ones are zeros and ones, however rare a state is.
+    beliefs = torch.cat(distribute(flat, collect(flat, everything, logmaxexp)).b, -1)[0]
+    return np.asarray(exists & ~torch.isneginf(beliefs).numpy())
 
 
 def stage_maps(plan: Plan, stage: StagePlan, possible: np.ndarray) -> StageMaps:
@@ -159,7 +165,7 @@ def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[Fa
         used = np.flatnonzero(~np.isneginf(flat).all(axis=0))
         places = np.unravel_index(used, matrix.shape[1:])
         takes = tuple(states[place] for states, place in zip(senders, places, strict=True))
-        maps.append(_map(flat[:, used], takes, allowed[receiver]))
+        maps.append(_map(flat[:, used], takes, allowed[receiver], len(used) == flat.shape[1]))
     return tuple(maps)
 
 
@@ -173,7 +179,7 @@ def _sparse(op: RulesOp, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tu
     for receiver, rows in enumerate(allowed):
         matrix = np.where(states[:, receiver] == rows[:, None], weights, -np.inf)
         takes = tuple(states[:, i] for i in range(states.shape[1]) if i != receiver)
-        maps.append(_map(matrix, takes, rows))
+        maps.append(_map(matrix, takes, rows, False))
     return tuple(maps)
 
 
@@ -182,5 +188,5 @@ for _kind in (ConvOp, EdgeOp, JointOp):
 matrices.register(RulesOp, _sparse)
 
 
-def _map(log_psi: Floats, takes: tuple[Ints, ...], rows: Ints) -> FactorMap:
-    return FactorMap(log_psi, takes, rows, contraction(log_psi) if len(rows) > 1 else 0.0)
+def _map(log_psi: Floats, takes: tuple[Ints, ...], rows: Ints, complete: bool) -> FactorMap:
+    return FactorMap(log_psi, takes, rows, contraction(log_psi) if len(rows) > 1 else 0.0, complete)

@@ -29,7 +29,8 @@ from hgm.evidence import log_evidence
 from hgm.tree import Tree
 
 if TYPE_CHECKING:
-    from hgm.compile.relunet import Allocation, Bound, Construction, ReluConvNet, ReluUNet
+    from hgm.compile.design import Allocation, Bound, Construction
+    from hgm.compile.relunet import ReluConvNet, ReluUNet
 
 __all__ = ["ConvNet", "Network", "TreeNetwork", "UNet", "compile"]
 
@@ -557,11 +558,14 @@ def compile(
     if activation not in ("exact", "relu"):
         raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
     if task == "classify":
+        root = rooted.index(name)
         if activation == "relu":
+            from hgm.compile.design import design  # they stand on this module
             from hgm.compile.relunet import ReluConvNet
 
-            return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, rooted.index(name), **options)
-        return ConvNet(the_plan, the_channel, leaf_shape, trainable, rooted.index(name))
+            parts = design(the_plan, the_channel, leaf_shape, np.array([root]), down=False, **options)
+            return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, parts, root)
+        return ConvNet(the_plan, the_channel, leaf_shape, trainable, root)
     if query is None or (isinstance(query, str) and query == "leaves"):
         wanted = tree.leaves
     elif isinstance(query, str):
@@ -573,7 +577,9 @@ def compile(
     if task == "denoise" and not np.array_equal(wanted, tree.leaves):
         raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
     if activation == "relu":
-        from hgm.compile.relunet import ReluUNet  # it stands on this module
+        from hgm.compile.design import design
+        from hgm.compile.relunet import ReluUNet
 
-        return ReluUNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise", **options)
+        parts = design(the_plan, the_channel, leaf_shape, wanted, down=True, **options)
+        return ReluUNet(the_plan, the_channel, leaf_shape, trainable, parts, wanted, task == "denoise")
     return UNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise")

@@ -13,6 +13,8 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,9 @@ from hgm.compile.plan import LevelPlan, Plan
 from hgm.potential import Rules
 
 __all__ = ["MapLayer", "ReluEvidence", "ReluStage", "normalize"]
+
+#: bytes of ReLUs at once, about what stays in a core's cache
+BLOCK = 1 << 23
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -48,6 +53,7 @@ class MapLayer(nn.Module):
         self.matrix = matrix
         self.identity = len(senders) == 1 and np.array_equal(spec.takes[0], np.arange(senders[0]))
         self.senders = len(senders)
+        self.normalizes = matrix.kind in ("A", "B") and not spec.complete
         for j, take in enumerate(spec.takes):
             self.register_buffer(f"take_{j}", torch.from_numpy(np.array(take)), persistent=False)
         place = np.full(receiver, len(spec.rows))
@@ -60,7 +66,14 @@ class MapLayer(nn.Module):
         x = parts[0] if self.identity else parts[0].index_select(0, self.take_0)  # type: ignore[arg-type]
         for j in range(1, self.senders):
             x = x + parts[j].index_select(0, getattr(self, f"take_{j}"))
-        y = self.matrix(x.flatten(1))
+        columns = x.flatten(1)
+        if self.normalizes:
+            columns = normalize(columns)
+        size = max(1, BLOCK // (columns.element_size() * max(1, self.matrix.units)))
+        if torch.compiler.is_compiling() or columns.shape[1] <= size:
+            y = self.matrix(columns)
+        else:
+            y = torch.cat([self.matrix(block) for block in columns.split(size, 1)], 1)
         if self.place is not None:
             y = F.pad(y, (0, 0, 0, 1)).index_select(0, self.place)
         return y.view(-1, *x.shape[1:])
@@ -146,7 +159,7 @@ class ReluStage(nn.Module):
     unarrival: Tensor | None
     slot_parent: Tensor
 
-    def __init__(self, maps: StageMaps, built: list[LogMatrix | None], above: LevelPlan, below: LevelPlan) -> None:
+    def __init__(self, maps: StageMaps, built: Sequence[LogMatrix | None], above: LevelPlan, below: LevelPlan) -> None:
         super().__init__()
         plan = maps.plan
         self.level = plan.level

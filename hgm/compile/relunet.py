@@ -9,8 +9,6 @@ max normalisations only. They run in the precision of their weights: float64 as 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,42 +16,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.channel import Channel
-from hgm.compile.allocate import optimal, settle, uniform
-from hgm.compile.certify import Certificate, certify_network, oscillation_for
-from hgm.compile.constructions import build, cheapest, cost
-from hgm.compile.logmatrix import LogMatrix
-from hgm.compile.maps import possible_states, stage_maps
+from hgm.compile.certify import Certificate
+from hgm.compile.design import Design
 from hgm.compile.network import Network
 from hgm.compile.plan import Plan
-from hgm.compile.propagate import Flow, flow, propagate
 from hgm.compile.relu import ReluEvidence, ReluStage, normalize
-from hgm.errors import BadSpec, HgmError, ImpossibleEvidence, Uncertifiable, listing
+from hgm.errors import HgmError, ImpossibleEvidence, Uncertifiable, listing
 
-__all__ = ["Allocation", "Bound", "Construction", "ReluConvNet", "ReluNetwork", "ReluUNet"]
-
-Bound = Literal["log_posterior", "tv", "mean"]
-Allocation = Literal["optimal", "uniform"]
-Construction = Literal["A", "B", "C", "D"]
-
-#: constructions are asked for errors between these
-TIGHTEST, LOOSEST = 1e-9, 1e3
+__all__ = ["ReluConvNet", "ReluNetwork", "ReluUNet"]
 
 
 class ReluNetwork(Network):
-    """What `ReluConvNet` and `ReluUNet` share: the constructions, the certificate, the encoder.
+    """What `ReluConvNet` and `ReluUNet` share: the evidence, the encoder, the certificate.
 
     Args:
         plan: the plan.
         channel: the channel of the leaves.
         leaf_shape: shape of the leaf level.
         trainable: make the weights parameters that require gradients.
-        query: ``(n,)`` tree indices of the asked-for variables.
-        tol: the tolerance.
-        bound: what it holds for.
-        allocation: how it is shared among the maps.
-        construction: the only construction to use, or ``None`` for the cheapest of each map.
-        floor: B, to floor log evidence at -B below its maximum.
-        down: whether the network distributes.
+        design: what it is made of.
 
     Attributes:
         certificate: what is proved about the network as it was built.
@@ -69,72 +50,23 @@ class ReluNetwork(Network):
         channel: Channel,
         leaf_shape: tuple[int, ...],
         trainable: bool,
-        query: np.ndarray,
-        *,
-        tol: float,
-        bound: Bound,
-        allocation: Allocation,
-        construction: Construction | None,
-        floor: float | None,
-        down: bool,
+        design: Design,
     ) -> None:
         super().__init__(plan, channel, leaf_shape, trainable)
-        if not tol > 0:
-            raise BadSpec(f"a tolerance must be positive; got tol={tol}")
-        if floor is not None and not floor > 0:
-            raise BadSpec(f"a floor B must be positive, as log evidence is floored at -B; got floor={floor}")
-        if allocation not in ("optimal", "uniform"):
-            raise BadSpec(f"allocation must be 'optimal' or 'uniform'; got {allocation!r}")
-        if construction not in (None, "A", "B", "C", "D"):
-            raise BadSpec(f"construction must be 'A', 'B', 'C' or 'D'; got {construction!r}")
-        tree = plan.tree
-        self.floor = floor
-        possible = possible_states(tree)
-        maps = [stage_maps(plan, s, possible) for s in plan.stages]
-        the_flow = flow(plan, maps)
-        asked = [np.flatnonzero(np.isin(level.order, query)) for level in plan.levels]
-        spans = _value_spans(plan, channel, leaf_shape)
-        limits = [
-            oscillation_for(bound, tol, spans[level.order[at]]) for level, at in zip(plan.levels, asked, strict=True)
-        ]
-        proofs: dict[str, Any] = {"tol": tol, "bound": bound, "floor": floor, "down": down}
-        target = 1.0
-        for _ in range(4):  # what floating point adds is known only once the constructions are
-            built = _constructions(plan, the_flow, asked, limits, target, allocation, construction, down)
-            self.certificate = certify_network(plan, the_flow, built, asked, spans, **proofs)
-            reached = {
-                "log_posterior": self.certificate.log_posterior,
-                "tv": self.certificate.total_variation,
-                "mean": self.certificate.mean,
-            }[bound]
-            if reached <= tol:
-                break
-            target *= 0.999 * tol / reached
-        else:
-            raise Uncertifiable(
-                f"a tolerance of {tol:g} cannot be kept: floating point alone adds "
-                f"{self.certificate.rounding['float64']:.1e} to the log posterior; raise it"
-            )
-
+        self.design, self.certificate, self.floor = design, design.certificate, design.certificate.floor
         self.encoder = nn.ModuleList()
         start = 0
-        for stage_map in maps:
+        for stage_map in design.maps:
             size = sum(len(group.maps) for groups in stage_map.groups for group in groups)
             levels = plan.levels[stage_map.plan.level : stage_map.plan.level + 2]
-            self.encoder.insert(0, ReluStage(stage_map, built[start : start + size], *levels))
+            self.encoder.insert(0, ReluStage(stage_map, design.built[start : start + size], *levels))
             start += size
-        self.own = nn.ModuleList(ReluEvidence(level, plan, possible) for level in plan.levels)
-        mask = np.where(possible[: self.states_in, plan.inputs], 0.0, -np.inf)
+        self.own = nn.ModuleList(ReluEvidence(level, plan, design.possible) for level in plan.levels)
+        mask = np.where(design.possible[: self.states_in, plan.inputs], 0.0, -np.inf)
         self.register_buffer("input_mask", torch.from_numpy(mask)[:, :, None])
-        self.widest = max([m.units for m in built if m is not None], default=1)
         if trainable:
             for parameter in self.parameters():
                 parameter.requires_grad_(True)
-
-    @property
-    def row_size(self) -> int:
-        """Numbers that one batch row takes on the widest level: every unit of every node."""
-        return super().row_size * max(1, self.widest // self.states_in)
 
     def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
         """Not available: a ReLU network carries messages up to constants only. Raises `HgmError`."""
@@ -200,13 +132,13 @@ class ReluNetwork(Network):
 class ReluConvNet(ReluNetwork):
     """The posterior of one variable by linear maps and ReLUs: ``net(observation) -> (B, S)`` probabilities.
 
-    Its arguments are those of `ReluNetwork`, and `query` has one variable, a root.
+    Its arguments are those of `ReluNetwork`, and `root`, the asked-for variable.
     """
 
     def __init__(
-        self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool, root: int, **options: Any
+        self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...], trainable: bool, design: Design, root: int
     ) -> None:
-        super().__init__(plan, channel, leaf_shape, trainable, np.array([root]), down=False, **options)
+        super().__init__(plan, channel, leaf_shape, trainable, design)
         self.position = int(np.flatnonzero(plan.levels[0].order == root)[0])
         self.states = int(plan.tree.cardinality[root])
 
@@ -223,9 +155,9 @@ class ReluUNet(ReluNetwork):
         channel: the channel of the leaves.
         leaf_shape: shape of the leaf level.
         trainable: make the weights parameters that require gradients.
+        design: what it is made of.
         query: ``(n,)`` tree indices of the asked-for variables.
         mean: give posterior means of the channel's values at the leaves instead of marginals.
-        options: the other arguments of `ReluNetwork`.
     """
 
     places: Tensor | None
@@ -236,11 +168,11 @@ class ReluUNet(ReluNetwork):
         channel: Channel,
         leaf_shape: tuple[int, ...],
         trainable: bool,
+        design: Design,
         query: np.ndarray,
         mean: bool,
-        **options: Any,
     ) -> None:
-        super().__init__(plan, channel, leaf_shape, trainable, query, down=True, **options)
+        super().__init__(plan, channel, leaf_shape, trainable, design)
         tree = plan.tree
         self.mean, self.query = mean, query
         self.query_shape = leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
@@ -270,93 +202,3 @@ class ReluUNet(ReluNetwork):
         means = means.view(-1, *p.shape[1:]).permute(2, 0, 1)
         out = means.reshape(means.shape[0], means.shape[1], *self.query_shape).to(x.dtype)
         return out if values.ndim == 2 else out.squeeze(1)
-
-
-def _value_spans(plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> np.ndarray:
-    """``(V,)`` largest distance between two values: of the channel at the leaves, of state numbers elsewhere."""
-    cards = plan.tree.cardinality
-    spans = (cards - 1).astype(np.float64)
-    leaves = plan.inputs[: int(np.prod(leaf_shape))]
-    if channel.values is not None:
-        values = channel.values.detach().double().cpu()
-        table = (values if values.ndim == 2 else values[:, None]).numpy()
-        for size in np.unique(cards[leaves]):
-            part = table[: int(size)]
-            far = np.sqrt(((part[:, None] - part[None]) ** 2).sum(-1)).max()
-            spans[leaves[cards[leaves] == size]] = far
-    return spans
-
-
-def _constructions(
-    plan: Plan,
-    flow: Flow,
-    asked: Sequence[np.ndarray],
-    limits: Sequence[np.ndarray],
-    target: float,
-    allocation: Allocation,
-    construction: Construction | None,
-    down: bool,
-) -> list[LogMatrix | None]:
-    """A construction for every map that is used, so that all asked-for beliefs keep `target` times their limits."""
-    used = np.flatnonzero(flow.upward) if not down else np.arange(len(flow.maps))
-    if not len(used):
-        return [None] * len(flow.maps)
-    index, tau = torch.from_numpy(used), flow.tau
-    known: dict[tuple[bytes, tuple[int, ...], float], LogMatrix] = {}
-
-    def bound(omega: Tensor) -> Tensor:
-        full = torch.zeros(len(flow.maps), dtype=torch.float64).index_add(0, index, omega)
-        errors = propagate(flow, full, tau, down=down)
-        beliefs = errors.b if down else [errors.h[0]]
-        parts = [
-            beliefs[level][torch.from_numpy(at)] / torch.from_numpy(limit * target)
-            for level, (at, limit) in enumerate(zip(asked, limits, strict=True))
-            if len(at)
-        ]
-        return torch.cat(parts)
-
-    def make_one(log_psi: np.ndarray, error: float) -> LogMatrix:
-        return cheapest(log_psi, error) if construction is None else build(construction, log_psi, error)
-
-    def make(k: int, error: float) -> LogMatrix:
-        spec = flow.maps[used[k]]
-        error = float(np.clip(error, TIGHTEST, LOOSEST))
-        key = (spec.log_psi.tobytes(), spec.log_psi.shape, error)
-        if key not in known:
-            try:
-                known[key] = _exact(spec.log_psi) if each[k] == 0 else make_one(spec.log_psi, error)
-            except Uncertifiable as problem:
-                tree = plan.tree
-                f = int(np.flatnonzero(tree.potential_id == flow.potential[used[k]])[0])
-                names = ", ".join(str(tree.names[int(v)]) for v in tree.scope_of(f))
-                raise Uncertifiable(f"factor ({names}): {problem}") from None
-        return known[key]
-
-    costs: dict[tuple[bytes, tuple[int, ...]], float] = {}
-    each = np.zeros(len(used))
-    for i, k in enumerate(used):
-        table = flow.maps[k].log_psi
-        identity = (table.tobytes(), table.shape)
-        if identity not in costs:
-            costs[identity] = cost(table) if len(table) > 1 else 0.0
-        each[i] = costs[identity]
-    count = flow.count[used]
-    omega = uniform(bound, len(used)) if allocation == "uniform" else optimal(bound, count * each)
-    omega = np.clip(omega * (1 - 1e-9), TIGHTEST, LOOSEST)
-    if allocation == "uniform":
-        chosen = [make(k, error) for k, error in enumerate(omega)]
-    else:
-        guess = each / np.sqrt(omega) if construction is None else np.full(len(used), np.inf)
-        chosen = settle(bound, omega, count, guess, make)
-    built: list[LogMatrix | None] = [None] * len(flow.maps)
-    for k, module in zip(used, chosen, strict=True):
-        built[k] = module
-    return built
-
-
-def _exact(log_psi: np.ndarray) -> LogMatrix:
-    """The construction of a map that takes no units: a constant message, or one term in every row."""
-    try:
-        return build("constant", log_psi, TIGHTEST)
-    except Uncertifiable:
-        return build("C", log_psi, 1.0)

@@ -43,7 +43,7 @@ class Tournament(LogMatrix):
     def __init__(self, log_potential: npt.ArrayLike, tails: Sequence[PiecewiseLinear]) -> None:
         super().__init__()
         table = checked(log_potential)
-        self.kind, self.shape = "C", (table.shape[0], table.shape[1])
+        self.kind, self.shape, self.pieces = "C", (table.shape[0], table.shape[1]), tuple(tails)
         rows, columns = np.nonzero(np.isfinite(table))
         self.entry: Tensor
         self.register_buffer("entry", torch.tensor(columns))
@@ -91,7 +91,7 @@ class _Round(nn.Module):
         gap = x.index_select(-2, self.left) - b
         ahead = torch.relu(gap)
         distance = 2 * ahead - gap
-        bonus = torch.relu(self.kinks - distance.unsqueeze(-1)) @ self.changes + self.level
+        bonus = self.changes @ torch.relu_(self.kinks.unsqueeze(-1) - distance.unsqueeze(-2)) + self.level
         return torch.cat((b + ahead + bonus, x), dim=-2).index_select(-2, self.order)
 
 
