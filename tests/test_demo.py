@@ -91,6 +91,13 @@ def test_the_model_reaches_what_it_should(digits):
     assert psnr(add_noise(digits.test, 4.0, seed=3), digits.test) == pytest.approx(12.04, abs=0.1)
 
 
+def test_the_relu_unet_keeps_its_proof_and_the_psnr(small):
+    assert 0 < small.relu["measured"] <= small.relu["proved"] <= 1.0
+    assert small.relu["units"] > 10_000
+    for sigma, exact in small.psnr["U-Net"].items():
+        assert small.psnr["ReLU U-Net"][sigma] == pytest.approx(exact, abs=0.05)
+
+
 def test_the_networks_are_the_reference(small):
     for name, difference in small.differences.items():
         assert difference < (1e-12 if "float64" in name else 1e-5), name
@@ -198,7 +205,7 @@ def test_the_report_is_one_page_that_fetches_nothing(small):
 
 def test_it_says_what_it_does(small_and_printed):
     results, printed, complaints = small_and_printed
-    for word in ("1,347 images", "ConvNet", "largest difference", "logistic regression", "U-Net", "report.html"):
+    for word in ("1,347 images", "ConvNet", "largest difference", "logistic regression", "ReLU U-Net", "report.html"):
         assert word in printed
     assert f"{results.psnr['U-Net']['4']:.2f}" in printed
     assert complaints == ""

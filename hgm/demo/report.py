@@ -75,7 +75,7 @@ def write_report(
             "tree": _svg(viz.draw(tree)),
             "network": _svg(viz.draw_network(networks.denoiser)),
             "curve": _svg(pictures.curve(results.fit.history, results.fit.rows)),
-            "psnr": _svg(pictures.psnr_chart(results.psnr)),
+            "psnr": _svg(pictures.psnr_chart({k: v for k, v in results.psnr.items() if k != "ReLU U-Net"})),
             "confusion": _svg(pictures.confusion(counts)),
             "mistakes": _svg(pictures.mistakes(test[wrong], words)) if len(wrong) else Markup(),
         },
