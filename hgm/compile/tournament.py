@@ -82,17 +82,22 @@ class _Round(nn.Module):
         self.order: Tensor
         for name, slots in draw._asdict().items():
             self.register_buffer(name, torch.tensor(slots))
+        self.paired = draw.order == list(range(len(draw.left)))  # every slot meets its neighbour: nothing to gather
         ramps = tail.weights("left")  # all off where t is large: a lone winner passes with no error but the level's
         self.kinks, self.changes, self.level = weight(ramps.kinks), weight(ramps.changes), weight(ramps.offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., slots, N) -> (..., slots of the next round, N)``."""
-        b = x.index_select(-2, self.right)
-        gap = x.index_select(-2, self.left) - b
+        if self.paired:
+            a, b = x.unflatten(-2, (-1, 2)).unbind(-2)
+        else:
+            a, b = x.index_select(-2, self.left), x.index_select(-2, self.right)
+        gap = a - b
         ahead = torch.relu(gap)
         distance = 2 * ahead - gap
         bonus = self.changes @ torch.relu_(self.kinks.unsqueeze(-1) - distance.unsqueeze(-2)) + self.level
-        return torch.cat((b + ahead + bonus, x), dim=-2).index_select(-2, self.order)
+        winners = b + ahead + bonus
+        return winners if self.paired else torch.cat((winners, x), dim=-2).index_select(-2, self.order)
 
 
 def _widths(table: Floats) -> list[int]:
