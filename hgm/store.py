@@ -2,7 +2,8 @@
 
 The file's header says what the network is (kind, channel, inputs, the shapes of the potentials) and is checked against
 a schema; its tensors are the tree's arrays and the module's state. A checksum covers both, so a damaged file is refused
-and not half understood. Reading builds the network again from its tree, then puts the stored weights in.
+and not half understood. Reading builds the network again from its tree, then puts the stored weights in. Of a ReLU
+network the file also holds the certificate, and the kind and the pieces of every construction.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -18,11 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgm.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.compile.certify import Certificate
+from hgm.compile.constructions import LogMatrix, assemble
+from hgm.compile.design import Design
+from hgm.compile.maps import possible_states, stage_maps
 from hgm.compile.network import ConvNet, UNet
-from hgm.compile.plan import plan
+from hgm.compile.piecewise import PiecewiseLinear
+from hgm.compile.plan import Plan, plan
+from hgm.compile.relunet import ReluConvNet, ReluNetwork, ReluUNet
 from hgm.errors import BadSpec, HgmError
 from hgm.files import write_whole
 from hgm.names import GridNames, ListedNames, Names, ReorderedNames
@@ -40,11 +47,15 @@ KEY = "hgm"  # of the header in the file's metadata
 CHANNELS: dict[str, type[Channel]] = {kind.__name__: kind for kind in (Soft, Clamp, Erasure, Flip, Gaussian, Missing)}
 POTENTIALS: dict[str, type[Potential]] = {kind.__name__: kind for kind in (Edge, Table, Rules)}
 
+AnyNet = ConvNet | UNet | ReluConvNet | ReluUNet
+
 # pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
 
 
-def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
+def save_network(net: ConvNet | UNet | ReluConvNet | ReluUNet, path: str | os.PathLike[str]) -> None:
     """Write a compiled network to a .safetensors file, so that `load_network` gives it back with equal outputs.
+
+    A ReLU network keeps its certificate, which is about the weights as built, also if it was trained since.
 
     The file appears whole or not at all. It holds tensors and text only, and any safetensors reader opens it.
 
@@ -68,7 +79,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     write_whole(where, save(tensors, {KEY: json.dumps(header)}))
 
 
-def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
+def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet | ReluConvNet | ReluUNet:
     """The network in a file that `save_network` wrote, on the CPU.
 
     Nothing in the file is executed.
@@ -93,58 +104,151 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
 # ---------------------------------------------------------------------- network <-> header and tensors
 
 
-def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _taken_apart(net: AnyNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     kind = type(net)
-    if kind not in (ConvNet, UNet):
-        raise BadSpec(f"a file holds a ConvNet or a UNet that hgm.compile made; got a {kind.__name__}")
+    if kind not in (ConvNet, UNet, ReluConvNet, ReluUNet):
+        raise BadSpec(f"a file holds a network that hgm.compile made; got a {kind.__name__}")
     tree = net.plan.tree
-    tensors = {f"state.{name}": tensor for name, tensor in net.state_dict().items()}
+    state, sources = net.state_dict(), _sources(net)
+    tensors = {f"state.{name}": state[name] for name in sources.values()}
     tensors["inputs"] = torch.from_numpy(net.plan.inputs.copy())
     header: dict[str, Any] = {
         "format": FORMAT,
         "hgm": version("hgm"),
         "network": kind.__name__,
-        "mean": isinstance(net, UNet) and net.mean,
+        "mean": isinstance(net, UNet | ReluUNet) and net.mean,
         "trainable": net.trainable,
         "reloaded": _is_reloaded(net),
         "leaf_shape": list(net.leaf_shape),
         "channel": _channel_entry(net.channel),
         "tree": _tree_entry(tree, tensors),
+        "relu": _design_entry(net.design, tensors) if isinstance(net, ReluNetwork) else None,
     }
-    query = net.query if isinstance(net, UNet) else net.plan.levels[0].order[[net.position]]
+    query = net.query if isinstance(net, UNet | ReluUNet) else net.plan.levels[0].order[[net.position]]
     tensors["query"] = torch.from_numpy(query.copy())
     return header, tensors
 
 
-def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:
+def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> AnyNet:
     tree = _tree(header.tree, tensors)
     inputs, query = _indices(tensors["inputs"], len(tree)), _indices(tensors["query"], len(tree))
     channel = _channel(header.channel, tensors)
     the_plan, shape = plan(tree, inputs), tuple(header.leaf_shape)
     if not 1 <= prod(shape) <= len(inputs) or not len(query):
         raise BadSpec("its input and output do not fit its tree")
-    net: ConvNet | UNet
-    if header.network == "ConvNet":
-        net = ConvNet(the_plan, channel, shape, header.trainable, int(query[0]))
-    else:
-        net = UNet(the_plan, channel, shape, header.trainable, query, header.mean)
+    common = (the_plan, channel, shape, header.trainable)
+    net: AnyNet
+    match header.network:
+        case "ConvNet":
+            net = ConvNet(*common, int(query[0]))
+        case "UNet":
+            net = UNet(*common, query, header.mean)
+        case "ReluConvNet":
+            net = ReluConvNet(*common, _design(header.relu, the_plan, tensors, down=False), int(query[0]))
+        case _:
+            net = ReluUNet(*common, _design(header.relu, the_plan, tensors, down=True), query, header.mean)
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
-    net = net.to(state["weights.log_potential"].dtype)
-    if header.reloaded:
-        net.load_state_dict(state)
-    elif state.keys() != net.state_dict().keys() or not all(
-        torch.equal(state[k], v) for k, v in net.state_dict().items()
+    net = net.to(state["input_mask" if isinstance(net, ReluNetwork) else "weights.log_potential"].dtype)
+    sources, own = _sources(net), net.state_dict()
+    if state.keys() != set(sources.values()) or not all(
+        torch.equal(tensor, own[name])
+        for name, tensor in state.items()
+        if not (header.reloaded and tensor.is_floating_point())
     ):
         raise BadSpec("its weights are not those of its tree")
+    if header.reloaded:
+        net.load_state_dict({name: state[source] for name, source in sources.items()})
     return net
 
 
-def _is_reloaded(net: ConvNet | UNet) -> bool:
-    """Whether the weights are others than the tree's, or were loaded: such networks rescale at every level."""
+def _sources(net: AnyNet) -> dict[str, str]:
+    """For every name in the state the one to store: a parameter that is shared is stored once, by its first name."""
+    first: dict[nn.Parameter, str] = {}
+    state = net.state_dict(keep_vars=True).items()
+    return {name: first.setdefault(t, name) if isinstance(t, nn.Parameter) else name for name, t in state}
+
+
+def _is_reloaded(net: AnyNet) -> bool:
+    """Whether the weights are others than the tree's, or were loaded: such networks rescale at every level.
+
+    Those of ReLU networks always count as others: they depend on how the machine that built them rounds exp.
+    """
+    if isinstance(net, ReluNetwork):
+        return True
     own = torch.from_numpy(np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in net.plan.tree.potentials)]))
     weights = net.weights.log_potential.detach().cpu()
     everywhere = net.rescale_leaves and all(stage.rescale for stage in net.stages)
     return bool(everywhere) or not torch.equal(weights, own.to(weights.dtype))
+
+
+def _design_entry(design: Design, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Tied factors share constructions, and constructions share pieces: each is stored once."""
+    used = [matrix for matrix in design.built if matrix is not None]
+    matrices = {matrix: i for i, matrix in enumerate(dict.fromkeys(used))}
+    parts = [piece for matrix in matrices for piece in matrix.pieces]
+    pieces = {piece: i for i, piece in enumerate(dict.fromkeys(parts))}
+    tensors |= {
+        "relu.matrix": _whole(matrices[matrix] for matrix in used),
+        "relu.parts": _whole(len(matrix.pieces) for matrix in matrices),
+        "relu.part": _whole(pieces[piece] for piece in parts),
+        "relu.knots": _real(x for piece in pieces for x in piece.knots),
+        "relu.values": _real(x for piece in pieces for x in piece.values),
+        "relu.sizes": _whole(len(piece.knots) for piece in pieces),
+        "relu.left": _real(piece.left for piece in pieces),
+        "relu.right": _real(piece.right for piece in pieces),
+    }
+    return {"kinds": [matrix.kind for matrix in matrices], "certificate": design.certificate.to_json()}
+
+
+def _design(entry: Any, plan: Plan, tensors: Mapping[str, Tensor], *, down: bool) -> Design:
+    """The design of a network that distributes (`down`) or not, with the certificate that is stored."""
+    if entry is None:
+        raise BadSpec("it does not say what its ReLU network is made of")
+    sizes = _integers(tensors["relu.sizes"])
+    knots, values = (_split(tensors[f"relu.{name}"].double().numpy(), sizes) for name in ("knots", "values"))
+    slopes = (tensors[f"relu.{name}"].tolist() for name in ("left", "right"))
+    pieces = [PiecewiseLinear(*each) for each in zip(knots, values, *slopes, strict=True)]
+    parts = _split(_indices(tensors["relu.part"], len(pieces)), _integers(tensors["relu.parts"]))
+    kinds = list(zip(entry.kinds, parts, strict=True))
+
+    possible = possible_states(plan.tree)
+    maps = tuple(stage_maps(plan, stage, possible) for stage in plan.stages)
+    groups = [group for stage in maps for groups in stage.groups for group in groups]
+    specs = [spec if down or i == 0 else None for group in groups for i, spec in enumerate(group.maps)]
+    which = _indices(tensors["relu.matrix"], len(kinds)).tolist()
+    if len(which) != sum(spec is not None for spec in specs):
+        raise BadSpec("it has not one construction for every map")
+    supply = iter(which)
+    made: dict[int, tuple[LogMatrix, np.ndarray]] = {}
+    built: list[LogMatrix | None] = []
+    for spec in specs:
+        if spec is None:
+            built.append(None)
+            continue
+        i = next(supply)
+        if i not in made:
+            kind, part = kinds[i]
+            made[i] = assemble(kind, spec.log_psi, [pieces[j] for j in part]), spec.log_psi
+        matrix, table = made[i]
+        if not np.array_equal(table, spec.log_psi):
+            raise BadSpec("maps with different tables share a construction")
+        built.append(matrix)
+    return Design(possible, maps, tuple(built), Certificate.from_json(entry.certificate))
+
+
+def _whole(numbers: Iterable[int]) -> Tensor:
+    return torch.tensor(list(numbers), dtype=torch.int64)
+
+
+def _real(numbers: Iterable[float]) -> Tensor:
+    return torch.tensor(list(numbers), dtype=torch.float64)
+
+
+def _split(flat: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """Parts of given sizes."""
+    if (sizes < 0).any() or sizes.sum() != len(flat):
+        raise BadSpec("the sizes of its pieces do not add up")
+    return np.split(flat, np.cumsum(sizes))[:-1]
 
 
 def _channel_entry(channel: Channel) -> dict[str, Any]:
@@ -336,15 +440,20 @@ def _schema() -> type[BaseModel]:
         label_sets: list[list[str]]
         potentials: list[PotentialEntry]
 
+    class ReluEntry(Part):
+        kinds: list[Literal["constant", "A", "B", "C", "D"]]
+        certificate: str
+
     class Header(Part):
         format: Literal[1]
         hgm: str
-        network: Literal["ConvNet", "UNet"]
+        network: Literal["ConvNet", "UNet", "ReluConvNet", "ReluUNet"]
         mean: bool
         trainable: bool
         reloaded: bool
         leaf_shape: Shape
         channel: ChannelEntry
         tree: TreeEntry
+        relu: ReluEntry | None = None
 
     return Header

@@ -263,6 +263,17 @@ def test_compile_with_a_channel(grid, tmp_path, run):
     assert net(torch.zeros(1, 4, 4), 1.0).shape == (1, 4, 4)
 
 
+def test_compile_saves_a_relu_network_and_prints_its_certificate(grid, tmp_path, run):
+    path = tmp_path / "net.safetensors"
+    out = run("compile", grid, "-o", path, "--relu", "--tol", "0.3", "--floor", "20", "--channel", "clamp")
+    net = hgm.load_network(path)
+    assert isinstance(net, hgm.ReluUNet)
+    weights = f"{net.certificate.parameters:,}"
+    assert out == f"wrote {path}: a ReluUNet, stages: 2, weights: {weights}\n{net.certificate}\n"
+    assert net.certificate.log_posterior <= net.certificate.tol == 0.3 and net.floor == 20
+    assert net(torch.zeros(1, 4, 4, dtype=torch.int64)).isfinite().all()
+
+
 def test_compile_exports_for_torch(model, tmp_path, run):
     run("compile", model, "-o", tmp_path / "net.pt2", "--task", "classify", "--precision", "float64")
     program = torch.export.load(tmp_path / "net.pt2").module()
@@ -315,6 +326,10 @@ REFUSALS = {
     "a style that does not fit": (["draw", "MODEL", "-o", "x.svg", "--style", "planes"], "2-D grid"),
     "no output": (["compile", "MODEL"], "Missing option '--out' / '-o'"),
     "a network with another ending": (["compile", "MODEL", "-o", "x.pt"], "must end in .safetensors, .pt2 or .onnx"),
+    "no tolerance": (
+        ["compile", "MODEL", "-o", "x.safetensors", "--relu", "--tol", "0"],
+        "must be positive; got tol=0",
+    ),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
     "two variables to classify": (
@@ -444,7 +459,7 @@ def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     commands = re.findall(
         r"^\$ hgm (.+)\n((?:(?!\$).*\n)*)", "".join(t for kind, t in blocks if kind == "console"), re.M
     )
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command, want in commands:
         main(shlex.split(command))
         out, err = capsys.readouterr()

@@ -254,6 +254,7 @@ def infer(
     epilog=_examples(
         "hgm compile tree.yaml --task denoise --channel gaussian -o unet.safetensors",
         "hgm compile tree.yaml --task classify --query label -o convnet.onnx",
+        "hgm compile tree.yaml --relu --tol 0.05 -o relu.safetensors",
     )
 )
 def compile(
@@ -282,6 +283,21 @@ def compile(
     precision: Annotated[
         Precision, typer.Option("--precision", help="Of the input and output of an exported file; .onnx: float32.")
     ] = Precision.float32,
+    relu: Annotated[
+        bool, typer.Option("--relu", help="Linear maps and ReLUs only, close to exact; prints the certificate.")
+    ] = False,
+    tol: Annotated[
+        float, typer.Option("--tol", metavar="TOL", help="With --relu: the most that log posteriors may be off.")
+    ] = 1e-2,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            "--floor",
+            metavar="B",
+            show_default=False,
+            help="With --relu: log evidence is raised to -B below its largest, for channels that exclude states.",
+        ),
+    ] = None,
 ) -> None:
     """Compile a model into a network file.
 
@@ -294,14 +310,18 @@ def compile(
     kind = out.suffix.lower()
     if kind not in (".safetensors", ".pt2", ".onnx"):
         raise BadSpec(f"{out}: the name of a network file must end in .safetensors, .pt2 or .onnx")
-    how = channel_of(channel.value, values, missing)
-    net = _compiled(_load(model), task, query, observed, channel=how, trainable=trainable)
+    settings: dict[str, Any] = {"channel": channel_of(channel.value, values, missing), "trainable": trainable}
+    if relu:
+        settings |= {"activation": "relu", "tol": tol, "floor": floor}
+    net = _compiled(_load(model), task, query, observed, **settings)
     if kind == ".safetensors":
         save_network(net, out)
     else:
         export(net, out, dtype=getattr(torch, precision.value))
-    stages, weights = len(net.plan.stages), net.plan.weights
+    stages, weights = len(net.plan.stages), net.certificate.parameters if relu else net.plan.weights
     print(f"wrote {out}: a {type(net).__name__}, stages: {stages:,}, weights: {weights:,}")
+    if relu:
+        print(net.certificate)
 
 
 @app.command(epilog=_examples("hgm check tree.yaml --task denoise"))

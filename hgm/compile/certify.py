@@ -140,12 +140,14 @@ class Certificate:
     @classmethod
     def from_json(cls, text: str) -> Certificate:
         """From JSON text. Raises `BadSpec` if it is not that of a certificate."""
+        from pydantic import TypeAdapter, ValidationError  # here, for a light `import hgm`
+
         try:
-            data = json.loads(text)
-            levels = tuple(LevelBudget(**level) for level in data.pop("levels"))
-            return cls(**{**data, "assumptions": tuple(data["assumptions"]), "levels": levels})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise BadSpec(f"this is not the JSON of a certificate: {error}") from None
+            return TypeAdapter(cls).validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the text"
+            raise BadSpec(f"this is not the JSON of a certificate: {where}: {first['msg']}") from None
 
 
 def oscillation_for(bound: str, tol: float, span: np.ndarray) -> np.ndarray:

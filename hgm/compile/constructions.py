@@ -117,6 +117,7 @@ def assemble(kind: str, log_potential: npt.ArrayLike, pieces: Sequence[Piecewise
     try:
         match kind:
             case "constant":
+                () = pieces
                 return Constant(log_potential)
             case "A" | "B":
                 return ExpLog(log_potential, pieces[0], pieces[1:], kind)
