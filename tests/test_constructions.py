@@ -261,9 +261,7 @@ def test_forward_is_linear_maps_and_relus_only(name, kind):
             continue
         called = node.target if isinstance(node.target, str) else node.target.__name__
         variable = sum(depends[source] for source in node.all_input_nodes)
-        assert called in additive or (called in ("mul", "matmul") and variable <= 1), (
-            called
-        )
+        assert called in additive or (called in ("mul", "matmul") and variable <= 1), called
 
 
 @pytest.mark.parametrize(

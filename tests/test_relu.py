@@ -214,8 +214,8 @@ def test_impossible_evidence_and_bad_options_are_refused():
 LINEAR = {"add", "sub", "mul", "matmul", "mm", "bmm", "sum", "pad", "relu", "relu_", "amax", "softmax"}
 MOVES = {
     "permute", "slice", "index_select", "select", "unsqueeze", "squeeze", "view", "reshape", "expand", "cat", "clone",
-    "transpose", "t", "unbind", "unflatten", "flatten", "split", "split_with_sizes", "getitem", "alias", "to", "zeros_like",
-    "new_zeros", "narrow", "numpy_T", "numpy_t", "_assert_tensor_metadata", "sym_size",
+    "transpose", "t", "unflatten", "flatten", "split", "split_with_sizes", "getitem", "alias", "to", "zeros_like",
+    "new_zeros", "unbind", "narrow", "numpy_T", "numpy_t", "_assert_tensor_metadata", "sym_size",
 }  # fmt: skip
 
 

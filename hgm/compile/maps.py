@@ -4,8 +4,8 @@ A factor over a parent and k children sends one message up and k messages down. 
 
     x_c = sum_j h_j(take_j(c)),        f(x)_s = log sum_c psi(s, c) e^(x_c),
 
-where the columns c run over the children's states (edges), over their combinations (joint tables) or over the rules,
-and h_j are the messages of the other variables of the factor: a 0/1 convolution and a log-matrix.
+where the columns c run over the senders' states (edges) or over their combinations that the table allows (joint tables,
+rules), and h_j are the messages of the other variables of the factor: a 0/1 convolution and a log-matrix.
 
 **States that cannot be.** If potentials have zeros, some states have probability zero whatever the (finite) evidence;
 they are taken out before anything is built. What remains of every table then has a non-zero entry in every row.
@@ -13,6 +13,7 @@ they are taken out before anything is built. What remains of every table then ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -170,16 +171,19 @@ def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[Fa
 
 
 def _sparse(op: RulesOp, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
-    """Columns are the rules."""
+    """Columns are the joint states of the senders that some rule allows."""
     potential = tree.potential_of(factor)
     keep = np.logical_and.reduce([np.isin(op.states[:, i], states) for i, states in enumerate(allowed)])
     keep &= ~np.isneginf(potential.log_potential)
     states, weights = op.states[keep], potential.log_potential[keep]
     maps = []
     for receiver, rows in enumerate(allowed):
-        matrix = np.where(states[:, receiver] == rows[:, None], weights, -np.inf)
-        takes = tuple(states[:, i] for i in range(states.shape[1]) if i != receiver)
-        maps.append(_map(matrix, takes, rows, False))
+        senders = [i for i in range(len(allowed)) if i != receiver]
+        columns, column = np.unique(states[:, senders], axis=0, return_inverse=True)
+        matrix = np.full((len(rows), len(columns)), -np.inf)
+        np.logaddexp.at(matrix, (np.searchsorted(rows, states[:, receiver]), column.ravel()), weights)
+        combinations = math.prod(len(allowed[i]) for i in senders)
+        maps.append(_map(matrix, tuple(columns.T), rows, len(columns) == combinations))
     return tuple(maps)
 
 
