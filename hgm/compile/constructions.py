@@ -11,7 +11,8 @@ D         one function of h_1 - h_0                                       positi
 ========  ==============================================================  =================================
 
 A joint table is a matrix from the product of its children's states, whose input is the sum of the children's messages;
-a rule table is such a matrix too, of the combinations that its rules allow. The message in the other direction has the transposed matrix.
+a rule table is such a matrix too, of the combinations that its rules allow. The message in the other direction has the
+transposed matrix.
 Mei, "U-Nets as Belief Propagation" (arXiv 2404.18444) proves that A exists; the others and all bounds go beyond it.
 """
 

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compile.logmatrix import LogMatrix, checked, oscillation, weight
-from hgm.compile.minimax import minimax
+from hgm.compile.minimax import MOST_UNITS, minimax
 from hgm.compile.piecewise import ErrorRange, Floats, PiecewiseLinear, SoftplusTail, certify
+from hgm.errors import Uncertifiable
 
 __all__ = ["Tournament", "cost_of_tournament", "tournament"]
 
@@ -143,6 +144,18 @@ def _tail_error(units: int) -> ErrorRange:
     return certify(minimax(SoftplusTail(), units=units), SoftplusTail())
 
 
+def _tail_kinks(tol: float) -> int:
+    """The fewest kinks of the tail for a tolerance."""
+    kinks = max(int(math.pi / 8 / math.sqrt(tol)) - 1, 0)  # asymptotically
+    if kinks > MOST_UNITS:
+        raise Uncertifiable(f"a tolerance of {tol:g} on one scalar function takes over {MOST_UNITS} ReLUs; raise it")
+    while _tail_error(kinks).sup > tol:
+        kinks += 1
+    while kinks > 0 and _tail_error(kinks - 1).sup <= tol:
+        kinks -= 1
+    return kinks
+
+
 def _shares(widths: Sequence[int]) -> tuple[list[int], float]:
     """Pairs in every round, and how often the sum of the rounds' errors enters the oscillation."""
     pairs = [len(draw.left) for draw in _draw(widths)]
@@ -162,7 +175,7 @@ def tournament(log_potential: npt.ArrayLike, tol: float) -> Tournament:
 
     whole = sum(n ** (2 / 3) for n in pairs)
     shares = [tol / times * n ** (2 / 3) / whole for n in pairs]
-    kinks = [max(minimax(SoftplusTail(), tol=share).units - 1, 0) for share in shares]
+    kinks = [max(_tail_kinks(share) - 1, 0) for share in shares]
     while error(kinks) > tol:
         kinks[max(range(len(kinks)), key=lambda r: gain(kinks, r))] += 1
     for r in sorted(range(len(kinks)), key=lambda r: -pairs[r]):
