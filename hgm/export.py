@@ -2,7 +2,10 @@
 
 The exported program holds the weights and needs neither hgm nor, as ONNX, torch. Its batch size is free. It takes what
 the network's channel takes, and the evidence of the `observed` variables where the network has any. It cannot raise an
-error: on evidence of probability zero its output means nothing.
+error: on evidence of probability zero its output means nothing, nor does that of a ReLU network without a floor on
+evidence that excludes states. A ReLU network's certificate goes with it, as JSON: the extra file
+``certificate.json`` of a .pt2 file, the metadata entry ``certificate`` of an ONNX file. It is about the network in
+float64.
 
 Every export is run once, on observations drawn from the model, and held against the network before it is written.
 """
@@ -94,7 +97,10 @@ def _as_torch(
         if isinstance(constant, Tensor) and not constant.numel():  # torch.export.save trips over their strides
             program.constants[name] = torch.zeros(constant.shape, dtype=constant.dtype)
     out = io.BytesIO()
-    torch.export.save(program, out)
+    certificate = getattr(net, "certificate", None)
+    torch.export.save(
+        program, out, extra_files={} if certificate is None else {"certificate.json": certificate.to_json()}
+    )
     module = program.module()
     return out.getvalue(), lambda given, e: module(*given, **e)
 
@@ -120,7 +126,10 @@ def _as_onnx(
         verbose=False,
     )
     assert program is not None
-    content = program.model_proto.SerializeToString()
+    model = program.model_proto
+    if (certificate := getattr(net, "certificate", None)) is not None:
+        model.metadata_props.add(key="certificate", value=certificate.to_json())
+    content = model.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -328,8 +328,10 @@ REFUSALS = {
     "a network with another ending": (["compile", "MODEL", "-o", "x.pt"], "must end in .safetensors, .pt2 or .onnx"),
     "no tolerance": (
         ["compile", "MODEL", "-o", "x.safetensors", "--relu", "--tol", "0"],
-        "must be positive; got tol=0",
+        "must be positive and finite; got tol=0",
     ),
+    "a tolerance without ReLUs": (["compile", "MODEL", "-o", "x.pt2", "--tol", "0.1"], "give --relu, too"),
+    "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
     "two variables to classify": (

@@ -90,6 +90,15 @@ def test_a_relu_network(tmp_path, ending):
     net = hgm.compile(hgm.random_ghm(2, 2, bound=4.0), "posterior", activation="relu", tol=1e-2)
     hgm.export(net, tmp_path / f"net.{ending}")
     agrees(net, tmp_path / f"net.{ending}", torch.randn(5, 2, 4), tolerance=1e-5)
+    if ending == "pt2":
+        extra = {"certificate.json": ""}
+        torch.export.load(tmp_path / "net.pt2", extra_files=extra)
+        text = extra["certificate.json"]
+    else:
+        import onnx
+
+        text = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}["certificate"]
+    assert hgm.Certificate.from_json(text) == net.certificate
 
 
 def test_a_trained_network_keeps_its_mode(tmp_path):

@@ -11,7 +11,7 @@ from relu_checker import recomputed
 from trees import CASES, random_cases
 
 import hgm
-from hgm.errors import BadSpec, HgmError, ImpossibleEvidence, Uncertifiable
+from hgm.errors import BadEvidence, BadSpec, HgmError, ImpossibleEvidence, Uncertifiable
 
 TOL = 0.05
 ALL = [pytest.param(case, id=name) for name, case in CASES.items()]
@@ -200,13 +200,72 @@ def test_impossible_evidence_and_bad_options_are_refused():
     assert caught.value.rows == (1,)
     with pytest.raises(HgmError, match="log Z"):
         net.log_partition(e)
-    for options in ({"tol": 0.0}, {"floor": -1.0}, {"bound": "l2"}, {"allocation": "best"}, {"construction": "E"}):
+    for bad in (float("nan"), float("inf"), -1e300):
+        e = torch.zeros(2, 3, 4, dtype=torch.float64)
+        e[1, 0, 2] = bad
+        with pytest.raises(BadEvidence):
+            net(e)
+    for options in (
+        {"tol": 0.0},
+        {"tol": float("inf")},
+        {"floor": -1.0},
+        {"floor": float("inf")},
+        {"bound": "l2"},
+        {"allocation": "best"},
+        {"construction": "E"},
+    ):
         with pytest.raises(BadSpec):
             hgm.compile(tree, activation="relu", **options)
     with pytest.raises(BadSpec):
         hgm.compile(tree, activation="tanh")
-    with pytest.raises(Uncertifiable):
-        hgm.compile(tree, activation="relu", tol=1e-13)
+    for tol in (1e-9, 1e-13):
+        with pytest.raises(Uncertifiable, match="raise it"):
+            hgm.compile(tree, activation="relu", tol=tol)
+
+
+def test_a_star_with_many_children_reaches_small_tolerances_or_says_no():
+    edge = hgm.Edge([[1.0, 1.1], [1.1, 1.0]])
+    star = hgm.Tree.from_factors([(("hub", f"x{i}"), edge) for i in range(300)])
+    assert hgm.compile(star, "classify", query="hub", activation="relu", tol=1e-5).certificate.log_posterior <= 1e-5
+    with pytest.raises(Uncertifiable, match="raise it"):
+        hgm.compile(star, "classify", query="hub", activation="relu", tol=1e-7)
+
+
+@pytest.mark.parametrize("construction", ["A", "B"])
+def test_maps_that_do_not_matter_are_built_all_the_same(construction):
+    tree = hgm.random_ghm(2, 3, 2, bound=3.0, seed=0)
+    net = hgm.compile(tree, query="x0", activation="relu", construction=construction, tol=0.1)
+    assert net.certificate.log_posterior <= 0.1
+    wide = hgm.Tree.from_factors([(("a", "b"), hgm.Edge.from_log([[0, -800.0, -1], [-400, 0, 0.0]]))])
+    with pytest.raises(Uncertifiable, match=r"factor \(a, b\): .* e\^800; use C"):
+        hgm.compile(wide, activation="relu", construction=construction)
+    assert hgm.compile(wide, activation="relu").certificate.log_posterior <= 0.01
+
+
+def test_means_of_large_values_keep_their_bound():
+    tree = hgm.random_ghm(2, 2, 2, bound=3.0, seed=0)
+    far = hgm.Gaussian(values=[1e9, 1e9 + 1])
+    net = hgm.compile(tree, "denoise", channel=far, activation="relu", tol=1e-4, bound="mean")
+    near = hgm.compile(tree, "denoise", channel=hgm.Gaussian(values=[0.0, 1.0]))
+    z = torch.randn(200, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1e9
+    assert (net(z, 1.0) - 1e9 - near(z - 1e9, 1.0)).abs().max() <= net.certificate.mean <= 1e-4
+    with pytest.raises(Uncertifiable):  # float64 has no such means
+        hgm.compile(tree, "denoise", channel=far, activation="relu", tol=1e-7, bound="mean")
+
+
+def test_the_floor_is_below_the_largest_possible_state():
+    """State 0 of b is impossible: its evidence, the largest, plays no part."""
+    tree = hgm.Tree.from_factors([(("a", "b"), hgm.Edge([[0, 0.5, 0.5], [0, 0.3, 0.7]]))], roots=["a"])
+    net = hgm.compile(tree, query="b", activation="relu", floor=20.0)
+    e = torch.tensor([0.0, -30.0, -60.0], dtype=torch.float64).view(1, 3, 1)
+    exact = hgm.compile(tree, query="b")(torch.tensor([-30.0, -30.0, -50.0], dtype=torch.float64).view(1, 3, 1))
+    assert (net(e).log() - exact.log())[:, 1:].abs().max() <= net.certificate.log_posterior
+    assert "largest among each variable's possible states" in str(net.certificate)
+
+
+def test_a_floor_that_is_too_small_says_so():
+    tree = hgm.random_ghm(5, 2, 2, bound=10.0, seed=0)
+    assert "B is too small" in str(hgm.compile(tree, activation="relu", tol=1.0, floor=3.0).certificate)
 
 
 # ---------------------------------------------------------------------- what it is made of, and where it runs

@@ -287,8 +287,14 @@ def compile(
         bool, typer.Option("--relu", help="Linear maps and ReLUs only, close to exact; prints the certificate.")
     ] = False,
     tol: Annotated[
-        float, typer.Option("--tol", metavar="TOL", help="With --relu: the most that log posteriors may be off.")
-    ] = 1e-2,
+        float | None,
+        typer.Option(
+            "--tol",
+            metavar="TOL",
+            help="With --relu: the most that log posteriors may be off.  [default: 0.01]",
+            show_default=False,
+        ),
+    ] = None,
     floor: Annotated[
         float | None,
         typer.Option(
@@ -312,7 +318,13 @@ def compile(
         raise BadSpec(f"{out}: the name of a network file must end in .safetensors, .pt2 or .onnx")
     settings: dict[str, Any] = {"channel": channel_of(channel.value, values, missing), "trainable": trainable}
     if relu:
-        settings |= {"activation": "relu", "tol": tol, "floor": floor}
+        if floor is None and channel in (ChannelName.clamp, ChannelName.erasure):
+            raise BadSpec(
+                f"the channel {channel.value} excludes states, where no bound exists: give --floor B, such as 30"
+            )
+        settings |= {"activation": "relu", "tol": 1e-2 if tol is None else tol, "floor": floor}
+    elif tol is not None or floor is not None:
+        raise BadSpec("--tol and --floor are for networks of ReLUs: give --relu, too")
     net = _compiled(_load(model), task, query, observed, **settings)
     if kind == ".safetensors":
         save_network(net, out)

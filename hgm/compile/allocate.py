@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from hgm.compile.logmatrix import LogMatrix
+from hgm.errors import Uncertifiable
 
 __all__ = ["optimal", "settle", "uniform"]
 
@@ -89,6 +90,7 @@ def settle(
     count: np.ndarray,
     guess: np.ndarray,
     make: Callable[[int, float], LogMatrix],
+    rounds: int = 20,
 ) -> list[LogMatrix]:
     """Constructions for all maps whose true errors keep the bound.
 
@@ -101,6 +103,10 @@ def settle(
         count: ``(K,)`` how many factors use each map.
         guess: ``(K,)`` about how many units each map takes at its share.
         make: builds map k for an error.
+        rounds: how often the shares may be lowered.
+
+    Raises:
+        Uncertifiable: if the bound cannot be kept.
     """
     variable = torch.from_numpy(omega.copy()).requires_grad_()
     e = bound(variable)
@@ -122,8 +128,10 @@ def settle(
     total = sum(float(count[k]) * mine[len(mine) // 2].units for k, mine in enumerate(options))
     low, high = max(total, 1.0) * 1e-4, max(total, 1.0) * 1e4
     best = pick(high)
-    if worst(best) > 1:
-        return settle(bound, omega * 0.97 / max(worst(best), 1.0), count, guess, make)
+    if worst(best) > 1:  # the shares were those of options without units
+        if rounds == 0:
+            raise Uncertifiable("this tolerance is below what float64 can certify; raise it")
+        return settle(bound, omega * 0.97 / worst(best), count, guess, make, rounds - 1)
     for _ in range(40):
         middle = float(np.sqrt(low * high))
         modules = pick(middle)

@@ -26,7 +26,7 @@ from torch import Tensor
 from hgm.compile.logmatrix import LogMatrix
 from hgm.compile.plan import Plan
 from hgm.compile.propagate import Flow, propagate
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, Uncertifiable
 from hgm.potential import Rules
 
 __all__ = ["Certificate", "LevelBudget", "certify_network", "floor_error", "oscillation_for"]
@@ -184,7 +184,7 @@ def floor_error(plan: Plan, floor: float) -> float:
         np.add.at(reach, tree.scope[tree.scope_ptr[factors] + axis], own[tree.potential_id[factors]])
     observed = plan.inputs
     growth = np.logaddexp(0.0, np.log(np.maximum(tree.cardinality[observed] - 1, 1e-300)) + reach[observed] - floor)
-    return float(-np.expm1(-growth.sum()))
+    return float(-np.expm1(-growth.sum())) if np.isfinite(reach[observed]).all() else math.inf
 
 
 def certify_network(
@@ -193,6 +193,7 @@ def certify_network(
     built: Sequence[LogMatrix | None],
     asked: Sequence[np.ndarray],
     spans: np.ndarray,
+    sizes: np.ndarray,
     *,
     tol: float,
     bound: str,
@@ -206,7 +207,8 @@ def certify_network(
         flow: its flow.
         built: ``(K,)`` the constructions, ``None`` where not used.
         asked: per level the positions of the asked-for variables.
-        spans: ``(V,)`` largest minus smallest value of every variable.
+        spans: ``(V,)`` largest distance between two values of every variable.
+        sizes: ``(V,)`` its largest value.
         tol: the tolerance that was asked for.
         bound: what it was asked for.
         floor: B, or ``None``.
@@ -220,19 +222,24 @@ def certify_network(
         name: _rounding(plan, flow, built, asked, floor, down, dtype)
         for name, dtype in (("float64", torch.float64), ("float32", torch.float32))
     }
-    worst, mean, where = 0.0, 0.0, ""
+    worst, mean, where, eps = 0.0, 0.0, "", float(np.finfo(np.float64).eps)
     for level, positions in enumerate(asked):
         if not len(positions):
             continue
         e = beliefs[level].numpy()[positions] * (1 + 1e-12) + extra["float64"]
+        if not np.isfinite(e).all():
+            raise Uncertifiable("no finite bound came out of these constructions; report this model, please")
         variables = plan.levels[level].order[positions]
         if where == "" or e.max() > worst:
             worst, where = float(e.max()), str(plan.tree.names[int(variables[e.argmax()])])
-        mean = max(mean, float((spans[variables] * np.tanh(e / 4)).max()))
+        averaging = eps * (plan.tree.cardinality[variables] + 4) * (spans[variables] + sizes[variables])
+        mean = max(mean, float((spans[variables] * np.tanh(e / 4) + averaging).max()))
     assumptions = [
         "the reference is exact belief propagation on the tree's potentials as float64 numbers",
-        f"the network runs in float64 with its weights as built, on log evidence that spans at most {floor or SPAN:g} "
-        "per variable (the floating-point allowance is to first order and grows with the span; nothing else does)",
+        f"the network runs in float64, input and output too, with its weights as built, on log evidence that spans at "
+        f"most {floor or SPAN:g} per variable (the floating-point allowance is to first order and grows with the span; "
+        "nothing else does)",
+        "probabilities are above 1e-300; smaller ones may come out as 0",
     ]
     floor_tv = None
     if floor is None:
@@ -241,15 +248,17 @@ def certify_network(
         floor_tv = floor_error(plan, floor)
         assumptions.append(
             f"conditional on the floor B={floor:g}: the reference gets the same evidence, floored at -{floor:g} below "
-            "each variable's largest"
+            "the largest among each variable's possible states"
         )
-        if floor_tv < 1:
+        if floor_tv < 0.5:
             assumptions.append(
                 "every factor next to evidence is positive, so without the condition all total variations grow by at "
                 f"most {floor_tv:.1e}"
             )
         else:
-            assumptions.append("nothing is said about evidence below the floor: a factor next to it has zeros")
+            reason = "a factor next to it has zeros" if math.isinf(floor_tv) else "B is too small"
+            assumptions.append(f"nothing is said about evidence below the floor: {reason}")
+            floor_tv = min(floor_tv, 1.0)
     units = sum(int(n) * m.units for n, m in zip(flow.count, built, strict=True) if m is not None)
     if floor is not None:
         units += int(plan.tree.cardinality[plan.inputs].sum())

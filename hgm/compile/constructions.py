@@ -102,7 +102,7 @@ def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     if not tol > 0:
         raise HgmError(f"a tolerance must be positive; got {tol}")
     module = KINDS[kind](log_potential, tol)
-    if module.error > tol:
+    if not module.error <= tol:
         raise Uncertifiable(
             f"construction {kind} reaches only {module.error:g} of the tolerance {tol:g}; raise it, or use C"
         )

@@ -8,6 +8,7 @@ from the errors of the constructions that were built.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,7 +34,7 @@ Allocation = Literal["optimal", "uniform"]
 Construction = Literal["A", "B", "C", "D"]
 
 #: constructions are asked for errors between these
-TIGHTEST, LOOSEST = 1e-9, 1e3
+TIGHTEST, LOOSEST = 1e-9, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +79,16 @@ def design(
         bound: what it holds for.
         allocation: how it is shared among the maps.
         construction: the only construction to use, or ``None`` for the cheapest of each map.
-        floor: B, to floor log evidence at -B below its maximum.
+        floor: B, to floor log evidence at -B below the largest among the possible states.
 
     Raises:
         BadSpec: for a bad option.
         Uncertifiable: if the tolerance cannot be kept, or the wanted construction does not apply.
     """
-    if not tol > 0:
-        raise BadSpec(f"a tolerance must be positive; got tol={tol}")
-    if floor is not None and not floor > 0:
-        raise BadSpec(f"a floor B must be positive, as log evidence is floored at -B; got floor={floor}")
+    if not 0 < tol < math.inf:
+        raise BadSpec(f"a tolerance must be positive and finite; got tol={tol}")
+    if floor is not None and not 0 < floor < math.inf:
+        raise BadSpec(f"a floor B must be positive and finite, as log evidence is floored at -B; got floor={floor}")
     if allocation not in ("optimal", "uniform"):
         raise BadSpec(f"allocation must be 'optimal' or 'uniform'; got {allocation!r}")
     if construction not in (None, "A", "B", "C", "D"):
@@ -97,13 +98,13 @@ def design(
     maps = tuple(stage_maps(plan, s, possible) for s in plan.stages)
     the_flow = flow(plan, maps)
     asked = [np.flatnonzero(np.isin(level.order, query)) for level in plan.levels]
-    spans = _value_spans(plan, channel, leaf_shape)
+    spans, sizes = _values(plan, channel, leaf_shape)
     limits = [oscillation_for(bound, tol, spans[level.order[at]]) for level, at in zip(plan.levels, asked, strict=True)]
     proofs: dict[str, Any] = {"tol": tol, "bound": bound, "floor": floor, "down": down}
     target = 1.0
     for _ in range(4):  # what floating point adds is known only once the constructions are
         built = _constructions(plan, the_flow, asked, limits, target, allocation, construction, down)
-        certificate = certify_network(plan, the_flow, built, asked, spans, **proofs)
+        certificate = certify_network(plan, the_flow, built, asked, spans, sizes, **proofs)
         reached = {
             "log_posterior": certificate.log_posterior,
             "tv": certificate.total_variation,
@@ -118,10 +119,14 @@ def design(
     )
 
 
-def _value_spans(plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> np.ndarray:
-    """``(V,)`` largest distance between two values: of the channel at the leaves, of state numbers elsewhere."""
+def _values(plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """``(V,)`` each: largest distance between two values, and largest value.
+
+    Values are the channel's at the leaves, state numbers elsewhere.
+    """
     cards = plan.tree.cardinality
     spans = (cards - 1).astype(np.float64)
+    sizes = spans.copy()
     leaves = plan.inputs[: int(np.prod(leaf_shape))]
     if channel.values is not None:
         values = channel.values.detach().double().cpu()
@@ -130,7 +135,8 @@ def _value_spans(plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> n
             part = table[: int(size)]
             far = np.sqrt(((part[:, None] - part[None]) ** 2).sum(-1)).max()
             spans[leaves[cards[leaves] == size]] = far
-    return spans
+            sizes[leaves[cards[leaves] == size]] = np.linalg.norm(part, axis=1).max()
+    return spans, sizes
 
 
 def _constructions(
@@ -188,7 +194,13 @@ def _constructions(
         each[i] = costs[identity]
     count = flow.count[used]
     omega = uniform(bound, len(used)) if allocation == "uniform" else optimal(bound, count * each)
-    omega = np.clip(omega * (1 - 1e-9), TIGHTEST, LOOSEST)
+    omega = omega * (1 - 1e-9)
+    if (omega[each > 0] < TIGHTEST).any():
+        raise Uncertifiable(
+            f"this tolerance asks some map for an error of {omega[each > 0].min():.1e}, below {TIGHTEST:g}, what "
+            "float64 can certify; raise it"
+        )
+    omega = np.clip(omega, TIGHTEST, LOOSEST)
     if allocation == "uniform":
         chosen = [make(k, error) for k, error in enumerate(omega)]
     else:

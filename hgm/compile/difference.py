@@ -68,7 +68,7 @@ def log_ratio(log_potential: npt.ArrayLike) -> LogRatio:
             f"construction D is for 2x2 potentials; this one is {table.shape[0]}x{table.shape[1]}; use C"
         )
     require_positive(table, "D")
-    (a, b), (c, d) = table[1], table[0]
+    (a, b), (c, d) = table[::-1] - table.max()  # a common factor plays no part
     return LogRatio(float(a), float(b), float(c), float(d))
 
 

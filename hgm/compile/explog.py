@@ -37,6 +37,8 @@ __all__ = ["ExpLog", "cost_of_minimax", "minimax_exp_log", "relative_error", "un
 
 #: of one function on a uniform grid
 MOST_UNITS = 1_000_000
+#: span of a row of log psi beyond which rounding is all that a certificate of exps would show
+WIDEST = 30.0
 
 
 class ExpLog(LogMatrix):
@@ -103,6 +105,12 @@ class _Rows:
     def of(cls, log_potential: npt.ArrayLike, kind: str) -> _Rows:
         table = checked(log_potential)
         require_positive(table, kind)
+        widest = float(np.ptp(table, axis=1).max())
+        if widest > WIDEST:
+            raise Uncertifiable(
+                f"construction {kind} cannot be certified in float64 for a row whose entries span a factor of "
+                f"e^{widest:.0f}; use C"
+            )
         log_unit = table.max(axis=1)
         return cls(np.exp(table - log_unit[:, None]), log_unit)
 
@@ -214,6 +222,7 @@ def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[i
     spread = rows.psi.sum(axis=1) / rows.psi.min(axis=1)
     best: tuple[int, list[int]] = (0, [])
     fewest = math.inf
+    tol = min(tol, 10.0)  # beyond, brackets and exponentials end
     for share in np.geomspace(1e-4, 0.5, 60):
         exp = max(math.ceil(rows.ratios.max() / math.expm1((1 - share) * tol * (1 - 1e-9))) - 1, 0)
         step = brentq(lambda r, e=share * tol: _chord_of_log(r) - e, 1e-12, 1e6) * (1 - 1e-9)

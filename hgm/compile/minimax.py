@@ -149,7 +149,7 @@ def _widest_step(tol: float) -> float:
     """The step whose half error is the tolerance, or a little less."""
     if not tol > 0:
         raise HgmError(f"a tolerance must be positive; got {tol}")
-    top = math.sqrt(16 * tol)
+    top = min(math.sqrt(16 * tol), 100.0)
     while _half_error(top) < tol and top < 700:
         top *= 2
     if _half_error(top) < tol:

@@ -519,7 +519,8 @@ def compile(
             posterior means), each for every asked-for variable.
         allocation: ``"optimal"`` shares the tolerance so that units are few; ``"uniform"`` gives all maps the same.
         construction: the only construction to use (`hgm.compile.constructions`); default the cheapest for each factor.
-        floor: B > 0 floors log evidence at -B below each variable's largest, for evidence with -inf.
+        floor: B > 0 floors log evidence at -B below the largest among each variable's possible states, for evidence
+            with -inf.
 
     Returns:
         A `torch.nn.Module`; dtype and device of the results follow its input.

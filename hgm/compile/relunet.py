@@ -21,9 +21,12 @@ from hgm.compile.design import Design
 from hgm.compile.network import Network
 from hgm.compile.plan import Plan
 from hgm.compile.relu import ReluEvidence, ReluStage, normalize
-from hgm.errors import HgmError, ImpossibleEvidence, Uncertifiable, listing
+from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
 
 __all__ = ["ReluConvNet", "ReluNetwork", "ReluUNet"]
+
+#: span of log evidence; rounding is all that is left far below it
+MOST = 1e30
 
 
 class ReluNetwork(Network):
@@ -81,19 +84,19 @@ class ReluNetwork(Network):
             evidence: as for `forward`.
 
         Returns:
-            The largest absolute difference of an output: of probabilities, or of means.
+            The largest absolute difference of an output, of probabilities or of means; NaN if the precision overflows.
         """
         other = copy.deepcopy(self).to(dtype)
         with torch.no_grad():
             gap = other(*observation, evidence=evidence).double() - self(*observation, evidence=evidence).double()
-        return float(gap.abs().max())
+        return float(gap.abs().max()) if gap.numel() else 0.0
 
     def _encode(self, x: Tensor, first_row: int) -> tuple[list[Tensor], list[Tensor]]:
         """h of every level, root first, and q of every stage, leaves first."""
         e = x.to(self.input_mask.dtype).permute(1, 2, 0)[: self.states_in] + self.input_mask
         e = normalize(e)
         if not torch.compiler.is_compiling():
-            self._check(e, first_row)
+            self._check(x, e, first_row)
         if self.floor is not None:
             e = torch.relu(e + self.floor) - self.floor + self.input_mask
         own = [level(e) for level in self.own]
@@ -104,12 +107,17 @@ class ReluNetwork(Network):
             q.append(skip)
         return h[::-1], q
 
-    def _check(self, e: Tensor, first_row: int) -> None:
-        """Evidence that the certificate does not cover. `e` is normalised: NaN where all states are impossible."""
+    def _check(self, x: Tensor, e: Tensor, first_row: int) -> None:
+        """Evidence that the certificate does not cover. `e` is x, normalised: NaN where all states are impossible."""
         names = self.inputs
         if bool(e.isnan().any()):
-            rows = (torch.nonzero(e.isnan().any(0).any(0)).flatten() + first_row).tolist()
-            raise ImpossibleEvidence(rows, "or holds NaN or +inf")
+            wrong = (x.isnan() | torch.isposinf(x)).flatten(1).any(1)
+            if bool(wrong.any()):
+                rows = (torch.nonzero(wrong).flatten() + first_row).tolist()
+                raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(rows)}")
+            raise ImpossibleEvidence((torch.nonzero(e.isnan().any(0).any(0)).flatten() + first_row).tolist())
+        if bool(((e < -MOST) & ~torch.isneginf(e)).any()):
+            raise BadEvidence(f"log evidence spans over {MOST:g}, where sums lose everything; use -inf and floor=B")
         if self.floor is None:
             gone = torch.isneginf(e) & (self.input_mask == 0)
             if bool(gone.any()):
@@ -198,7 +206,8 @@ class ReluUNet(ReluNetwork):
         values = self.channel.values
         assert values is not None
         values = values[: p.shape[0]].to(p.dtype)
-        means = (values if values.ndim == 2 else values[:, None]).t() @ p.flatten(1)
+        table = values if values.ndim == 2 else values[:, None]
+        means = (table - table[:1]).t() @ p.flatten(1) + table[:1].t()  # exact where all values are large
         means = means.view(-1, *p.shape[1:]).permute(2, 0, 1)
         out = means.reshape(means.shape[0], means.shape[1], *self.query_shape).to(x.dtype)
         return out if values.ndim == 2 else out.squeeze(1)
