@@ -30,7 +30,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from hgm.compile.allocate import optimal
-from hgm.compile.constructions import baseline_units, cost
+from hgm.compile.constructions import baseline_size, cost, parameters
 from hgm.compile.maps import possible_states, stage_maps
 from hgm.compile.minimax import minimax
 from hgm.compile.network import compile
@@ -58,6 +58,7 @@ __all__ = [
 
 ARITIES, DEPTHS, STATES, BOUNDS = (2, 3, 4), (3, 4, 5, 6, 7, 8), (2, 4, 8, 16), (2.0, 10.0, 100.0)
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
+METHODS = ("A, naive", "A, sharp", "uniform", "optimal")
 
 #: trees with at most so many numbers at their leaves are built and measured at 1e-2
 BUILT = 1024
@@ -74,7 +75,7 @@ class Row:
         bound: K, the entries of psi are log-uniform in [1/K, K].
         tol: on the log posterior.
         units: by method; see the top of the module. ``built`` is the number of a network that was built.
-        parameters: of the built network.
+        parameters: by method.
         certified: its bound.
         measured: the largest error found by gradient ascent from random and contradictory evidence.
     """
@@ -85,7 +86,7 @@ class Row:
     bound: float
     tol: float
     units: dict[str, float]
-    parameters: int | None = None
+    parameters: dict[str, float]
     certified: float | None = None
     measured: float | None = None
 
@@ -115,8 +116,10 @@ def naive_error(flow: Flow, omega: Tensor, leaves: int) -> float:
     return float(2 * b.max())
 
 
-def study(tree: Tree, tolerances: Sequence[float] = TOLERANCES) -> Iterator[tuple[float, dict[str, float]]]:
-    """Units by tolerance and method of a tree of positive edges, counted without building."""
+def study(
+    tree: Tree, tolerances: Sequence[float] = TOLERANCES
+) -> Iterator[tuple[float, dict[str, float], dict[str, float]]]:
+    """Tolerance, units and parameters by method, of a tree of positive edges, counted without building."""
     the_plan = plan(tree)
     the_flow = flow(the_plan, [stage_maps(the_plan, s, possible_states(tree)) for s in the_plan.stages])
     maps, count, tau = the_flow.maps, the_flow.count.astype(float), the_flow.tau
@@ -130,27 +133,30 @@ def study(tree: Tree, tolerances: Sequence[float] = TOLERANCES) -> Iterator[tupl
     naive = naive_error(the_flow, ones, the_plan.levels[-1].nodes)
     shares = optimal(bound, count * costs)
     for tol in tolerances:
-        yield (
-            tol,
-            {
-                "A, naive": _baseline(maps, count, tol / naive),
-                "A, sharp": _baseline(maps, count, tol / sharp),
-                "uniform": float((count * costs).sum() / math.sqrt(tol / sharp)),
-                "optimal": float((count * costs / np.sqrt(np.maximum(shares, 1e-300) * tol)).sum()),
-            },
-        )
+        units: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for name, worst in (("A, naive", naive), ("A, sharp", sharp)):
+            units[name], weights[name] = _baseline(maps, count, tol / worst)
+        for name, errors in (
+            ("uniform", np.full(len(maps), tol / sharp)),
+            ("optimal", np.maximum(shares, 1e-300) * tol),
+        ):
+            units[name] = float((count * costs / np.sqrt(errors)).sum())
+            weights[name] = sum(parameters(m.log_psi, error) for m, error in zip(maps, errors.tolist(), strict=True))
+        yield tol, units, weights
 
 
-def _baseline(maps: Sequence[Any], count: np.ndarray, error: float) -> float:
-    """Units of construction A. They grow as 1 / error, nearly (exp on a uniform grid): counted at a power of ten."""
+def _baseline(maps: Sequence[Any], count: np.ndarray, error: float) -> tuple[float, float]:
+    """Size of construction A. It grows as 1 / error, nearly (exp on a uniform grid): counted at a power of ten."""
     counted = 10.0 ** max(round(math.log10(error)), -6)
-    each = [_baseline_units(m.log_psi.tobytes(), m.log_psi.shape, counted) for m in maps]
-    return float(np.dot(count, each) * counted / error)
+    each = np.array([_baseline_size(m.log_psi.tobytes(), m.log_psi.shape, counted) for m in maps])
+    units, weights = each.T * counted / error
+    return float(np.dot(count, units)), float(weights.sum())
 
 
 @lru_cache(maxsize=4096)
-def _baseline_units(table: bytes, shape: tuple[int, ...], error: float) -> int:
-    return baseline_units(np.frombuffer(table).reshape(shape), error)
+def _baseline_size(table: bytes, shape: tuple[int, ...], error: float) -> tuple[int, int]:
+    return baseline_size(np.frombuffer(table).reshape(shape), error)
 
 
 def measure(tree: Tree, tol: float, steps: int = 60, seed: int = 0) -> dict[str, Any]:
@@ -210,11 +216,12 @@ def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
     """The rows of one model, one for each tolerance; models that are not too large are built and measured at 1e-2."""
     tree = random_ghm(depth, states, arity, bound=bound, seed=0)
     rows = []
-    for tol, units in study(tree):
-        row = Row(arity, depth, states, bound, tol, units)
+    for tol, units, weights in study(tree):
+        row = Row(arity, depth, states, bound, tol, units, weights)
         if tol == 1e-2 and arity**depth * states <= BUILT:
             found = measure(tree, tol)
-            row = replace(row, units={**units, "built": float(found.pop("units"))}, **found)
+            units["built"], weights["built"] = float(found.pop("units")), float(found.pop("parameters"))
+            row = replace(row, **found)
         rows.append(row)
     return rows
 
@@ -228,7 +235,7 @@ def run(
         out: the folder; made if needed.
         quick: only two small models.
         workers: processes, of one thread each.
-        say: gets one line for each model.
+        say: gets one line for each model and tolerance.
     """
     grid = [(m, d, s, k) for s in STATES for k in BOUNDS for m in ARITIES for d in DEPTHS]
     if quick:
@@ -237,7 +244,8 @@ def run(
     with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
         for mine in pool.imap(_rows_of, grid):
             rows += mine
-            say(_line(next(row for row in mine if row.tol == 1e-2)))
+            for row in mine:
+                say(_line(row))
     write(rows, out)
     return rows
 
@@ -259,50 +267,43 @@ def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
 def _short(row: Row) -> dict[str, Any]:
     data = {key: value for key, value in asdict(row).items() if value is not None}
     data |= {key: float(f"{data[key]:.3g}") for key in ("certified", "measured") if key in data}
-    return {**data, "units": {name: float(f"{n:.3g}") for name, n in row.units.items()}}
+    return data | {key: {name: float(f"{n:.3g}") for name, n in data[key].items()} for key in ("units", "parameters")}
 
 
 def _line(row: Row) -> str:
     built = ""
     if row.measured and row.certified:
         built = f", built {row.units['built']:,.0f}, certified / measured {row.certified / row.measured:.1f}"
+    sizes = ", ".join(f"{name} {row.units[name]:.1e} ({row.parameters[name]:.1e})" for name in METHODS)
     return (
-        f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g}: A naive {row.units['A, naive']:.1e}, "
-        f"A sharp {row.units['A, sharp']:.1e}, uniform {row.units['uniform']:.1e}, optimal {row.units['optimal']:.1e}"
-        f"{built}, saving {row.saving:.1e}"
+        f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g} tol {row.tol:g}: units (parameters) "
+        f"{sizes}{built}, saving {row.saving:.1e}"
     )
 
 
 def _table(rows: Sequence[Row]) -> str:
-    body = []
+    """Two tables: units, and parameters."""
+    units, weights = [], []
     for row in rows:
         if row.tol != 1e-2:
             continue
         built = row.certified is not None and row.measured is not None
-        body.append([
-            row.arity, row.depth, row.states, f"{row.bound:g}",
-            *(f"{row.units[name]:.1e}" for name in ("A, naive", "A, sharp", "uniform", "optimal")),
-            f"{row.units['built']:,.0f}" if built else "", f"{row.parameters:,}" if built else "",
+        model = [row.arity, row.depth, row.states, f"{row.bound:g}"]
+        units.append([
+            *model, *(f"{row.units[name]:.1e}" for name in METHODS),
+            f"{row.units['built']:,.0f}" if built else "",
             f"{row.measured:.4f}" if built else "",
             f"{row.certified / row.measured:.1f}" if built else "",  # type: ignore[operator]
             f"{row.saving:.0e}",
         ])  # fmt: skip
-    headers = [
-        "arity",
-        "depth",
-        "S",
-        "K",
-        "A, naive",
-        "A, sharp",
-        "uniform",
-        "optimal",
-        "built",
-        "parameters",
-        "measured",
-        "certified / measured",
-        "saving",
-    ]
-    return tabulate(body, headers, tablefmt="github", disable_numparse=True) + "\n"
+        weights.append([
+            *model, *(f"{row.parameters[name]:.1e}" for name in METHODS),
+            f"{row.parameters['built']:,.0f}" if built else "",
+        ])  # fmt: skip
+    names = ["arity", "depth", "S", "K", *METHODS, "built"]
+    tables = [(units, [*names, "measured", "certified / measured", "saving"]), (weights, names)]
+    written = [tabulate(body, headers, tablefmt="github", disable_numparse=True) for body, headers in tables]
+    return f"# Units at tolerance 0.01\n\n{written[0]}\n\n# Parameters at tolerance 0.01\n\n{written[1]}\n"
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:
@@ -320,7 +321,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     )
     for axis, s in zip(axes[0], states, strict=True):
         mine = [row for row in chosen if row.states == s]
-        for name in ("A, naive", "A, sharp", "uniform", "optimal"):
+        for name in METHODS:
             axis.loglog([row.tol for row in mine], [row.units[name] for row in mine], marker="o", label=name)
         axis.set_title(f"S = {s}")
         axis.set_xlabel("tolerance")

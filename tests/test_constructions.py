@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from torch import fx
 
-from hgm.compile.constructions import baseline_units, build, cheapest, contraction, cost
+from hgm.compile.constructions import baseline_size, build, cheapest, contraction, cost
 from hgm.compile.explog import relative_error
 from hgm.compile.minimax import minimax, relative_exp, uniform
 from hgm.compile.piecewise import Exp
@@ -209,7 +209,7 @@ def test_units_at_one_percent(states, k, most):
     tables = [rng.uniform(-math.log(k), math.log(k), (states, states)) for _ in range(7)]
     for kind, bound in most.items():
         assert np.median([build(kind, table, 0.01).units for table in tables]) <= bound, kind
-    baseline = np.median([baseline_units(table, 0.01) for table in tables])
+    baseline = np.median([baseline_size(table, 0.01)[0] for table in tables])
     assert baseline > 100 * min(most.values())
 
 
@@ -232,7 +232,10 @@ def test_units_are_the_relus_that_run(name, kind, monkeypatch):
 
 def test_baseline_is_counted_as_it_is_built():
     table = matrix("4x4")
-    assert baseline_units(table, 0.3) == build("A", table, 0.3).units
+    built = build("A", table, 0.3)
+    units, parameters_ = baseline_size(table, 0.3)
+    assert units == built.units
+    assert parameters_ == built.parameter_count
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,17 @@ import torch
 from torch import Tensor
 
 from hgm.compile.difference import Difference, cost_of_difference, difference
-from hgm.compile.explog import ExpLog, cost_of_minimax, minimax_exp_log, uniform_exp_log, uniform_units
+from hgm.compile.explog import (
+    ExpLog,
+    cost_of_minimax,
+    minimax_exp_log,
+    parameters_of_minimax,
+    uniform_exp_log,
+    uniform_units,
+)
 from hgm.compile.logmatrix import LogMatrix, checked, contraction, weight
 from hgm.compile.piecewise import PiecewiseLinear
-from hgm.compile.tournament import Tournament, cost_of_tournament, tournament
+from hgm.compile.tournament import Tournament, cost_of_tournament, parameters_of_tournament, tournament
 from hgm.errors import BadSpec, HgmError, Uncertifiable
 
 __all__ = [
@@ -41,11 +48,12 @@ __all__ = [
     "LogMatrix",
     "Tournament",
     "assemble",
-    "baseline_units",
+    "baseline_size",
     "build",
     "cheapest",
     "contraction",
     "cost",
+    "parameters",
 ]
 
 
@@ -155,10 +163,11 @@ def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     return best
 
 
-def baseline_units(log_potential: npt.ArrayLike, tol: float) -> int:
-    """Units of construction A, counted without building it."""
+def baseline_size(log_potential: npt.ArrayLike, tol: float) -> tuple[int, int]:
+    """Units and weights of construction A, counted without building it."""
     exp, logs = uniform_units(log_potential, tol)
-    return np.shape(log_potential)[1] * exp + sum(logs)
+    rows, columns = np.shape(log_potential)
+    return columns * exp + sum(logs), 2 * (exp + rows * max(logs)) + rows * columns + 2 * rows + 1
 
 
 def cost(log_potential: npt.ArrayLike) -> float:
@@ -169,6 +178,18 @@ def cost(log_potential: npt.ArrayLike) -> float:
     except Uncertifiable:
         pass
     return min(_cost(kind, log_potential) for kind in "BCD")
+
+
+def parameters(log_potential: npt.ArrayLike, tol: float) -> float:
+    """About how many weights the construction with the fewest units has, for small tolerances."""
+    if cost(log_potential) == 0:
+        return float(np.shape(log_potential)[0])
+    kind = min("BCD", key=lambda kind: _cost(kind, log_potential))
+    if kind == "B":
+        return parameters_of_minimax(log_potential, tol)
+    if kind == "C":
+        return parameters_of_tournament(log_potential, tol)
+    return 2 * cost_of_difference(log_potential) / math.sqrt(tol) + 4
 
 
 def _cost(kind: str, log_potential: npt.ArrayLike) -> float:

@@ -33,7 +33,15 @@ from hgm.compile.minimax import log_units, minimax, relative_exp, uniform
 from hgm.compile.piecewise import ErrorRange, Exp, Floats, Log, PiecewiseLinear, certify
 from hgm.errors import Uncertifiable
 
-__all__ = ["ExpLog", "cost_of_minimax", "minimax_exp_log", "relative_error", "uniform_exp_log", "uniform_units"]
+__all__ = [
+    "ExpLog",
+    "cost_of_minimax",
+    "minimax_exp_log",
+    "parameters_of_minimax",
+    "relative_error",
+    "uniform_exp_log",
+    "uniform_units",
+]
 
 #: of one function on a uniform grid
 MOST_UNITS = 1_000_000
@@ -210,6 +218,16 @@ def cost_of_minimax(log_potential: npt.ArrayLike) -> float:
     """The constant c of ``units = c / sqrt(tol)`` for construction B, half of the error on each side of 0."""
     exps, logs = _minimax_costs(_Rows.of(log_potential, "B"))
     return math.sqrt(2) * (exps ** (2 / 3) + logs ** (2 / 3)) ** 1.5
+
+
+def parameters_of_minimax(log_potential: npt.ArrayLike, tol: float) -> float:
+    """About how many weights construction B has: all states share one exp, and all rows' logs are as long as one."""
+    rows = _Rows.of(log_potential, "B")
+    exps, logs = _minimax_costs(rows)
+    share = exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3))
+    longest = len(rows.psi) * float(np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1)).max()) / 4
+    kinks = exps / rows.psi.shape[1] / math.sqrt(tol / 2 * share) + longest / math.sqrt(tol / 2 * (1 - share))
+    return 2 * kinks + rows.psi.size + 2 * len(rows.psi) + 1
 
 
 def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[int]]:

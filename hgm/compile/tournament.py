@@ -30,7 +30,7 @@ from hgm.compile.minimax import MOST_UNITS, minimax
 from hgm.compile.piecewise import ErrorRange, Floats, PiecewiseLinear, SoftplusTail, certify
 from hgm.errors import Uncertifiable
 
-__all__ = ["Tournament", "cost_of_tournament", "tournament"]
+__all__ = ["Tournament", "cost_of_tournament", "parameters_of_tournament", "tournament"]
 
 
 class Tournament(LogMatrix):
@@ -188,3 +188,12 @@ def cost_of_tournament(log_potential: npt.ArrayLike) -> float:
     """The constant c of ``units = c / sqrt(tol)`` for construction C."""
     pairs, times = _shares(_widths(checked(log_potential)))
     return math.pi / 8 * math.sqrt(times) * sum(n ** (2 / 3) for n in pairs) ** 1.5
+
+
+def parameters_of_tournament(log_potential: npt.ArrayLike, tol: float) -> float:
+    """About how many weights construction C has: all pairs of a round share one function."""
+    table = checked(log_potential)
+    pairs, times = _shares(_widths(table))
+    whole = sum(n ** (2 / 3) for n in pairs)
+    kinks = sum(math.pi / 8 / math.sqrt(tol / times * n ** (2 / 3) / whole) for n in pairs)
+    return 2 * kinks + len(pairs) + float(np.isfinite(table).sum())
