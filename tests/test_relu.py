@@ -242,6 +242,15 @@ def test_maps_that_do_not_matter_are_built_all_the_same(construction):
     assert hgm.compile(wide, activation="relu").certificate.log_posterior <= 0.01
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("task", ["classify", "posterior"])
+def test_it_compiles_where_gradients_are_off(mode, task):
+    tree = hgm.random_ghm(2, 2, 2, seed=0)
+    with mode():
+        net = hgm.compile(tree, task, activation="relu")
+    assert net.certificate == hgm.compile(tree, task, activation="relu").certificate
+
+
 def test_means_of_large_values_keep_their_bound():
     tree = hgm.random_ghm(2, 2, 2, bound=3.0, seed=0)
     far = hgm.Gaussian(values=[1e9, 1e9 + 1])
