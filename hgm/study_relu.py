@@ -309,16 +309,13 @@ def _table(rows: Sequence[Row]) -> str:
 def _plot(rows: Sequence[Row], path: Path) -> None:
     """Units against tolerance, one panel for each number of states: the deepest tree of the smallest arity, K = 10."""
     import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     depth = max(row.depth for row in rows)
     chosen = [row for row in rows if row.arity == 2 and row.depth == depth and row.bound == 10.0] or list(rows)
     states = sorted({row.states for row in chosen})
-    figure, axes = plt.subplots(
-        1, len(states), figsize=(2.6 * len(states) + 0.5, 3.2), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(2.6 * len(states) + 0.5, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(states), sharey=True, squeeze=False)
     for axis, s in zip(axes[0], states, strict=True):
         mine = [row for row in chosen if row.states == s]
         for name in METHODS:
@@ -330,22 +327,20 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     figure.legend(lines, names, frameon=False, ncols=len(names), loc="outside lower center")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
         figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
 
 
 def _pieces(path: Path) -> None:
     """The piecewise-linear exp, log and log(1 + e^-t) with 4 ReLUs, and below each its error and the proven bound."""
     import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     targets: list[tuple[str, Target, tuple[float, float]]] = [
         ("exp", Exp(), (-6.0, 0.0)),
         ("log", Log(0.1, 4.0), (0.1, 4.0)),
         ("log(1 + e^-t)", SoftplusTail(), (0.0, 6.0)),
     ]
-    figure, axes = plt.subplots(2, 3, figsize=(9, 4), sharex="col", height_ratios=(2, 1))
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots(2, 3, sharex="col", height_ratios=(2, 1))
     for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
         x = np.linspace(*ends, 200)
         p = minimax(target, units=4)
@@ -357,7 +352,5 @@ def _pieces(path: Path) -> None:
         for bound in (proved.low, proved.high):
             error.axhline(bound, color="C3", linestyle=":")
     axes[1][0].set_ylabel("error")
-    figure.tight_layout()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
         figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
