@@ -120,8 +120,8 @@ def study(
     tree: Tree, tolerances: Sequence[float] = TOLERANCES
 ) -> Iterator[tuple[float, dict[str, float], dict[str, float]]]:
     """Tolerance, units and parameters by method, of a tree of positive edges, counted without building."""
-    the_plan = plan(tree)
-    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible_states(tree)) for s in the_plan.stages])
+    the_plan, possible = plan(tree), possible_states(tree)
+    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible) for s in the_plan.stages])
     maps, count, tau = the_flow.maps, the_flow.count.astype(float), the_flow.tau
     costs = np.array([cost(m.log_psi) for m in maps])
     ones = torch.ones(len(maps), dtype=torch.float64)

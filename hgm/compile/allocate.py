@@ -128,7 +128,7 @@ def settle(
     total = sum(float(count[k]) * mine[len(mine) // 2].units for k, mine in enumerate(options))
     low, high = max(total, 1.0) * 1e-4, max(total, 1.0) * 1e4
     best = pick(high)
-    if worst(best) > 1:  # the shares were those of options without units
+    if worst(best) > 1:  # even the smallest errors on offer exceed the bound
         if rounds == 0:
             raise Uncertifiable("this tolerance is below what float64 can certify; raise it")
         return settle(bound, omega * 0.97 / worst(best), count, guess, make, rounds - 1)

@@ -54,6 +54,7 @@ class Design:
     certificate: Certificate
 
 
+@torch.inference_mode(False)  # shares follow gradients, also where the caller has them off
 def design(
     plan: Plan,
     channel: Channel,

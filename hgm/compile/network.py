@@ -564,8 +564,7 @@ def compile(
             from hgm.compile.design import design  # they stand on this module
             from hgm.compile.relunet import ReluConvNet
 
-            with torch.inference_mode(False), torch.enable_grad():  # it needs sensitivities, wherever it is called
-                parts = design(the_plan, the_channel, leaf_shape, np.array([root]), down=False, **options)
+            parts = design(the_plan, the_channel, leaf_shape, np.array([root]), down=False, **options)
             return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, parts, root)
         return ConvNet(the_plan, the_channel, leaf_shape, trainable, root)
     if query is None or (isinstance(query, str) and query == "leaves"):
@@ -582,7 +581,6 @@ def compile(
         from hgm.compile.design import design
         from hgm.compile.relunet import ReluUNet
 
-        with torch.inference_mode(False), torch.enable_grad():
-            parts = design(the_plan, the_channel, leaf_shape, wanted, down=True, **options)
+        parts = design(the_plan, the_channel, leaf_shape, wanted, down=True, **options)
         return ReluUNet(the_plan, the_channel, leaf_shape, trainable, parts, wanted, task == "denoise")
     return UNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise")
