@@ -84,8 +84,7 @@ def test_every_tree(tmp_path, name, ending):
     agrees(net, tmp_path / f"net.{ending}", e, tolerance=1e-5, **more)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_relu_network(tmp_path, ending):
     net = hgm.compile(hgm.random_ghm(2, 2, bound=4.0), "posterior", activation="relu", tol=1e-2)
     hgm.export(net, tmp_path / f"net.{ending}")

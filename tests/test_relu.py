@@ -1,6 +1,7 @@
 """ReLU networks: never further from the reference than certified, made of the allowed operations only, portable."""
 
 import operator
+import sys
 
 import numpy as np
 import pytest
@@ -221,6 +222,16 @@ def test_impossible_evidence_and_bad_options_are_refused():
     for tol in (1e-9, 1e-13):
         with pytest.raises(Uncertifiable, match="raise it"):
             hgm.compile(tree, activation="relu", tol=tol)
+
+
+@pytest.mark.parametrize("name", ["binary_tied", "joint_table", "zero_rows"])
+def test_blocks_that_fit_the_cache_change_nothing(name, monkeypatch):
+    tree = CASES[name].tree
+    net = hgm.compile(tree, activation="relu", tol=0.1)
+    e = torch.randn(9, net.states_in, *net.leaf_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = net(e)
+    monkeypatch.setattr(sys.modules["hgm.compile.relu"], "BLOCK", 2000)
+    torch.testing.assert_close(net(e), whole, rtol=1e-12, atol=1e-14)
 
 
 def test_a_star_with_many_children_reaches_small_tolerances_or_says_no():
