@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.bp.schedule import Group
-from hgm.potential import Potential, Rules
+from hgm.tree.potential import Potential, Rules
 
 __all__ = ["Bank", "Choose", "Kernel", "Reduce", "logmaxexp", "logsumexp"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.potential import Rules
-from hgm.tree import Tree
+from hgm.tree.potential import Rules
+from hgm.tree.tree import Tree
 
 __all__ = ["Bucket", "Group", "Index", "Step", "schedule", "take"]
 

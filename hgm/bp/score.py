@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence, listing
-from hgm.potential import Rules
-from hgm.tree import Tree
+from hgm.tree.potential import Rules
+from hgm.tree.tree import Tree
 
 __all__ = ["log_score", "states_of"]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from hgm.bp import Assignment, Posterior
+from hgm.bp.posterior import Assignment, Posterior
 from hgm.cli.given import channel_of, evidence_of, queried
 from hgm.cli.shown import (
     as_csv,
@@ -21,7 +21,7 @@ from hgm.cli.shown import (
     states_table,
 )
 from hgm.errors import BadSpec
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 
 __all__ = ["app"]
 
@@ -158,7 +158,7 @@ def demo(
 
     Compiles the ConvNet and the U-Net, checks them, classifies, denoises, samples, and writes a report.
     """
-    from hgm.demo import run
+    from hgm.demo.run import run
 
     run(out, seed=seed)
 
@@ -193,7 +193,7 @@ def draw(
     ] = PictureStyle.auto,
 ) -> None:
     """Draw a model's tree, or with --network its ConvNet or U-Net."""
-    from hgm import viz
+    from hgm.viz import draw as viz
     from hgm.viz.style import check_picture_name
 
     check_picture_name(out)
@@ -225,7 +225,7 @@ def infer(
 
     Also the log partition: for a normalised model, the log probability of the evidence.
     """
-    from hgm import bp
+    from hgm.bp import posterior as bp
 
     tree = _load(model)
     variables = queried(tree, query or [])
@@ -310,8 +310,8 @@ def compile(
     A ConvNet or a U-Net, with constructed weights: hgm.load_network reads a .safetensors file; a .pt2 or .onnx file
     needs no hgm.
     """
-    from hgm.export import export
-    from hgm.store import save_network
+    from hgm.files.network import save_network
+    from hgm.files.program import export
 
     kind = out.suffix.lower()
     if kind not in (".safetensors", ".pt2", ".onnx"):
@@ -356,7 +356,7 @@ def check(
 
     On random evidence of several kinds, in float64 and float32. The exit code is 1 if they differ.
     """
-    from hgm.verify import TOLERANCE, verify
+    from hgm.measure.exactness import TOLERANCE, verify
 
     tree = _load(model)
     most = {**TOLERANCE, torch.float32: tolerance}
@@ -380,7 +380,7 @@ def sample(
     form: Annotated[Form, typer.Option("--format", "-f", help="A table to read, or data.")] = Form.table,
 ) -> None:
     """Draw exact samples, given evidence or not."""
-    from hgm import bp
+    from hgm.bp import posterior as bp
 
     tree = _load(model)
     variables = queried(tree, query or [])
@@ -408,7 +408,7 @@ def study_relu(
     quick: Annotated[bool, typer.Option("--quick", help="Two small models instead of all 216 (half an hour).")] = False,
 ) -> None:
     """ReLU networks: units against tolerance, and measured against certified error."""
-    from hgm import study_relu as study
+    from hgm.study import relu as study
 
     study.run(out, quick=quick)
 
@@ -417,7 +417,7 @@ def study_relu(
 
 
 def _load(path: Path) -> Tree:
-    from hgm import spec
+    from hgm.files import model as spec
 
     return spec.load(path)
 
@@ -425,7 +425,7 @@ def _load(path: Path) -> Tree:
 def _compiled(
     tree: Tree, task: Task, query: list[str] | None, observed: list[str] | None = None, **settings: Any
 ) -> Any:
-    from hgm.compile import compile as compile_tree
+    from hgm.networks.network import compile as compile_tree
 
     asked: str | list[str] | None = query or None
     if query and len(query) == 1 and (task is Task.classify or query[0] in ("leaves", "all")):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hgm.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
 from hgm.errors import BadEvidence, BadSpec, listing
-from hgm.tree import Tree
+from hgm.evidence.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.tree.tree import Tree
 
 __all__ = ["channel_of", "evidence_of", "queried"]
 
@@ -106,7 +106,7 @@ def _numbers(text: str) -> np.ndarray | None:
 
 def _read(tree: Tree, file: Path) -> dict[str, Any]:
     """Evidence from a YAML or JSON file: a mapping from names to a state, a likelihood, or null."""
-    from hgm.spec.text import read, shown
+    from hgm.files.text import read, shown
 
     if file.suffix.lower() not in (".yaml", ".yml", ".json"):
         raise BadSpec(f"{file}: the name of an evidence file must end in .yaml, .yml or .json")

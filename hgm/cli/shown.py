@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from hgm.bp import Assignment, Mode
-from hgm.tree import Tree
+from hgm.bp.posterior import Assignment, Mode
+from hgm.tree.tree import Tree
 
 __all__ = [
     "as_csv",

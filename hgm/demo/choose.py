@@ -13,7 +13,7 @@ import numpy as np
 
 from hgm.demo.digits import Digits, Settings, improve, load, start
 from hgm.demo.measure import Networks, accuracy, add_noise, psnr
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 
 __all__ = ["main", "validate"]
 

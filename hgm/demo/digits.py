@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from hgm.errors import HgmError
-from hgm.ghm import Level, ghm
-from hgm.learn import Fit, fit
-from hgm.tree import Tree
+from hgm.learn.em import Fit, fit
+from hgm.tree.tree import Tree
+from hgm.zoo.hierarchy import Level, ghm
 
 __all__ = [
     "GREYS",

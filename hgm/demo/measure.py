@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hgm.bp import infer
-from hgm.channel import Gaussian
-from hgm.compile import compile
-from hgm.compile.network import ConvNet, UNet
+from hgm.bp.posterior import infer
 from hgm.demo.digits import GREYS, Digits
-from hgm.evidence import leaf_log_evidence
-from hgm.ghm import Level, ghm
-from hgm.learn import fit
-from hgm.tree import Tree
+from hgm.evidence.channel import Gaussian
+from hgm.evidence.named import leaf_log_evidence
+from hgm.learn.em import fit
+from hgm.networks.network import ConvNet, UNet, compile
+from hgm.tree.tree import Tree
+from hgm.zoo.hierarchy import Level, ghm
 
 __all__ = [
     "Networks",

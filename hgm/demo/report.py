@@ -16,10 +16,10 @@ import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-import hgm.viz as viz
 from hgm.demo import pictures
 from hgm.demo.measure import Networks
-from hgm.files import write_whole
+from hgm.files.whole import write_whole
+from hgm.viz import draw as viz
 from hgm.viz.style import DPI
 
 if TYPE_CHECKING:

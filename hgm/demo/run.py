@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgm.bp import infer
-from hgm.compile import ReluUNet, compile
+from hgm.bp.posterior import infer
 from hgm.demo.digits import LABEL, Digits, Settings, learn, load, require_libraries
 from hgm.demo.measure import (
     Networks,
@@ -31,10 +30,12 @@ from hgm.demo.measure import (
     psnr,
 )
 from hgm.errors import BadSpec
-from hgm.files import write_whole
-from hgm.learn import Fit
-from hgm.spec import save
-from hgm.tree import Tree
+from hgm.files.model import save
+from hgm.files.whole import write_whole
+from hgm.learn.em import Fit
+from hgm.networks.network import compile
+from hgm.networks.relunet import ReluUNet
+from hgm.tree.tree import Tree
 
 __all__ = ["SIGMAS", "Results", "run"]
 

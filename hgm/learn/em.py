@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.bp import infer
+from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
-from hgm.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hgm.learn.data import Data, read_data
-from hgm.learn.direction import Direction, direct
+from hgm.evidence.data import Data, read_data
+from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hgm.learn.expect import Expectation, with_flat_log
-from hgm.potential import Potential, Rules
-from hgm.tree import Tree
+from hgm.tree.direction import Direction, direct
+from hgm.tree.potential import Potential, Rules
+from hgm.tree.tree import Tree
 
 __all__ = ["Fit", "fit"]
 

@@ -12,11 +12,10 @@ from math import log
 import torch
 from torch import Tensor
 
-from hgm.compile import compile
-from hgm.compile.network import TreeNetwork
 from hgm.errors import ImpossibleEvidence
-from hgm.learn.data import Data
-from hgm.tree import Tree
+from hgm.evidence.data import Data
+from hgm.networks.network import TreeNetwork, compile
+from hgm.tree.tree import Tree
 
 __all__ = ["Expectation", "with_flat_log"]
 

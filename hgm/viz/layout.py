@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 
 __all__ = ["children_in_order", "tidy"]
 

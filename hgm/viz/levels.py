@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 from hgm.viz.potentials import color_scheme, draw_family, draw_node_legend, stage_families
 from hgm.viz.style import GREY, INK, SHADE, new_figure
 from hgm.viz.words import counted, level_words, prior_words, title

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.compile.network import ConvNet, UNet
-from hgm.compile.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
-from hgm.compile.relunet import ReluConvNet, ReluUNet
+from hgm.compiler.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec
+from hgm.networks.network import ConvNet, UNet
+from hgm.networks.relunet import ReluConvNet, ReluUNet
 from hgm.viz.potentials import times
 from hgm.viz.style import GREY, INK, new_figure
 from hgm.viz.words import counted, short

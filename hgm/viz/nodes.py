@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 from hgm.viz.layout import children_in_order, tidy
 from hgm.viz.potentials import MARKER, Scheme, color_scheme, draw_legend, kind_of
 from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, halo, new_figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 from hgm.viz.potentials import MARKER, color_scheme, draw_family, kind_of, stage_families
 from hgm.viz.style import GREY, INK, LINE, PALE, new_figure
 from hgm.viz.words import level_words, prior_words, title

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hgm.potential import Potential, Rules
-from hgm.tree import Tree
+from hgm.tree.potential import Potential, Rules
+from hgm.tree.tree import Tree
 from hgm.viz.style import GREY, INK, PALETTE, SHADE, shades
 from hgm.viz.words import counted
 

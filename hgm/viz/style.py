@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hgm.errors import BadSpec, HgmError
-from hgm.files import write_whole
+from hgm.files.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hgm.tree import Tree
+from hgm.tree.tree import Tree
 
 __all__ = ["counted", "level_lines", "level_words", "prior_words", "short", "title"]
 

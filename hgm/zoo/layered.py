@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.ghm import Level, Tie, ghm
-from hgm.potential import Edge, Rules, Table
-from hgm.tree import States, Tree, read_states
+from hgm.tree.potential import Edge, Rules, Table
+from hgm.tree.tree import States, Tree, read_states
 from hgm.zoo.draw import Arity, fraction, log_uniform, sides, stochastic, whole
+from hgm.zoo.hierarchy import Level, Tie, ghm
 
 __all__ = ["broadcast", "filtered_hierarchy", "random_ghm", "rhm", "star"]
 

@@ -1,0 +1,1 @@
+"""Other libraries: trees from their models, and their models from trees."""

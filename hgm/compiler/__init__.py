@@ -1,0 +1,1 @@
+"""A tree becomes a plan, the plan becomes stages of exact layers."""

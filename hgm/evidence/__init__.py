@@ -1,0 +1,1 @@
+"""What was seen, as log likelihoods: by name, as data, through a channel."""

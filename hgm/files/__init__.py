@@ -1,0 +1,1 @@
+"""Everything on disk: models, networks, programs for others, checkpoints."""

@@ -1,0 +1,78 @@
+"""Learning that was interrupted, as a JSON file: the tables, the history, and what they belong to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hgm.errors import BadSpec
+from hgm.files.whole import write_whole
+
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state of EM.
+
+    Attributes:
+        identity: digests and settings of what is learned; all must be the same to go on.
+        entries: of all potentials, one after the other.
+        history, log_likelihood: before these entries.
+    """
+
+    identity: Mapping[str, str]
+    entries: Sequence[float]
+    history: Sequence[float]
+    log_likelihood: Sequence[float]
+
+
+def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write or replace the file, in one step. Raises `BadSpec` if it cannot be written."""
+    content = {
+        "hgm_fit": FORMAT,
+        "identity": dict(checkpoint.identity),
+        "history": list(checkpoint.history),
+        "log_likelihood": list(checkpoint.log_likelihood),
+        "entries": list(checkpoint.entries),
+    }
+    write_whole(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def read_checkpoint(path: str | os.PathLike[str], identity: Mapping[str, str], size: int) -> Checkpoint:
+    """Read the file.
+
+    Raises:
+        BadSpec: if it cannot be read, is no checkpoint, is damaged, or was written for another identity.
+    """
+    advice = "; give another file, or remove this one to start anew"
+    try:
+        content = json.loads(Path(path).read_bytes())
+        found = Checkpoint(
+            {str(k): str(v) for k, v in content["identity"].items()},
+            *([float(x) for x in content[key]] for key in ("entries", "history", "log_likelihood")),
+        )
+        form = content["hgm_fit"]
+    except OSError as error:
+        raise BadSpec(f"the checkpoint {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadSpec(
+            f"{path} is no checkpoint of hgm.fit, or is damaged ({type(error).__name__}: {error}){advice}"
+        ) from None
+    if form != FORMAT:
+        raise BadSpec(f"the checkpoint {path} has format {form}; this version reads format {FORMAT}{advice}")
+    other = [key for key in identity if found.identity.get(key) != identity[key]]
+    if other:
+        raise BadSpec(f"the checkpoint {path} belongs to another fit: it differs in {', '.join(other)}{advice}")
+    entries = np.array(found.entries)
+    whole = len(entries) == size and len(found.history) == len(found.log_likelihood)
+    if not whole or not np.isfinite([*found.history, *found.log_likelihood, *entries]).all() or (entries < 0).any():
+        raise BadSpec(f"the checkpoint {path} is damaged: its numbers do not fit the model{advice}")
+    return found

@@ -1,0 +1,208 @@
+"""Compiled networks for other programs: `torch.export` and ONNX.
+
+The exported program holds the weights and needs neither hgm nor, as ONNX, torch. Its batch size is free. It takes what
+the network's channel takes, and the evidence of the `observed` variables where the network has any. It cannot raise an
+error: on evidence of probability zero its output means nothing, nor does that of a ReLU network without a floor on
+evidence that excludes states. A ReLU network's certificate goes with it, as JSON: the extra file
+``certificate.json`` of a .pt2 file, the metadata entry ``certificate`` of an ONNX file. It is about the network in
+float64.
+
+Every export is run once, on observations drawn from the model, and held against the network before it is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hgm.bp.posterior import infer
+from hgm.errors import BadSpec, HgmError
+from hgm.evidence.channel import Channel, Clamp, Flip, Gaussian, Missing, Soft
+from hgm.files.whole import write_whole
+from hgm.networks.network import ConvNet, Network, UNet
+
+__all__ = ["export"]
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+ROWS = 3
+
+Run = Callable[..., Tensor]
+
+
+def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+    """Write a network as a .pt2 file (`torch.export.load` reads it) or an .onnx file.
+
+    Args:
+        net: as `hgm.compile` returns it, exact or of ReLUs, with any channel of hgm.
+        path: of the file; an existing one is replaced. The ending decides.
+        dtype: of the observation that the program takes and of its result: float32, or, for .pt2, float64.
+
+    Raises:
+        BadSpec: for another ending or type, a channel that is not one of hgm's own, or a file that cannot be written.
+        HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
+    """
+    where = check_export_name(path)
+    if dtype not in TOLERANCE:
+        raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
+    if where.suffix.lower() == ".onnx" and dtype != torch.float32:
+        raise BadSpec("an ONNX file takes float32, because its exporter rounds constants to that; use .pt2 for float64")
+    args, evidence = _example(net, dtype, ROWS)
+    batch = torch.export.Dim("batch", min=1)
+    shapes: dict[str, object] = {"observation": tuple({0: batch} for _ in args)}
+    shapes |= {name: {0: batch} for name in evidence}
+    make = _as_torch if where.suffix.lower() == ".pt2" else _as_onnx
+    kind = "torch.export" if make is _as_torch else "ONNX"
+    was_training = net.training
+    try:
+        with _quiet():
+            content, run = make(net.eval(), args, evidence, shapes)
+            other, more = _example(net, dtype, ROWS + 1)
+            with torch.no_grad():
+                want = [net(*given, **e) for given, e in ((args, evidence), (other, more))]
+            got = [run(given, e) for given, e in ((args, evidence), (other, more))]
+    except HgmError:
+        raise
+    except Exception as error:  # the exporters raise whatever they like
+        reason = next(iter(str(error).splitlines()), "")
+        raise HgmError(f"{kind} cannot export this network: {type(error).__name__}: {reason}") from error
+    finally:
+        net.train(was_training)
+    worst = max(float((a - b).detach().abs().max()) for a, b in zip(got, want, strict=True))
+    if not worst <= TOLERANCE[dtype]:  # NaN too
+        raise HgmError(f"{kind} gives a program whose results differ from the network's by {worst:.1e}: not written")
+    write_whole(where, content)
+
+
+def check_export_name(path: str | os.PathLike[str]) -> Path:
+    """The path of an export. Raises `BadSpec` for an ending that none has."""
+    where = Path(path)
+    if where.suffix.lower() not in (".pt2", ".onnx"):
+        raise BadSpec(f"{where}: the name of an exported network must end in .pt2 or .onnx")
+    return where
+
+
+def _as_torch(
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+) -> tuple[bytes, Run]:
+    program = torch.export.export(net, args, evidence, dynamic_shapes=shapes)
+    for name, constant in program.constants.items():
+        if isinstance(constant, Tensor) and not constant.numel():  # torch.export.save trips over their strides
+            program.constants[name] = torch.zeros(constant.shape, dtype=constant.dtype)
+    out = io.BytesIO()
+    certificate = getattr(net, "certificate", None)
+    torch.export.save(
+        program, out, extra_files={} if certificate is None else {"certificate.json": certificate.to_json()}
+    )
+    module = program.module()
+    return out.getvalue(), lambda given, e: module(*given, **e)
+
+
+def _as_onnx(
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+) -> tuple[bytes, Run]:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise HgmError(f"ONNX needs more libraries ({error}); install them: pip install 'hgm[export]'") from None
+    names = ["observation", "sigma" if _is_gaussian(net.channel) else "eps"][: len(args)]
+    names += list(evidence)
+    program = torch.onnx.export(
+        net,
+        args,
+        kwargs=evidence,
+        dynamo=True,
+        dynamic_shapes=shapes,
+        input_names=names,
+        output_names=["mean" if getattr(net, "mean", False) else "posterior"],
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    if (certificate := getattr(net, "certificate", None)) is not None:
+        model.metadata_props.add(key="certificate", value=certificate.to_json())
+    content = model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def run(given: tuple[Tensor, ...], e: dict[str, Tensor]) -> Tensor:
+        feeds = {name: tensor.numpy() for name, tensor in zip(names, [*given, *e.values()], strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0])
+
+    return content, run
+
+
+# ---------------------------------------------------------------------- observations to trace and to test with
+
+
+def _example(net: Network, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Observations that the model can give, and ``evidence`` of the observed variables if the network takes any."""
+    tree = net.plan.tree
+    generator = torch.Generator().manual_seed(rows)
+    states = infer(tree).sample(rows, generator=generator).states[:, torch.from_numpy(net.plan.inputs.copy())]
+    leaves = len(net.plan.inputs) - net.extra
+    symbols = states[:, :leaves].reshape(rows, *net.leaf_shape)
+    evidence = {}
+    hard = isinstance(net, ConvNet | UNet)  # a ReLU network may know of no bound there
+    if net.extra:
+        evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator, hard)
+    return _observed(net.channel, symbols, dtype, generator, hard), evidence
+
+
+def _observed(
+    channel: Channel, symbols: Tensor, dtype: torch.dtype, generator: torch.Generator, hard: bool
+) -> tuple[Tensor, ...]:
+    rows = len(symbols)
+    assert channel.values is not None
+    if isinstance(channel, Missing):
+        z, *noise = _observed(channel.channel, symbols, dtype, generator, hard)
+        hole = torch.rand(z.shape, generator=generator) < 0.25
+        return (z.masked_fill(hole, torch.nan) if z.is_floating_point() else z, *noise)
+    if type(channel) is Soft:
+        return (_likelihood(symbols, len(channel.values), dtype, generator, hard),)
+    if isinstance(channel, Clamp):
+        return (symbols,)
+    if type(channel) is Flip:
+        return symbols, torch.full((rows,), 0.25, dtype=dtype)
+    if type(channel) is Gaussian:
+        x = channel.values.to(dtype)[symbols]
+        x = x.movedim(-1, 1) if channel.values.ndim == 2 else x
+        spread = max(float(channel.values.max() - channel.values.min()), 1.0) / 4
+        z = x + spread * torch.randn(x.shape, generator=generator, dtype=dtype)
+        return z.contiguous(), torch.full((rows,), spread, dtype=dtype)
+    raise BadSpec(f"a network with the channel {type(channel).__name__} cannot be exported by this function")
+
+
+def _likelihood(symbols: Tensor, states: int, dtype: torch.dtype, generator: torch.Generator, hard: bool) -> Tensor:
+    """Log likelihoods ``(B, S, ...)`` under which the symbols are possible: soft, and if asked the first row hard."""
+    hit = symbols.unsqueeze(1) == torch.arange(states).reshape(1, states, *(1,) * (symbols.ndim - 1))
+    e = torch.randn(hit.shape, generator=generator, dtype=dtype)
+    if hard:
+        e[:1] = torch.where(hit[:1], 0.0, -torch.inf)
+    return e
+
+
+def _is_gaussian(channel: Channel) -> bool:
+    return isinstance(channel.channel if isinstance(channel, Missing) else channel, Gaussian)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporters say about themselves, on the screen and in the log."""
+    before = logging.root.manager.disable
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -1,0 +1,345 @@
+"""What a model file may hold, as pydantic models; checking data against them with one clear message."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from hgm.files.text import Document, Way, shown
+
+__all__ = ["Explicit", "FactorEntry", "Inline", "Layered", "LevelEntry", "PotentialEntry", "RootEntry", "check"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _problem(message: str, *at: str | int) -> PydanticCustomError:
+    """An error below the value that is being checked, at the end of the way `at`."""
+    return PydanticCustomError("hgm", "{message}", {"message": message, "at": at})
+
+
+# ---------------------------------------------------------------------- values
+
+
+def _states(value: object) -> int | tuple[str, ...]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value < 2**31:
+            raise _problem(f"expected {'at least one state' if value < 1 else 'less than 2^31 states'}; got {value}")
+        return value
+    if not isinstance(value, list):
+        raise _problem(f"expected a number of states or a list of state labels; got {shown(value)}")
+    if not value:
+        raise _problem("expected at least one state; got an empty list")
+    for i, label in enumerate(value):
+        if not isinstance(label, str):
+            raise _problem(f"expected a state label, which is a string; got {shown(label)}{_quote(label)}", i)
+        if label in value[:i]:
+            raise _problem(f"expected distinct state labels; got {shown(label)} twice", i)
+    return tuple(value)
+
+
+def _quote(value: object) -> str:
+    return f': write "{shown(value)}"' if isinstance(value, (int, float)) else ""
+
+
+def _arity(value: object) -> int | tuple[int, int]:
+    for m in value if isinstance(value, list) and len(value) == 2 else [value]:
+        if not isinstance(m, int) or isinstance(m, bool) or m < 1:
+            raise _problem(f"expected a whole number of at least 1, or two of them [rows, columns]; got {shown(value)}")
+    return value if isinstance(value, int) else tuple(value)  # type: ignore[return-value, arg-type]
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise _problem(f"expected a name, which is a string; got {shown(value)}{_quote(value)}")
+    return value
+
+
+def _weights(value: object) -> np.ndarray:
+    return _numbers(value, "a non-negative number", 0.0)
+
+
+def _log_weights(value: object) -> np.ndarray:
+    return _numbers(value, "a number or -inf", -np.inf)
+
+
+def _numbers(value: object, expected: str, least: float) -> np.ndarray:
+    """Nested lists of numbers as an array; every entry is at least `least` and below infinity."""
+    shape: list[int] = []
+    layer: list[Any] = [value]
+    while isinstance(layer[0], list):
+        size = len(layer[0])
+        for i, row in enumerate(layer):
+            at = [int(k) for k in np.unravel_index(i, shape)] if shape else []
+            if not isinstance(row, list):
+                raise _problem(f"expected a list of {size}, like those before it; got {shown(row)}", *at)
+            if len(row) != size:
+                raise _problem(f"expected {size} entries, like the lists before it; got {len(row)}", *at)
+        if size == 0:
+            raise _problem("expected numbers; got an empty list")
+        shape.append(size)
+        layer = [entry for row in layer for entry in row]
+    if not shape:
+        raise _problem(f"expected a list of numbers; got {shown(value)}")
+    layer = [-np.inf if entry == "-inf" else entry for entry in layer]
+    bad = [i for i, entry in enumerate(layer) if type(entry) not in (int, float) or not least <= entry < np.inf]
+    if bad:
+        at = [int(k) for k in np.unravel_index(bad[0], shape)]
+        raise _problem(f"expected {expected}; got {shown(layer[bad[0]])}", *at)
+    try:
+        return np.array(layer, dtype=np.float64).reshape(shape)
+    except OverflowError:
+        i = max(range(len(layer)), key=lambda j: abs(layer[j]))
+        at = [int(k) for k in np.unravel_index(i, shape)]
+        raise _problem(f"expected {expected}; got {shown(layer[i])}, too large for a float", *at) from None
+
+
+def _words(value: object) -> np.ndarray:
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        raise _problem(f"expected a list of lists of states; got {shown(value)}")
+    if not value:
+        raise _problem("expected at least one rule; got an empty list")
+    for i, row in enumerate(value):
+        if len(row) != len(value[0]):
+            raise _problem(f"expected {len(value[0])} states, like the rules before it; got {len(row)}", i)
+        for j, state in enumerate(row):
+            if type(state) is not int or not 0 <= state < 2**31:
+                raise _problem(f"expected a state as a whole number from 0 on; got {shown(state)}", i, j)
+    return np.array(value, dtype=np.int64).reshape(len(value), -1)
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or not all(type(n) is int and 1 <= n < 2**31 for n in value):
+        raise _problem(f"expected a list of whole numbers of at least 1; got {shown(value)}")
+    return tuple(value)
+
+
+_WHOLE = {"type": "integer", "minimum": 1}
+_LISTS: dict[str, Any] = {"type": "array"}  # deeper ones; a schema with more to say would have to refer to itself
+_NUMBERS = {"type": "array", "items": {"anyOf": [{"type": "number", "minimum": 0}, _LISTS]}}
+_LOGS = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"const": "-inf"}, _LISTS]}}
+
+States = Annotated[
+    int | tuple[str, ...],
+    PlainValidator(_states),
+    WithJsonSchema(
+        {"anyOf": [_WHOLE, {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}]}
+    ),
+]
+Arity = Annotated[
+    int | tuple[int, int],
+    PlainValidator(_arity),
+    WithJsonSchema({"anyOf": [_WHOLE, {"type": "array", "items": _WHOLE, "minItems": 2, "maxItems": 2}]}),
+]
+Name = Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string"})]
+Weights = Annotated[np.ndarray, PlainValidator(_weights), WithJsonSchema(_NUMBERS)]
+LogWeights = Annotated[np.ndarray, PlainValidator(_log_weights), WithJsonSchema(_LOGS)]
+Words = Annotated[
+    np.ndarray,
+    PlainValidator(_words),
+    WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}}),
+]
+Shape = Annotated[
+    tuple[int, ...], PlainValidator(_shape), WithJsonSchema({"type": "array", "items": _WHOLE, "minItems": 1})
+]
+
+
+# ---------------------------------------------------------------------- parts of a file
+
+
+class _Part(BaseModel):
+    """A mapping with known keys only. What may be left out is None then; a file cannot say null."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise _problem(f"expected a mapping with the keys {', '.join(cls.model_fields)}; got {shown(data)}")
+        for key, value in data.items():
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(key, cls.model_fields, 1)
+                raise _problem(
+                    f"unknown key; {f'did you mean {near[0]!r}? ' if near else ''}"
+                    f"known here are {', '.join(cls.model_fields)}",
+                    key,
+                )
+            if value is None:
+                raise _problem("expected a value; got null (leave the key out for its default)", key)
+        return data
+
+
+class RulesEntry(_Part):
+    """The entries of a sparse joint table."""
+
+    shape: Shape = Field(description="cardinality of each axis, parent first")
+    states: Words = Field(description="one list of states, one for each axis, for every rule")
+    weights: Weights | None = Field(None, description="one for each rule; default all 1")
+    log_weights: LogWeights | None = Field(None, description="natural logs of the weights, instead of the weights")
+
+    @model_validator(mode="after")
+    def _one_kind_of_weights(self) -> Self:
+        if self.weights is not None and self.log_weights is not None:
+            raise _problem("expected weights or log_weights; got both")
+        return self
+
+
+class PotentialEntry(_Part):
+    """One potential: exactly one of table, log_table and rules."""
+
+    table: Weights | None = Field(None, description="nested lists of non-negative numbers, one level for each variable")
+    log_table: LogWeights | None = Field(None, description="the same as natural logs; a zero is -inf")
+    rules: RulesEntry | None = Field(None, description="a sparse joint table")
+    kind: Literal["edge", "table"] | None = Field(
+        None, description="for two axes only: 'table' marks a joint table where an edge's matrix is the default"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_table(self) -> Self:
+        kinds = [key for key in ("table", "log_table", "rules", "potential") if key in type(self).model_fields]
+        given = [key for key in kinds if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise _problem(f"expected exactly one of the keys {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
+        if self.kind is not None and given[0] not in ("table", "log_table"):
+            raise _problem(f"'kind' is about a table or log_table; here is {given[0]}", "kind")
+        return self
+
+
+class FactorEntry(PotentialEntry):
+    """One factor: its variables, in the order of the table's axes, and its potential or that one's name."""
+
+    scope: list[Name] = Field(min_length=1)
+    potential: Name | None = Field(
+        None, description="a name of the section 'potentials'; factors that share it are tied"
+    )
+
+
+def _form(value: object) -> str:
+    return "<list>" if isinstance(value, list) else "<name>" if isinstance(value, str) else "<inline>"
+
+
+Inline = Annotated[
+    Annotated[Name, Tag("<name>")] | Annotated[PotentialEntry, Tag("<inline>")],
+    Discriminator(lambda value: "<inline>" if isinstance(value, list) else _form(value)),
+]
+Prior = Annotated[
+    Annotated[Name, Tag("<name>")] | Annotated[PotentialEntry, Tag("<inline>")] | Annotated[Weights, Tag("<list>")],
+    Discriminator(_form),
+]
+Joining = Annotated[
+    Annotated[Name, Tag("<name>")]
+    | Annotated[PotentialEntry, Tag("<inline>")]
+    | Annotated[list[Inline], Tag("<list>"), Field(min_length=1)],
+    Discriminator(_form),
+]
+
+
+class RootEntry(_Part):
+    """The root of a layered model."""
+
+    states: States = Field(description="number of states, or their labels")
+    name: Name = Field("label", description="name of the variable")
+    prior: Prior | None = Field(
+        None, description="a list of numbers, the name of a potential, or a potential; default uniform"
+    )
+
+
+class LevelEntry(_Part):
+    """One level of a layered model, below the root."""
+
+    arity: Arity = Field(description="children for each node of the level above: m, or [rows, columns] on a 2-D grid")
+    states: States = Field(description="number of states, or their labels")
+    name: Name | None = Field(
+        None, description="prefix of the variables' names; default h1_, h2_, ... and x for the leaves"
+    )
+    potential: Joining | None = Field(
+        None, description="a potential or its name, or a list of them; default random conditional tables"
+    )
+    tie: Literal["position", "level", "none"] | None = Field(
+        None, description="what shares a random table; default position"
+    )
+
+    @model_validator(mode="after")
+    def _tie_of_random_tables(self) -> Self:
+        if self.tie is not None and self.potential is not None:
+            raise _problem("'tie' is for random tables, but a potential is given: leave one of the two out", "tie")
+        return self
+
+
+class _Model(_Part):
+    hgm: Literal[1] = Field(1, description="version of this format")
+
+
+class Layered(_Model):
+    """A layered model: every node of a level has the same number of children."""
+
+    root: RootEntry
+    levels: list[LevelEntry] = Field(description="from the top down")
+    grid: Shape | None = Field(None, description="shape of the leaf level, as a check")
+    seed: int = Field(0, ge=0, description="for random tables")
+    potentials: dict[str, PotentialEntry] = Field(default={}, description="potentials by name; what shares one is tied")
+
+
+class Explicit(_Model):
+    """Any forest: its variables and factors."""
+
+    variables: dict[str, States] = Field(min_length=1, description="number of states, or their labels, by name")
+    factors: list[FactorEntry] = []
+    roots: list[Name] = Field([], description="the wanted root of each tree; default its first variable")
+    potentials: dict[str, PotentialEntry] = Field(default={}, description="potentials by name; what shares one is tied")
+
+
+# ---------------------------------------------------------------------- check
+
+
+def check(model: type[M], document: Document) -> M:
+    """The file's data as a model. Raises `BadSpec` for the first thing that does not fit."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise document.error(_way(errors[0], document.data), _text(errors[0]) + more) from None
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "too_short": "at least one entry",
+    "greater_than_equal": "a number of at least 0",
+}
+
+
+def _text(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "hgm":
+        return str(context["message"])
+    if kind == "missing":
+        return f"the key {error['loc'][-1]!r} is missing; got {shown(error['input'])}"
+    expected = context.get("expected") if kind == "literal_error" else _EXPECTED.get(kind)
+    return f"{f'expected {expected}' if expected else error['msg']}; got {shown(error['input'])}"
+
+
+def _way(error: ErrorDetails, data: Any) -> Way:
+    """The way to an error through the file: pydantic's, without the tags of unions and the key that is missing."""
+    way: list[str | int] = []
+    for step in (*error["loc"], *error.get("ctx", {}).get("at", ())):
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
+            way.append(step)
+            data = data[step]
+    return tuple(way)

@@ -1,0 +1,236 @@
+"""A `Tree` to the text of a model file, exactly: floats by `repr`, tying by name."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hgm.errors import BadSpec, HgmError
+from hgm.tree.names import GridNames
+from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.tree import Tree
+from hgm.zoo.hierarchy import Level, ghm
+
+__all__ = ["explicit", "json_text", "layered", "yaml_text"]
+
+WIDTH = 100  # of a line, where it can be broken
+
+
+# ---------------------------------------------------------------------- tree to plain data
+
+
+def explicit(tree: Tree) -> dict[str, Any]:
+    """The tree as plain data, variable by variable and factor by factor."""
+    uses = np.bincount(tree.potential_id, minlength=len(tree.potentials))
+    shared = [i for i in range(len(tree.potentials)) if uses[i] != 1]
+    # reading numbers the shared ones first and the others as they come; if that is another order, all are listed
+    alone = [i for i in tree.potential_id.tolist() if uses[i] == 1]
+    listed = shared if shared + alone == list(range(len(tree.potentials))) else range(len(tree.potentials))
+    names = {i: f"p{n}" for n, i in enumerate(listed)}
+    factors = []
+    for f, i in enumerate(tree.potential_id.tolist()):
+        scope = [tree.names[v] for v in tree.scope_of(f).tolist()]
+        factors.append({"scope": scope} | ({"potential": names[i]} if i in names else _entry(tree.potentials[i])))
+    data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, v) for v, name in enumerate(tree.names)}}
+    data["roots"] = [tree.names[v] for v in tree.roots.tolist()]
+    if names:
+        data["potentials"] = {name: _entry(tree.potentials[i]) for i, name in names.items()}
+    return data | {"factors": factors}
+
+
+def layered(tree: Tree) -> dict[str, Any] | None:
+    """The tree as plain data, level by level; ``None`` if it is not a layered model or that would lose something."""
+    if tree.grid is None or not isinstance(tree.names, GridNames) or tree.names.shapes != tree.grid:
+        return None
+    counts = [math.prod(shape) for shape in tree.grid]
+    above = np.flatnonzero(np.diff(tree.scope_ptr) == 1)
+    if np.diff(tree.level_ptr).tolist() != counts or tree.parent[above].tolist() != [0]:
+        return None
+    slots = [tree.potential_id[above].tolist()]  # of the prior, then of each level
+    arities: list[int | tuple[int, ...]] = []
+    for level in range(1, len(counts)):
+        over, shape = tree.grid[level - 1] or (1,) * len(tree.grid[level]), tree.grid[level]
+        ratio = tuple(n // m for n, m in zip(shape, over, strict=True))
+        arities.append(ratio[0] if len(ratio) == 1 else ratio)
+        slots.append(_slot(tree, level, ratio))
+    uses = Counter(i for slot in slots for i in slot)
+    names = {i: f"p{n}" for n, i in enumerate(i for i in sorted(uses) if uses[i] > 1)}
+
+    levels = [
+        Level(
+            arities[i - 1],  # type: ignore[arg-type]
+            _states(tree, int(tree.level_ptr[i])),
+            [tree.potentials[k] for k in slots[i]],
+            name=tree.names.prefixes[i],
+        )
+        for i in range(1, len(counts))
+    ]
+    try:
+        again = ghm(
+            levels, _states(tree, 0), prior=tree.potentials[slots[0][0]], root_name=tree.names.prefixes[0]
+        )  # only what comes back as it was may be written so
+    except HgmError:
+        return None
+    if again != tree or again.grid != tree.grid:
+        return None
+
+    def entry(i: int) -> Any:
+        return names[i] if i in names else _entry(tree.potentials[i])
+
+    root = {"name": tree.names.prefixes[0], "states": _states(tree, 0)}
+    prior = entry(slots[0][0])
+    root["prior"] = prior["table"] if isinstance(prior, dict) and "table" in prior else prior
+    data: dict[str, Any] = {"hgm": 1, "root": root, "grid": list(tree.grid[-1])}
+    if not data["grid"]:
+        del data["grid"]
+    if names:
+        data["potentials"] = {name: _entry(tree.potentials[i]) for i, name in names.items()}
+    data["levels"] = [
+        {"name": level.name, "arity": level.arity, "states": level.states}
+        | {"potential": entry(slot[0]) if len(slot) == 1 else [entry(i) for i in slot]}
+        for level, slot in zip(levels, slots[1:], strict=True)
+    ]
+    return data
+
+
+def _slot(tree: Tree, level: int, arity: tuple[int, ...]) -> list[int]:
+    """The potentials of a level: one for all, or one for each sibling position, each node or each parent."""
+    nodes = tree.at_level(level)
+    ids = tree.potential_id[tree.parent_factor[nodes]]
+    factors = np.unique(tree.parent_factor[nodes])
+    if len(factors) < len(nodes):  # joint factors, in the order of their parents
+        ids = tree.potential_id[factors]
+    if (ids == ids[0]).all():
+        return [int(ids[0])]
+    if len(factors) == len(nodes):
+        coordinates = np.indices(tree.grid[level]).reshape(len(arity), -1) % np.array(arity)[:, None]  # type: ignore[index]
+        position = np.ravel_multi_index(tuple(coordinates), arity)
+        _, first = np.unique(position, return_index=True)
+        if (ids == ids[first][position]).all():
+            return [int(i) for i in ids[first]]
+    return [int(i) for i in ids]
+
+
+def _states(tree: Tree, variable: int) -> int | list[str]:
+    labels = tree.labels(variable)
+    return int(tree.cardinality[variable]) if labels is None else list(labels)
+
+
+def _entry(potential: Potential) -> dict[str, Any]:
+    """A potential as it was given: by its entries or by their logs."""
+    exact = potential.has_values
+    entries = (potential.values if exact else potential.log_potential).tolist()
+    if isinstance(potential, Rules):
+        rules = {"shape": list(potential.shape), "states": potential.states.tolist()}
+        return {"rules": rules | {"weights" if exact else "log_weights": entries}}
+    if type(potential) not in (Edge, Table):
+        raise BadSpec(f"a potential of the kind {type(potential).__name__} cannot be written to a file; use a Table")
+    kind = {"kind": "table"} if potential.axes == 2 and not isinstance(potential, Edge) else {}
+    return kind | {"table" if exact else "log_table": entries}
+
+
+# ---------------------------------------------------------------------- plain data to text
+
+
+@dataclass(frozen=True)
+class _Style:
+    string: Callable[[str], str]
+    number: Callable[[float], str]
+
+
+def yaml_text(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML that readers of YAML 1.1 and 1.2 take alike: blocks outside, short lists in brackets."""
+    return "\n".join(_yaml_block(dict(data), 0)) + "\n"
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """Plain data as JSON; minus infinity becomes the string ``"-inf"``."""
+    return _json_block(dict(data), 0) + "\n"
+
+
+def _yaml_block(value: dict[str, Any] | list[Any], indent: int) -> list[str]:
+    pad, lines = " " * indent, []
+    for key, part in value.items() if isinstance(value, dict) else ((None, part) for part in value):
+        lead = "-" if key is None else f"{_yaml_string(key)}:"
+        flat = _one_line(part, _YAML, WIDTH - indent - len(lead))
+        if len(lead) > 1000:  # the longest key in one line is 1024 characters
+            lines.append(f"{pad}? {lead[:-1]}")
+            lead = ":"
+        if flat is not None:
+            lines.append(f"{pad}{lead} {flat}")
+        else:
+            inner = _yaml_block(part, indent + 2)
+            if lead in "-:":
+                inner[0] = f"{pad}{lead} {inner[0][indent + 2 :]}"
+            else:
+                lines.append(pad + lead)
+            lines += inner
+    return lines
+
+
+def _json_block(value: Any, indent: int) -> str:
+    flat = _one_line(value, _JSON, WIDTH - indent)
+    if flat is not None:
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, dict):
+        inner = [f"{pad}{_JSON.string(key)}: {_json_block(part, indent + 2)}" for key, part in value.items()]
+    else:
+        inner = [pad + _json_block(part, indent + 2) for part in value]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    return start + "\n" + ",\n".join(inner) + "\n" + " " * indent + end
+
+
+def _one_line(value: Any, style: _Style, room: int) -> str | None:
+    """The text of a value, if it has room in one line or stays in one however long: scalars and rows of numbers."""
+    if not isinstance(value, (dict, list, tuple)) or not value:
+        return _flat(value, style)
+    if not isinstance(value, dict) and isinstance(value[0], (int, float)):
+        return _flat(value, style)
+    if 3 * len(value) > room or _numbers(value) > room // 3:  # at least three characters each: not worth trying
+        return None
+    flat = _flat(value, style)
+    return flat if len(flat) < room else None
+
+
+def _numbers(value: Any) -> int:
+    """How many numbers nested lists hold, judged by the first of each."""
+    return len(value) * _numbers(value[0]) if isinstance(value, list) and value else 1
+
+
+def _flat(value: Any, style: _Style) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{style.string(k)}: {_flat(v, style)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join([_flat(v, style) for v in value]) + "]"
+    return style.string(value) if isinstance(value, str) else style.number(value)
+
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
+_RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}  # not strings for one or other reader
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def _yaml_string(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
+        return text
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", quoted) + '"'
+
+
+def _yaml_number(value: float) -> str:
+    text = repr(value)
+    if "inf" in text:
+        return text.replace("inf", ".inf")
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text  # YAML 1.1 asks for the dot
+
+
+_YAML = _Style(_yaml_string, _yaml_number)
+_JSON = _Style(lambda text: json.dumps(text, ensure_ascii=False), lambda x: '"-inf"' if x == -math.inf else repr(x))

@@ -1,0 +1,1 @@
+"""What a user holds: `compile`, and the networks that it gives."""

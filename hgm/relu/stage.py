@@ -1,0 +1,272 @@
+"""The layers of a ReLU network: linear maps, ReLUs, sums, and the max normalisation over channels. No exp, no log.
+
+Messages are logs. Shapes as in `hgm.compiler.layers`: states first, batch last; F factors (slots) of a stage, n
+parents, n' children.
+
+    collect      q_u = map_u(h_children)          h_v = normalize( e_v + sum_u q_u ),      normalize(x) = x - max_s x
+    distribute   u_u = normalize( b_v - q_u )     r_c = map_u'(u_u, h_siblings),           b_c = normalize( r_c + h_c )
+
+b_v contains the very q_u that is subtracted, so the error of a factor's own message cancels on the way down. States
+that a variable does not have, or that are impossible, are -inf: a constant, set by the evidence layer; no map reads
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hgm.compiler.plan import LevelPlan, Plan
+from hgm.relu.constructions.logmatrix import LogMatrix
+from hgm.relu.maps import FactorMap, StageMaps
+from hgm.tree.potential import Rules
+
+__all__ = ["MapLayer", "ReluEvidence", "ReluStage", "normalize"]
+
+#: bytes of ReLUs at once, about what stays in a core's cache
+BLOCK = 1 << 23
+
+
+def normalize(x: Tensor) -> Tensor:
+    """``x - max_s x``, states first."""
+    return x - x.amax(0, keepdim=True)
+
+
+class MapLayer(nn.Module):
+    """A 0/1 convolution that adds up the senders' states column by column, a construction, and the receiver's states.
+
+    Args:
+        spec: the map.
+        matrix: a construction for ``spec.log_psi``.
+        senders: S of each sender's messages.
+        receiver: S of the receiver's messages; 0 is sent to states that are not among ``spec.rows``.
+    """
+
+    place: Tensor | None
+
+    def __init__(self, spec: FactorMap, matrix: LogMatrix, senders: list[int], receiver: int) -> None:
+        super().__init__()
+        self.matrix = matrix
+        self.identity = len(senders) == 1 and np.array_equal(spec.takes[0], np.arange(senders[0]))
+        self.senders = len(senders)
+        self.normalizes = matrix.kind in ("A", "B") and not spec.complete
+        for j, take in enumerate(spec.takes):
+            self.register_buffer(f"take_{j}", torch.from_numpy(np.array(take)), persistent=False)
+        place = np.full(receiver, len(spec.rows))
+        place[spec.rows] = np.arange(len(spec.rows))
+        same = np.array_equal(place, np.arange(len(spec.rows)))
+        self.register_buffer("place", None if same else torch.from_numpy(place), persistent=False)
+
+    def forward(self, parts: list[Tensor]) -> Tensor:
+        """Messages ``(S_j, F, B)`` of the senders to that of the receiver, ``(S, F, B)``."""
+        x = parts[0] if self.identity else parts[0].index_select(0, self.take_0)  # type: ignore[arg-type]
+        for j in range(1, self.senders):
+            x = x + parts[j].index_select(0, getattr(self, f"take_{j}"))
+        columns = x.flatten(1)
+        if self.normalizes:
+            columns = normalize(columns)
+        size = max(1, BLOCK // (columns.element_size() * max(1, self.matrix.units)))
+        if torch.compiler.is_compiling() or columns.shape[1] <= size:
+            y = self.matrix(columns)
+        else:
+            y = torch.cat([self.matrix(block) for block in columns.split(size, 1)], 1)
+        if self.place is not None:
+            y = F.pad(y, (0, 0, 0, 1)).index_select(0, self.place)
+        return y.view(-1, *x.shape[1:])
+
+
+class _Arrangement(nn.Module):
+    """Positions sorted by group, and back. No move where the groups are blocks already."""
+
+    order: Tensor | None
+    back: Tensor | None
+
+    def __init__(self, order: np.ndarray) -> None:
+        super().__init__()
+        moves = not np.array_equal(order, np.arange(len(order)))
+        self.register_buffer("order", torch.from_numpy(order) if moves else None, persistent=False)
+        self.register_buffer("back", torch.from_numpy(np.argsort(order)) if moves else None, persistent=False)
+
+    def sort(self, x: Tensor) -> Tensor:
+        return x if self.order is None else x.index_select(1, self.order)
+
+    def unsort(self, x: Tensor) -> Tensor:
+        return x if self.back is None else x.index_select(1, self.back)
+
+
+class ReluOp(nn.Module):
+    """The factors of one op: for every group of tied factors its map up and its maps down.
+
+    Args:
+        groups: ``(factors, maps)`` of every group, ``maps`` its `MapLayer`: up, then down to each child (if at all).
+        children: number of children of each factor.
+    """
+
+    def __init__(self, groups: list[tuple[np.ndarray, list[MapLayer]]], children: int) -> None:
+        super().__init__()
+        self.sizes = [len(factors) for factors, _ in groups]
+        self.children_per_factor = children
+        self.factors = sum(self.sizes)
+        self.arrangement = _Arrangement(np.concatenate([factors for factors, _ in groups]))
+        self.up = nn.ModuleList(layers[0] for _, layers in groups)
+        self.down = nn.ModuleList(nn.ModuleList(layers[1:]) for _, layers in groups)
+
+    def collect(self, x: Tensor) -> Tensor:
+        """Children's messages ``(S', k F, B)``, child by child, to ``(S, F, B)``."""
+        parts = self._split(x)
+        out = [layer([p[g] for p in parts]) for g, layer in enumerate(self.up)]
+        return self.arrangement.unsort(out[0] if len(out) == 1 else torch.cat(out, 1))
+
+    def distribute(self, u: Tensor, x: Tensor | None) -> Tensor:
+        """Cavities ``(S, F, B)``, and the children's messages if there are siblings, to ``(S', k F, B)``."""
+        cavity = self.arrangement.sort(u).split(self.sizes, 1)
+        parts = [] if x is None else self._split(x)
+        out = []
+        for i in range(self.children_per_factor):
+            mine = []
+            for g, layers in enumerate(self.down):
+                siblings = [p[g] for j, p in enumerate(parts) if j != i]
+                mine.append(layers[i]([cavity[g], *siblings]))  # type: ignore[index]
+            out.append(self.arrangement.unsort(mine[0] if len(mine) == 1 else torch.cat(mine, 1)))
+        return out[0] if len(out) == 1 else torch.cat(out, 1)
+
+    def _split(self, x: Tensor) -> list[tuple[Tensor, ...]]:
+        """``[child][group]``."""
+        return [self.arrangement.sort(part).split(self.sizes, 1) for part in x.split(self.factors, 1)]
+
+    def extra_repr(self) -> str:
+        return f"factors={self.factors}, groups={len(self.sizes)}, children per factor={self.children_per_factor}"
+
+
+class ReluStage(nn.Module):
+    """The factors between level l (parents) and level l + 1 (children), both ways.
+
+    Args:
+        maps: the stage's maps.
+        built: a construction for each of them: op by op, group by group, up first; ``None`` for messages down in a
+            network that does not distribute.
+        above: the parents' level.
+        below: the children's level.
+    """
+
+    take: Tensor | None
+    untake: Tensor | None
+    arrival: Tensor | None
+    unarrival: Tensor | None
+    slot_parent: Tensor
+
+    def __init__(self, maps: StageMaps, built: Sequence[LogMatrix | None], above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__()
+        plan = maps.plan
+        self.level = plan.level
+        self.groups = [(g.arity, g.nodes) for g in plan.groups]
+        self.even = len(self.groups) == 1
+        supply = iter(built)
+        ops = []
+        for op, groups in zip(plan.ops, maps.groups, strict=True):
+            layers = []
+            for group in groups:
+                mine = []
+                for receiver, spec in enumerate(group.maps):
+                    senders = [below.states] * len(spec.takes)
+                    if receiver:
+                        senders[0] = above.states
+                    matrix = next(supply)
+                    if matrix is not None:
+                        mine.append(MapLayer(spec, matrix, senders, below.states if receiver else above.states))
+                layers.append((group.factors, mine))
+            ops.append(ReluOp(layers, op.children))
+        self.ops = nn.ModuleList(ops)
+        self.sizes = [len(op.factors) for op in plan.ops]
+        self.child_sizes = [len(op.factors) * op.children for op in plan.ops]
+        self.joint = [op.children > 1 for op in plan.ops]
+        for name, order in (("take", plan.take), ("arrival", plan.arrival)):
+            there = None if order is None else torch.from_numpy(order)
+            self.register_buffer(name, there, persistent=False)
+            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
+        self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
+
+    def collect(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Children's messages ``(S', n', B)`` and the parents' own evidence ``(S, n, B)`` to h ``(S, n, B)`` and q."""
+        x = h if self.arrival is None else h.index_select(1, self.arrival)
+        parts = [op.collect(part) for op, part in zip(self.ops, x.split(self.child_sizes, 1), strict=True)]  # type: ignore[operator]
+        q = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        q = q if self.take is None else q.index_select(1, self.take)
+        return normalize(self._pool(q) + own), q
+
+    def distribute(self, b: Tensor, q: Tensor, h: Tensor) -> Tensor:
+        """Beliefs of the parents ``(S, n, B)``, the skips q and h, to beliefs of the children ``(S', n', B)``."""
+        if self.even:
+            k, n = self.groups[0]
+            u = (b.unsqueeze(1) - q.unflatten(1, (k, n))).flatten(1, 2)
+        else:
+            u = b.index_select(1, self.slot_parent) - q
+        u = normalize(u)
+        u = u if self.untake is None else u.index_select(1, self.untake)
+        x = h if self.arrival is None or not any(self.joint) else h.index_select(1, self.arrival)
+        inputs = zip(u.split(self.sizes, 1), x.split(self.child_sizes, 1), strict=True)
+        parts = [
+            op.distribute(cavity, part if joint else None)  # type: ignore[operator]
+            for op, joint, (cavity, part) in zip(self.ops, self.joint, inputs, strict=True)
+        ]
+        r = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        r = r if self.unarrival is None else r.index_select(1, self.unarrival)
+        return normalize(r + h)
+
+    def _pool(self, q: Tensor) -> Tensor:
+        """``(S, n, B)``: the sum over each parent's slots, 0 for parents without."""
+        parts, start = [], 0
+        for k, n in self.groups:
+            block = q.narrow(1, start, k * n)
+            parts.append(block.unflatten(1, (k, n)).sum(1) if k else q.new_zeros(q.shape[0], n, q.shape[2]))
+            start += k * n
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def extra_repr(self) -> str:
+        return f"level {self.level + 1} -> {self.level}"
+
+
+class ReluEvidence(nn.Module):
+    """What the variables of a level know by themselves: their evidence, their priors, and -inf in impossible states.
+
+    Args:
+        level: the level.
+        plan: the plan.
+        possible: ``(S, V)`` from `hgm.tree.possible.possible_states`.
+    """
+
+    bias: Tensor
+    columns: Tensor | None
+
+    def __init__(self, level: LevelPlan, plan: Plan, possible: np.ndarray) -> None:
+        super().__init__()
+        self.states = level.states
+        bias = np.where(possible[: level.states, level.order], 0.0, -np.inf)
+        for factor, position in zip(level.unary, level.unary_position, strict=True):
+            potential = plan.tree.potential_of(int(factor))
+            table = potential.dense_log() if isinstance(potential, Rules) else potential.log_potential
+            bias[: len(table), position] += table
+        values = torch.from_numpy(bias[:, :, None])
+        if len(level.unary):
+            self.bias = nn.Parameter(values, requires_grad=False)
+        else:
+            self.register_buffer("bias", values)
+        self.observed = bool((level.observed >= 0).any())
+        self.gaps = bool((level.observed < 0).any())
+        columns = np.where(level.observed < 0, len(plan.inputs), level.observed)
+        same = np.array_equal(columns, np.arange(len(plan.inputs)))
+        self.register_buffer("columns", None if same else torch.from_numpy(columns), persistent=False)
+
+    def forward(self, e: Tensor) -> Tensor:
+        """The network's input ``(S_in, n_in, B)`` to ``(S, n, B)``."""
+        if not self.observed:
+            return self.bias.expand(-1, -1, e.shape[2])
+        e = e[: self.states]
+        e = F.pad(e, (0, 0, 0, 0, 0, self.states - e.shape[0])) if e.shape[0] < self.states else e
+        e = F.pad(e, (0, 0, 0, 1)) if self.gaps else e
+        e = e if self.columns is None else e.index_select(1, self.columns)
+        return e + self.bias

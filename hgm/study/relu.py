@@ -1,0 +1,357 @@
+"""The study of ReLU networks: units against tolerance, for the paper's construction and for what hgm builds.
+
+Four ways to reach a bound on the log posterior of every leaf of a layered model:
+
+* ``A, naive``: the paper's construction on uniform grids, errors counted in sup norm, where every normalisation doubles
+  an error and nothing contracts; the same error for every map;
+* ``A, sharp``: the same construction, with the bound of `hgm.relu.propagate`, one error for every map;
+* ``uniform``: the cheapest construction of every map, one error for every map;
+* ``optimal``: the cheapest construction, errors shared out (`hgm.relu.allocate`): what `hgm.compile` builds.
+
+Units are counted for one evaluation of the U-Net, over all its nodes. The first two are counted without building (they
+reach 10^18), the last two from the constructions' asymptotic costs; small ones are built and measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from hgm.compiler.plan import plan
+from hgm.files.whole import write_whole
+from hgm.networks.network import compile
+from hgm.relu.allocate import optimal
+from hgm.relu.constructions.choose import baseline_size, cost, parameters
+from hgm.relu.maps import stage_maps
+from hgm.relu.pieces.minimax import minimax
+from hgm.relu.pieces.piecewise import Exp, Log, SoftplusTail, Target, certify
+from hgm.relu.propagate import Flow, flow, propagate
+from hgm.tree.possible import possible_states
+from hgm.tree.tree import Tree
+from hgm.zoo.layered import random_ghm
+
+__all__ = [
+    "ARITIES",
+    "BOUNDS",
+    "DEPTHS",
+    "STATES",
+    "TOLERANCES",
+    "Row",
+    "measure",
+    "naive_error",
+    "rows_of",
+    "run",
+    "study",
+    "write",
+]
+
+ARITIES, DEPTHS, STATES, BOUNDS = (2, 3, 4), (3, 4, 5, 6, 7, 8), (2, 4, 8, 16), (2.0, 10.0, 100.0)
+TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
+METHODS = ("A, naive", "A, sharp", "uniform", "optimal")
+
+#: trees with at most so many numbers at their leaves are built and measured at 1e-2
+BUILT = 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and tolerance.
+
+    Attributes:
+        arity: children per node.
+        depth: levels below the root.
+        states: S.
+        bound: K, the entries of psi are log-uniform in [1/K, K].
+        tol: on the log posterior.
+        units: by method; see the top of the module. ``built`` is the number of a network that was built.
+        parameters: by method.
+        certified: its bound.
+        measured: the largest error found by gradient ascent from random and contradictory evidence.
+    """
+
+    arity: int
+    depth: int
+    states: int
+    bound: float
+    tol: float
+    units: dict[str, float]
+    parameters: dict[str, float]
+    certified: float | None = None
+    measured: float | None = None
+
+    @property
+    def saving(self) -> float:
+        """How many times fewer units than with the paper's construction and the naive bound."""
+        return self.units["A, naive"] / self.units.get("built", self.units["optimal"])
+
+
+def naive_error(flow: Flow, omega: Tensor, leaves: int) -> float:
+    """Largest error of a leaf's log posterior, in sup norm, without contraction, doubled by every normalisation.
+
+    One normalisation per level and direction; the log posterior is ``b - log sum exp b``, which doubles once more.
+    """
+    h, q = [omega.new_zeros(leaves)], []
+    for stage in reversed(flow.stages):
+        q.append(omega[stage.up] + h[-1][stage.child])
+        above = int(stage.parent.max()) + 1
+        h.append(2 * omega.new_zeros(above).index_add(0, stage.parent, q[-1]))
+    h.reverse()
+    q.reverse()
+    b = h[0]
+    for i, stage in enumerate(flow.stages):
+        u = b[stage.parent] + q[i]
+        r = omega.new_zeros(stage.below).index_add(0, stage.child, omega[stage.down] + u[stage.factor])
+        b = 2 * (r + h[i + 1])
+    return float(2 * b.max())
+
+
+def study(
+    tree: Tree, tolerances: Sequence[float] = TOLERANCES
+) -> Iterator[tuple[float, dict[str, float], dict[str, float]]]:
+    """Tolerance, units and parameters by method, of a tree of positive edges, counted without building."""
+    the_plan, possible = plan(tree), possible_states(tree)
+    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible) for s in the_plan.stages])
+    maps, count, tau = the_flow.maps, the_flow.count.astype(float), the_flow.tau
+    costs = np.array([cost(m.log_psi) for m in maps])
+    ones = torch.ones(len(maps), dtype=torch.float64)
+
+    def bound(omega: Tensor) -> Tensor:
+        return propagate(the_flow, omega, tau).b[-1]
+
+    sharp = float(bound(ones).max())
+    naive = naive_error(the_flow, ones, the_plan.levels[-1].nodes)
+    shares = optimal(bound, count * costs)
+    for tol in tolerances:
+        units: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for name, worst in (("A, naive", naive), ("A, sharp", sharp)):
+            units[name], weights[name] = _baseline(maps, count, tol / worst)
+        for name, errors in (
+            ("uniform", np.full(len(maps), tol / sharp)),
+            ("optimal", np.maximum(shares, 1e-300) * tol),
+        ):
+            units[name] = float((count * costs / np.sqrt(errors)).sum())
+            weights[name] = sum(parameters(m.log_psi, error) for m, error in zip(maps, errors.tolist(), strict=True))
+        yield tol, units, weights
+
+
+def _baseline(maps: Sequence[Any], count: np.ndarray, error: float) -> tuple[float, float]:
+    """Size of construction A. It grows as 1 / error, nearly (exp on a uniform grid): counted at a power of ten."""
+    counted = 10.0 ** max(round(math.log10(error)), -6)
+    each = np.array([_baseline_size(m.log_psi.tobytes(), m.log_psi.shape, counted) for m in maps])
+    units, weights = each.T * counted / error
+    return float(np.dot(count, units)), float(weights.sum())
+
+
+@lru_cache(maxsize=4096)
+def _baseline_size(table: bytes, shape: tuple[int, ...], error: float) -> tuple[int, int]:
+    return baseline_size(np.frombuffer(table).reshape(shape), error)
+
+
+def measure(tree: Tree, tol: float, steps: int = 60, seed: int = 0) -> dict[str, Any]:
+    """Build the U-Net of the leaves, and look for evidence with a large error.
+
+    The search starts from random evidence and from evidence that shouts for one state at every leaf, at random, both
+    weak and strong, and climbs the error from each: `steps` steps of Adam on the log evidence, then four times as many
+    small ones from the best.
+
+    Args:
+        tree: the model.
+        tol: the tolerance on the log posterior.
+        steps: of the ascent.
+        seed: of the starts.
+
+    Returns:
+        ``units``, ``parameters``, ``certified`` (the bound) and ``measured`` (the largest error found).
+    """
+    net, exact = compile(tree, activation="relu", tol=tol), compile(tree)
+    certificate = net.certificate
+    generator = torch.Generator().manual_seed(seed)
+    shape = (int(np.clip(2e7 / max(certificate.units, 1), 1, 8)), net.states_in, len(tree.leaves))
+
+    def climb(start: Tensor, steps: int, rate: float) -> tuple[float, Tensor]:
+        """The largest error on the way, and the evidence ``(1, S, n)`` that has it."""
+        worst, best = 0.0, start[:1]
+        e = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([e], lr=rate)
+        for _ in range(steps):
+            given = e.unflatten(2, net.leaf_shape)
+            error = (net(given).log() - exact(given).log()).abs().flatten(1).amax(1)
+            largest, row = error.detach().max(0)
+            if float(largest) > worst:
+                worst, best = float(largest), e.detach()[row][None].clone()
+            optimizer.zero_grad()
+            (-error.sum()).backward()
+            optimizer.step()
+        return worst, best
+
+    worst = 0.0
+
+    for scale in (1.0, 3.0, 10.0):
+        soft = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        loud = torch.randint(0, shape[1], (shape[0], 1, shape[2]), generator=generator)
+        for start in (soft, 2 * scale * (torch.arange(shape[1])[:, None] == loud).double()):
+            _, best = climb(start, steps, 0.3)
+            worst = max(worst, climb(best, 4 * steps, 0.1)[0])
+    return {
+        "units": certificate.units,
+        "parameters": certificate.parameters,
+        "certified": certificate.log_posterior,
+        "measured": worst,
+    }
+
+
+def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
+    """The rows of one model, one for each tolerance; models that are not too large are built and measured at 1e-2."""
+    tree = random_ghm(depth, states, arity, bound=bound, seed=0)
+    rows = []
+    for tol, units, weights in study(tree):
+        row = Row(arity, depth, states, bound, tol, units, weights)
+        if tol == 1e-2 and arity**depth * states <= BUILT:
+            found = measure(tree, tol)
+            units["built"], weights["built"] = float(found.pop("units")), float(found.pop("parameters"))
+            row = replace(row, **found)
+        rows.append(row)
+    return rows
+
+
+def run(
+    out: str | os.PathLike[str], *, quick: bool = False, workers: int = 2, say: Callable[[str], None] = print
+) -> list[Row]:
+    """Run the study and write ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg`` into the folder `out`.
+
+    Args:
+        out: the folder; made if needed.
+        quick: only two small models.
+        workers: processes, of one thread each.
+        say: gets one line for each model and tolerance.
+    """
+    grid = [(m, d, s, k) for s in STATES for k in BOUNDS for m in ARITIES for d in DEPTHS]
+    if quick:
+        grid = [(2, 3, 2, 10.0), (3, 3, 2, 2.0)]
+    rows: list[Row] = []
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+        for mine in pool.imap(_rows_of, grid):
+            rows += mine
+            for row in mine:
+                say(_line(row))
+    write(rows, out)
+    return rows
+
+
+def _rows_of(model: tuple[int, int, int, float]) -> list[Row]:
+    return rows_of(*model)
+
+
+def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
+    """Write table, plots and JSON of the rows into the folder `out`."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "study.json", json.dumps([_short(row) for row in rows], separators=(",", ":")).encode())
+    write_whole(folder / "study.md", _table(rows).encode())
+    _plot(rows, folder / "units.svg")
+    _pieces(folder / "pieces.svg")
+
+
+def _short(row: Row) -> dict[str, Any]:
+    data = {key: value for key, value in asdict(row).items() if value is not None}
+    data |= {key: float(f"{data[key]:.3g}") for key in ("certified", "measured") if key in data}
+    return data | {key: {name: float(f"{n:.3g}") for name, n in data[key].items()} for key in ("units", "parameters")}
+
+
+def _line(row: Row) -> str:
+    built = ""
+    if row.measured and row.certified:
+        built = f", built {row.units['built']:,.0f}, certified / measured {row.certified / row.measured:.1f}"
+    sizes = ", ".join(f"{name} {row.units[name]:.1e} ({row.parameters[name]:.1e})" for name in METHODS)
+    return (
+        f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g} tol {row.tol:g}: units (parameters) "
+        f"{sizes}{built}, saving {row.saving:.1e}"
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Two tables: units, and parameters."""
+    units, weights = [], []
+    for row in rows:
+        if row.tol != 1e-2:
+            continue
+        built = row.certified is not None and row.measured is not None
+        model = [row.arity, row.depth, row.states, f"{row.bound:g}"]
+        units.append([
+            *model, *(f"{row.units[name]:.1e}" for name in METHODS),
+            f"{row.units['built']:,.0f}" if built else "",
+            f"{row.measured:.4f}" if built else "",
+            f"{row.certified / row.measured:.1f}" if built else "",  # type: ignore[operator]
+            f"{row.saving:.0e}",
+        ])  # fmt: skip
+        weights.append([
+            *model, *(f"{row.parameters[name]:.1e}" for name in METHODS),
+            f"{row.parameters['built']:,.0f}" if built else "",
+        ])  # fmt: skip
+    names = ["arity", "depth", "S", "K", *METHODS, "built"]
+    tables = [(units, [*names, "measured", "certified / measured", "saving"]), (weights, names)]
+    written = [tabulate(body, headers, tablefmt="github", disable_numparse=True) for body, headers in tables]
+    return f"# Units at tolerance 0.01\n\n{written[0]}\n\n# Parameters at tolerance 0.01\n\n{written[1]}\n"
+
+
+def _plot(rows: Sequence[Row], path: Path) -> None:
+    """Units against tolerance, one panel for each number of states: the deepest tree of the smallest arity, K = 10."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    depth = max(row.depth for row in rows)
+    chosen = [row for row in rows if row.arity == 2 and row.depth == depth and row.bound == 10.0] or list(rows)
+    states = sorted({row.states for row in chosen})
+    figure = Figure(figsize=(2.6 * len(states) + 0.5, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(states), sharey=True, squeeze=False)
+    for axis, s in zip(axes[0], states, strict=True):
+        mine = [row for row in chosen if row.states == s]
+        for name in METHODS:
+            axis.loglog([row.tol for row in mine], [row.units[name] for row in mine], marker="o", label=name)
+        axis.set_title(f"S = {s}")
+        axis.set_xlabel("tolerance")
+    axes[0][0].set_ylabel("units")
+    lines, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(lines, names, frameon=False, ncols=len(names), loc="outside lower center")
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _pieces(path: Path) -> None:
+    """The piecewise-linear exp, log and log(1 + e^-t) with 4 ReLUs, and below each its error and the proven bound."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    targets: list[tuple[str, Target, tuple[float, float]]] = [
+        ("exp", Exp(), (-6.0, 0.0)),
+        ("log", Log(0.1, 4.0), (0.1, 4.0)),
+        ("log(1 + e^-t)", SoftplusTail(), (0.0, 6.0)),
+    ]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots(2, 3, sharex="col", height_ratios=(2, 1))
+    for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
+        x = np.linspace(*ends, 200)
+        p = minimax(target, units=4)
+        curve.plot(x, target(x), color="0.6", linewidth=3, label=name)
+        curve.plot(x, p(x), color="C0", label="4 ReLUs")
+        curve.legend(frameon=False)
+        error.plot(x, p(x) - target(x), color="C0")
+        proved = certify(p, target)
+        for bound in (proved.low, proved.high):
+            error.axhline(bound, color="C3", linestyle=":")
+    axes[1][0].set_ylabel("error")
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
+        figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,301 @@
+"""A battery of tests that a new potential kind or layer inherits by saying how to make trees that use it.
+
+    from hgm.testing import Conformance
+
+    class TestBanded(Conformance):                      # pytest finds the test_ methods; nothing here imports pytest
+        def make_tree(self, seed):
+            return hgm.Tree.from_edges(...)
+
+        def make_evidence(self, tree, seed):            # may be left out: `random_evidence`
+            ...
+
+Without pytest, ``TestBanded().run()`` does the same. A layer for an op of its own overrides `make_network` too. The
+oracles are the reference inference (`hgm.infer`), the factor marginals, and calculus: the gradient of the log partition
+function with respect to the log evidence must be the marginals.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.bp.posterior import Posterior, infer
+from hgm.errors import ImpossibleEvidence
+from hgm.networks.network import ConvNet, UNet, compile
+from hgm.tree.potential import Rules
+from hgm.tree.tree import Tree
+
+__all__ = ["Conformance", "assert_close", "expected_counts", "feed", "random_evidence"]
+
+
+def feed(network: ConvNet | UNet, tree: Tree, log_evidence: Tensor) -> tuple[tuple[Tensor], dict[str, Tensor]]:
+    """The arguments with which a network sees evidence of a whole tree: ``network(*args, **kwargs)``.
+
+    Args:
+        network: compiled with a channel that takes log evidence (the default).
+        tree: the tree it was compiled from.
+        log_evidence: ``(B, S, V)`` in the tree's order, as made by `hgm.log_evidence`. What it says of variables that
+            are not among ``network.inputs`` is left out.
+    """
+    columns = [tree.index(name) for name in network.inputs]
+    count = len(columns) - network.extra
+    leaves = log_evidence[:, : network.leaf_states, columns[:count]]
+    args = (leaves.reshape(*leaves.shape[:2], *network.leaf_shape),)
+    if not network.extra:
+        return args, {}
+    return args, {"evidence": log_evidence[:, : network.states_in, columns[count:]]}
+
+
+def random_evidence(tree: Tree, seed: int = 0, batch: int = 6, decades: float = 2.0) -> Tensor:
+    """``(B, S, V)`` float64 log evidence that is possible: by row none, soft, hard, exclusions, and mixtures of them.
+
+    Args:
+        tree: the model.
+        seed: of everything.
+        batch: B.
+        decades: spread of soft likelihoods, in powers of ten.
+    """
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    truth = infer(tree).sample(batch, generator=generator).states.numpy()
+    states, variables = int(tree.cardinality.max()), len(tree)
+    exists = np.arange(states)[:, None] < tree.cardinality
+    e = np.zeros((batch, states, variables))
+    for row in range(batch):
+        kind = rng.integers(4, size=variables) if row >= 4 else np.full(variables, row % 4)
+        soft = rng.uniform(-1, 0, (states, variables)) * decades * np.log(10)
+        true = np.arange(states)[:, None] == truth[row]
+        e[row] = np.select(
+            [kind == 0, kind == 1, kind == 2], [0.0 * soft, soft, np.where(true, 0.0, -np.inf)], default=soft
+        )
+        e[row][(kind == 3) & (rng.random((states, variables)) < 0.4) & ~true] = -np.inf
+    return torch.from_numpy(np.where(exists, e, -np.inf))
+
+
+def expected_counts(posterior: Posterior) -> list[Tensor]:
+    """For each potential, the expected number of uses of each of its entries, summed over the batch.
+
+    From the factor marginals of the reference; the gradient of the summed log partition function with respect to the
+    log potentials must be this.
+    """
+    tree = posterior.tree
+    counts = [torch.zeros(p.log_potential.shape, dtype=torch.float64) for p in tree.potentials]
+    for factor in range(tree.factors):
+        number = int(tree.potential_id[factor])
+        table = posterior.factor_marginals(factor).reshape(-1, *tree.potentials[number].shape).sum(0)
+        potential = tree.potentials[number]
+        if isinstance(potential, Rules):
+            table = table[tuple(torch.from_numpy(potential.states.T.copy()))]
+        counts[number] += table
+    return counts
+
+
+def assert_close(got: Tensor, want: Tensor, tolerance: float, what: str) -> None:
+    """Raises `AssertionError`, saying by how much and where, unless |got - want| <= tolerance * max(1, |want|)."""
+    if got.shape != want.shape:
+        raise AssertionError(f"{what}: shape {tuple(got.shape)} instead of {tuple(want.shape)}")
+    got, want = got.detach().double(), want.detach().double()
+    error = ((got - want).abs() / want.abs().clamp_min(1.0)).nan_to_num(torch.inf, torch.inf)
+    error = torch.where(got == want, 0.0, error)  # infinities that agree
+    if error.numel() and float(error.max()) > tolerance:
+        at = np.unravel_index(int(error.argmax()), error.shape)
+        raise AssertionError(
+            f"{what}: {float(got[at])} instead of {float(want[at])} at {tuple(int(i) for i in at)}: "
+            f"off by {float(error.max()):.3g}, allowed {tolerance:.3g}; {int((error > tolerance).sum())} of "
+            f"{error.numel()} entries are wrong"
+        )
+
+
+class Conformance:
+    """What every potential kind and every layer must fulfil. Subclass it, and supply `make_tree`.
+
+    Attributes:
+        seeds: every test runs on the trees of these seeds.
+        tolerance: of marginals in float64, and relative of log partition functions.
+        tolerance32: the same in float32.
+    """
+
+    seeds: Sequence[int] = (0, 1, 2)
+    tolerance: float = 1e-12
+    tolerance32: float = 1e-6
+
+    # ------------------------------------------------------------------ to supply
+
+    def make_tree(self, seed: int) -> Tree:
+        """A tree that uses the kind. Small: tens of variables."""
+        raise NotImplementedError("supply make_tree(seed): a small tree that uses what is tested")
+
+    def make_evidence(self, tree: Tree, seed: int) -> Tensor:
+        """``(B, S, V)`` float64 log evidence, possible in every row, at least 3 rows."""
+        return random_evidence(tree, seed)
+
+    def make_network(self, tree: Tree, task: Any = "posterior", **options: Any) -> ConvNet | UNet:
+        """The network of a tree; `options` are those of `hgm.compile`."""
+        return compile(tree, task, **options)
+
+    # ------------------------------------------------------------------ the battery
+
+    def run(self) -> None:
+        """Every test of the battery, for use without pytest. Raises the first `AssertionError`."""
+        for name in dir(self):
+            if name.startswith("test_"):
+                getattr(self, name)()
+
+    def test_marginals_are_those_of_the_reference(self) -> None:
+        """Of all variables, float64."""
+        for tree, e in self._cases():
+            got = self._marginals(tree, e)
+            assert_close(got, infer(tree, e).marginals, self.tolerance, "marginals")
+
+    def test_marginals_in_float32_are_those_of_the_reference(self) -> None:
+        """Against float64 on the same rounded evidence."""
+        for tree, e in self._cases():
+            e = e.float()
+            got = self._marginals(tree, e)
+            if got.dtype != torch.float32:
+                raise AssertionError(f"float32 evidence gave {got.dtype}")
+            assert_close(got, infer(tree, e.double()).marginals, self.tolerance32, "marginals in float32")
+
+    def test_log_partition_is_that_of_the_reference(self) -> None:
+        """Relative, in both precisions."""
+        for tree, e in self._cases():
+            network = self.make_network(tree, observed=tree.names)
+            for dtype, tolerance in ((torch.float64, self.tolerance), (torch.float32, self.tolerance32)):
+                args, kwargs = feed(network, tree, e.to(dtype))
+                want = infer(tree, e.to(dtype).double()).log_partition
+                assert_close(network.log_partition(*args, **kwargs), want, tolerance, f"log partition in {dtype}")
+
+    def test_every_variable_can_be_classified(self) -> None:
+        """By re-rooting at it: factors send messages along each of their axes."""
+        for tree, e in self._cases():
+            reference = infer(tree, e)
+            for name in tree.names:
+                network = self.make_network(tree, "classify", query=name, observed=tree.names)
+                args, kwargs = feed(network, tree, e)
+                assert_close(network(*args, **kwargs), reference[name], self.tolerance, f"posterior of {name!r}")
+
+    def test_the_gradient_of_the_log_partition_is_the_marginals(self) -> None:
+        """With respect to log evidence: the decoder is the derivative of the encoder, also at -inf."""
+        for tree, e in self._cases():
+            x = e.clone().requires_grad_()
+            network = self.make_network(tree, observed=tree.names)
+            args, kwargs = feed(network, tree, x)
+            (gradient,) = torch.autograd.grad(network.log_partition(*args, **kwargs).sum(), x)
+            assert_close(gradient, self._marginals(tree, e), 10 * self.tolerance, "gradient of log Z by log evidence")
+
+    def test_the_gradient_by_log_potentials_is_the_expected_counts(self) -> None:
+        """Of tied factors together; finite at zeros."""
+        for tree, e in self._cases():
+            network = self.make_network(tree, observed=tree.names, trainable=True)
+            args, kwargs = feed(network, tree, e)
+            network.log_partition(*args, **kwargs).sum().backward()
+            gradient = network.weights.log_potential.grad
+            if gradient is None:
+                raise AssertionError("the log partition does not depend on the weights")
+            want = torch.cat([e.new_zeros(0), *(count.ravel() for count in expected_counts(infer(tree, e)))])
+            assert_close(gradient, want, 100 * self.tolerance, "gradient of log Z by log potentials")
+
+    def test_gradients_of_marginals_are_finite(self) -> None:
+        """With respect to log evidence with -inf in it, and to weights with zeros."""
+        for tree, e in self._cases():
+            x = e.clone().requires_grad_()
+            network = self.make_network(tree, query="all", observed=tree.names, trainable=True)
+            args, kwargs = feed(network, tree, x)
+            p = network(*args, **kwargs)
+            weights = torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view_as(p)
+            (p * weights).sum().backward()
+            for name, gradient in (("evidence", x.grad), ("weights", network.weights.log_potential.grad)):
+                if gradient is None or not bool(gradient.isfinite().all()):
+                    raise AssertionError(f"the gradient of the marginals by the {name} is not finite")
+
+    def test_rows_of_a_batch_do_not_touch_each_other(self) -> None:
+        """Each row alone gives what it gives in the batch, and no row gives no row."""
+        for tree, e in self._cases():
+            together = self._marginals(tree, e)
+            for row in range(len(e)):
+                assert_close(self._marginals(tree, e[row : row + 1])[0], together[row], self.tolerance, f"row {row}")
+            if self._marginals(tree, e[:0]).shape != together[:0].shape:
+                raise AssertionError("an empty batch must give an empty result")
+
+    def test_inputs_stay_as_they_are_and_results_are_repeatable(self) -> None:
+        """A forward writes to nothing that it was given, and remembers nothing."""
+        for tree, e in self._cases():
+            network = self.make_network(tree, query="all", observed=tree.names)
+            args, kwargs = feed(network, tree, e.clone())
+            before = [x.clone() for x in (*args, *kwargs.values())]
+            with torch.no_grad():
+                first, second = network(*args, **kwargs), network(*args, **kwargs)
+            if not all(torch.equal(a, b) for a, b in zip(before, (*args, *kwargs.values()), strict=True)):
+                raise AssertionError("the forward changed its input")
+            if not torch.equal(first, second):
+                raise AssertionError("the second forward gave another result than the first")
+
+    def test_impossible_rows_are_refused_by_number(self) -> None:
+        """Two rows that exclude every state of one variable."""
+        for tree, e in self._cases():
+            e = e.clone()
+            rows = (0, len(e) - 1)
+            leaf = int(tree.leaves[-1])
+            for row in rows:
+                e[row, :, leaf] = -torch.inf
+            try:
+                self._marginals(tree, e)
+            except ImpossibleEvidence as error:
+                if error.rows != rows:
+                    raise AssertionError(f"rows {error.rows} were named impossible instead of {rows}") from error
+            else:
+                raise AssertionError("impossible evidence was not refused")
+
+    def test_a_state_dict_carries_the_weights(self) -> None:
+        """Into a network of another tree of the same shape, fixed or trainable."""
+        for tree, e in self._cases():
+            other = tree.with_potentials([p.with_log(p.log_potential * 1.1 - 0.1) for p in tree.potentials])
+            want = infer(tree, e).marginals
+            for trainable in (False, True):
+                options = {"query": "all", "observed": tree.names, "trainable": trainable}
+                network, source = self.make_network(other, **options), self.make_network(tree, **options)
+                network.load_state_dict(source.state_dict())
+                args, kwargs = feed(network, tree, e)
+                assert_close(network(*args, **kwargs), want, self.tolerance, f"marginals, loaded, {trainable=}")
+                twin = copy.deepcopy(source)
+                assert_close(twin(*args, **kwargs), want, self.tolerance, f"marginals, copied, {trainable=}")
+
+    def test_the_tree_comes_back(self) -> None:
+        """`tree()` of an untrained network is the tree."""
+        for tree, _ in self._cases():
+            for trainable in (False, True):
+                if self.make_network(tree, trainable=trainable).tree() != tree:
+                    raise AssertionError("network.tree() is not the tree that was compiled")
+
+    def test_it_exports(self) -> None:
+        """With `torch.export`, for any batch size."""
+        tree, e = next(self._cases())
+        network = self.make_network(tree, query="all", observed=tree.names)
+        args, kwargs = feed(network, tree, e)
+        batch = torch.export.Dim("batch", min=2)
+        shapes = {"observation": ({0: batch},)} | {name: {0: batch} for name in kwargs}
+        program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
+        for rows in (e, e.repeat(3, 1, 1)[1:]):
+            args, kwargs = feed(network, tree, rows)
+            assert_close(
+                program.module()(*args, **kwargs), infer(tree, rows).marginals, self.tolerance, "exported marginals"
+            )
+
+    # ------------------------------------------------------------------ helpers
+
+    def _cases(self) -> Iterator[tuple[Tree, Tensor]]:
+        for seed in self.seeds:
+            tree = self.make_tree(seed)
+            yield tree, self.make_evidence(tree, seed)
+
+    def _marginals(self, tree: Tree, e: Tensor) -> Tensor:
+        """``(B, S, V)`` of all variables, by a new network."""
+        network = self.make_network(tree, query="all", observed=tree.names)
+        args, kwargs = feed(network, tree, e)
+        p = network(*args, **kwargs)
+        return p.reshape(*p.shape[:2], len(tree))

@@ -1,0 +1,37 @@
+"""All weights of a model as one vector: the stored entries of every potential, one potential after the other.
+
+    flat = [ log psi_0 entries | log psi_1 entries | ... ]          potential i at offsets(potentials)[i : i + 2]
+
+Networks, learning and files hold the weights of a tree in this form, so tied factors need no further care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hgm.tree.potential import Potential
+
+__all__ = ["flatten", "offsets", "owners", "unflatten"]
+
+
+def offsets(potentials: Sequence[Potential]) -> np.ndarray:
+    """``(len(potentials) + 1,)`` where each potential starts in the vector, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum([p.size for p in potentials], dtype=np.int64)]).astype(np.int64)
+
+
+def owners(potentials: Sequence[Potential]) -> np.ndarray:
+    """``(P,)`` the potential of each entry of the vector."""
+    return np.repeat(np.arange(len(potentials)), np.diff(offsets(potentials)))
+
+
+def flatten(potentials: Sequence[Potential]) -> np.ndarray:
+    """``(P,)`` float64: the log entries of all potentials."""
+    return np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in potentials)])
+
+
+def unflatten(potentials: Sequence[Potential], flat: np.ndarray) -> tuple[Potential, ...]:
+    """The same potentials with the log entries of a vector ``(P,)``. Raises `BadPotential` for a bad one."""
+    pieces = np.split(flat, offsets(potentials)[1:-1]) if len(potentials) else []
+    return tuple(p.with_log(part.reshape(p.log_potential.shape)) for p, part in zip(potentials, pieces, strict=True))

@@ -1,0 +1,150 @@
+"""Exports: other programs give the network's results, at any batch size, and no wrong export is written."""
+
+import sys
+
+import pytest
+import torch
+from oracles.trees import CASES
+
+import hgm
+from hgm.files import program
+
+TREE = CASES["quad_2d"].tree
+
+
+def loaded(path):
+    """What a program that never heard of hgm would run."""
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [slot.name for slot in session.get_inputs()]
+
+    def run(*args, **more):
+        feeds = dict(zip(names, [*args, *more.values()], strict=True))
+        return torch.from_numpy(session.run(None, {name: tensor.numpy() for name, tensor in feeds.items()})[0])
+
+    return run
+
+
+def agrees(net, path, *given, tolerance, **more):
+    torch.testing.assert_close(loaded(path)(*given, **more), net(*given, **more), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_classifier_for_torch(tmp_path, rows):
+    net = hgm.compile(TREE, "classify")
+    hgm.export(net, tmp_path / "net.pt2")
+    agrees(net, tmp_path / "net.pt2", torch.randn(rows, 2, *net.leaf_shape), tolerance=1e-6)
+
+
+def test_a_classifier_for_onnx(tmp_path):
+    net = hgm.compile(TREE, "classify")
+    hgm.export(net, tmp_path / "net.onnx")
+    for rows in (1, 5):
+        agrees(net, tmp_path / "net.onnx", torch.randn(rows, 2, *net.leaf_shape), tolerance=1e-6)
+
+
+def test_a_classifier_with_zeros_in_float64(tmp_path):
+    net = hgm.compile(CASES["hard_zeros"].tree, "classify", channel=hgm.Gaussian())
+    hgm.export(net, tmp_path / "net.pt2", dtype=torch.float64)
+    z, sigma = torch.randn(4, 4, dtype=torch.float64), torch.rand(4, dtype=torch.float64) + 0.5
+    agrees(net, tmp_path / "net.pt2", z, sigma, tolerance=1e-12)
+
+
+CHANNELS = {
+    "soft": (hgm.Soft(), lambda z: (torch.stack([z, -z, z * z], 1),)),
+    "clamp": (hgm.Clamp(), lambda z: ((z > 0).long(),)),
+    "flip": (hgm.Flip(), lambda z: ((z > 0).long(), torch.full((len(z),), 0.1))),
+    "gaussian": (hgm.Gaussian(), lambda z: (z, torch.full((len(z),), 0.7))),
+    "missing": (hgm.Missing(hgm.Gaussian()), lambda z: (torch.where(z > 1, torch.nan, z), torch.full((len(z),), 0.7))),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_every_channel(tmp_path, channel, ending):
+    how, observe = CHANNELS[channel]
+    tree = hgm.random_ghm(2, 3)
+    net = hgm.compile(tree, "denoise", channel=how)
+    hgm.export(net, tmp_path / f"net.{ending}")
+    agrees(net, tmp_path / f"net.{ending}", *observe(torch.randn(5, 4)), tolerance=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_tree(tmp_path, name, ending):
+    case = CASES[name]
+    net = hgm.compile(case.tree, "posterior", query="all", observed=case.names)
+    hgm.export(net, tmp_path / f"net.{ending}")
+    e = torch.randn(5, net.leaf_states, *net.leaf_shape)
+    more = {"evidence": torch.randn(5, net.states_in, net.extra)} if net.extra else {}
+    agrees(net, tmp_path / f"net.{ending}", e, tolerance=1e-5, **more)
+
+
+@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_relu_network(tmp_path, ending):
+    net = hgm.compile(hgm.random_ghm(2, 2, bound=4.0), "posterior", activation="relu", tol=1e-2)
+    hgm.export(net, tmp_path / f"net.{ending}")
+    agrees(net, tmp_path / f"net.{ending}", torch.randn(5, 2, 4), tolerance=1e-5)
+    if ending == "pt2":
+        extra = {"certificate.json": ""}
+        torch.export.load(tmp_path / "net.pt2", extra_files=extra)
+        text = extra["certificate.json"]
+    else:
+        import onnx
+
+        text = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}["certificate"]
+    assert hgm.Certificate.from_json(text) == net.certificate
+
+
+def test_a_trained_network_keeps_its_mode(tmp_path):
+    net = hgm.compile(TREE, "classify", trainable=True).train()
+    hgm.export(net, tmp_path / "net.pt2")
+    assert net.training and net.weights.log_potential.requires_grad
+
+
+def test_a_program_with_other_results_is_not_written(tmp_path, monkeypatch):
+    right = program._as_torch
+
+    def wrong(*args):
+        content, run = right(*args)
+        return content, lambda *given: run(*given) + 1e-3
+
+    monkeypatch.setattr(program, "_as_torch", wrong)
+    with pytest.raises(hgm.HgmError, match=r"results differ from the network's by 1\.0e-03"):
+        hgm.export(hgm.compile(TREE, "classify"), tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_of_the_exporter_is_one_line(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no rule for this\nand much more")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.raises(
+        hgm.HgmError, match=r"torch\.export cannot export this network: RuntimeError: no rule for this$"
+    ):
+        hgm.export(hgm.compile(TREE, "classify"), tmp_path / "net.pt2")
+
+
+class MyChannel(hgm.Soft):
+    pass
+
+
+def test_bad_arguments(tmp_path, monkeypatch):
+    net = hgm.compile(TREE, "classify")
+    with pytest.raises(hgm.BadSpec, match=r"must end in \.pt2 or \.onnx"):
+        hgm.export(net, tmp_path / "net.pt")
+    with pytest.raises(hgm.BadSpec, match="float16"):
+        hgm.export(net, tmp_path / "net.pt2", dtype=torch.float16)
+    with pytest.raises(hgm.BadSpec, match=r"use \.pt2 for float64"):
+        hgm.export(net, tmp_path / "net.onnx", dtype=torch.float64)
+    with pytest.raises(hgm.BadSpec, match="MyChannel"):
+        hgm.export(hgm.compile(TREE, channel=MyChannel()), tmp_path / "net.pt2")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(hgm.HgmError, match=r"pip install 'hgm\[export\]'"):
+        hgm.export(net, tmp_path / "net.onnx")
