@@ -70,9 +70,14 @@ class Potential:
         return np.argwhere(~np.isneginf(self.dense_log()))
 
     @property
+    def complete(self) -> bool:
+        """Whether there is a stored entry at every place: no hard zeros by its kind."""
+        return bool((self.entries() >= 0).all())
+
+    @property
     def positive(self) -> bool:
         """Whether psi has no zeros."""
-        return bool((self.entries() >= 0).all() and np.isfinite(self.log_potential).all())
+        return self.complete and bool(np.isfinite(self.log_potential).all())
 
     def dense_log(self) -> np.ndarray:
         """log psi as a dense array of shape `shape`."""
@@ -141,9 +146,9 @@ class Table(Potential):
         return self.log_potential
 
     @property
-    def positive(self) -> bool:
-        """Whether psi has no zeros."""
-        return bool(np.isfinite(self.log_potential).all())
+    def complete(self) -> bool:
+        """Always."""
+        return True
 
     def _set(self, log_potential: np.ndarray, values: np.ndarray | None) -> None:
         if log_potential.ndim < 1 or 0 in log_potential.shape:
@@ -241,9 +246,9 @@ class Rules(Potential):
         return self.states[~np.isneginf(self.log_potential)]
 
     @property
-    def positive(self) -> bool:
-        """Whether psi has no zeros: every combination is a rule of positive weight."""
-        return len(self.support()) == np.prod(self.shape, dtype=float)
+    def complete(self) -> bool:
+        """Whether every combination is a rule."""
+        return self.size == np.prod(self.shape, dtype=float)
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and isinstance(other, Rules) and np.array_equal(self.states, other.states)
