@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,9 @@ _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
-_BLANK = re.compile(r"[ \t\r\n]*")
+_JSON = re.compile(
+    r'(?P<open>[\[{])|(?P<close>[\]}])|(?P<key>"(?:[^"\\]|\\.)*+"(?=\s*:))|(?P<value>"(?:[^"\\]|\\.)*+"|[^\s,:\]}]+)'
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ class Document:
 
     def line(self, way: Way) -> int:
         """The line of the part at the end of a way, or of the last part on the way that exists."""
-        spots = _json_spots(self.text) if _is_json(self.path) else _yaml_spots(self.text)
         longest, line = -1, 1
-        for spot, here in spots:
+        for spot, here in _spots((_json_tokens if _is_json(self.path) else _yaml_tokens)(self.text)):
             if len(spot) > longest and way[: len(spot)] == spot:
                 longest, line = len(spot), here
         return line
@@ -108,6 +108,54 @@ class _Malformed(Exception):
 
 def _is_json(path: Path) -> bool:
     return path.suffix.lower() == ".json"
+
+
+# ---------------------------------------------------------------------- tokens to data and lines
+
+
+def _built(tokens: Iterable[Token]) -> object:
+    top: list[Any] = []
+    open_: list[Any] = [top]
+    keys: list[str] = [""]
+    for kind, value, line in tokens:
+        if kind == "close":
+            open_.pop()
+            keys.pop()
+            continue
+        into = open_[-1]
+        if kind == "key":
+            if value in into:
+                raise _Malformed(f"the key {value!r} comes twice in one mapping", line)
+            keys[-1] = value
+            into[value] = None
+            continue
+        if isinstance(into, dict):
+            into[keys[-1]] = value
+        else:
+            into.append(value)
+        if kind == "open":
+            open_.append(value)
+            keys.append("")
+    if not top:
+        raise _Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
+    return top[0]
+
+
+def _spots(tokens: Iterable[Token]) -> Iterator[tuple[Way, int]]:
+    """The way to every part, and its line."""
+    way: list[str | int] = []  # for each open container the part that is being read; -1 before the first of a list
+    for kind, value, line in tokens:
+        if kind == "close":
+            way.pop()
+        elif kind == "key":
+            way[-1] = value
+            yield tuple(way), line
+        else:
+            if way and isinstance(way[-1], int):
+                way[-1] += 1
+                yield tuple(way), line
+            if kind == "open":
+                way.append(-1 if isinstance(value, list) else "")
 
 
 # ---------------------------------------------------------------------- YAML
@@ -183,50 +231,6 @@ def _integer(text: str, line: int = 0) -> int:
     return int(text)
 
 
-def _built(tokens: Iterable[Token]) -> object:
-    top: list[Any] = []
-    open_: list[Any] = [top]
-    keys: list[str] = [""]
-    for kind, value, line in tokens:
-        if kind == "close":
-            open_.pop()
-            keys.pop()
-            continue
-        into = open_[-1]
-        if kind == "key":
-            if value in into:
-                raise _Malformed(f"the key {value!r} comes twice in one mapping", line)
-            keys[-1] = value
-            into[value] = None
-            continue
-        if isinstance(into, dict):
-            into[keys[-1]] = value
-        else:
-            into.append(value)
-        if kind == "open":
-            open_.append(value)
-            keys.append("")
-    if not top:
-        raise _Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
-    return top[0]
-
-
-def _yaml_spots(text: str) -> Iterator[tuple[Way, int]]:
-    way: list[str | int] = []  # for each open container the part that is being read; -1 before the first of a list
-    for kind, value, line in _yaml_tokens(text):
-        if kind == "close":
-            way.pop()
-        elif kind == "key":
-            way[-1] = value
-            yield tuple(way), line
-        else:
-            if way and isinstance(way[-1], int):
-                way[-1] += 1
-                yield tuple(way), line
-            if kind == "open":
-                way.append(-1 if isinstance(value, list) else "")
-
-
 # ---------------------------------------------------------------------- JSON
 
 
@@ -243,12 +247,7 @@ def _json_data(text: str) -> object:
     except RecursionError:
         raise _Malformed(f"nested deeper than {DEEPEST} levels") from None
     except _TwiceError:
-        seen: set[Way] = set()
-        for way, line in _json_spots(text):
-            if way in seen:
-                raise _Malformed(f"the key {way[-1]!r} comes twice in one mapping", line) from None
-            seen.add(way)
-        raise
+        return _built(_json_tokens(text))  # which says where
     layer = [data] if isinstance(data, (dict, list)) else []
     for _ in range(DEEPEST):
         layer = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole)]
@@ -258,32 +257,11 @@ def _json_data(text: str) -> object:
     return data
 
 
-def _json_spots(text: str) -> Iterator[tuple[Way, int]]:
-    """Of a text that is known to be JSON."""
+def _json_tokens(text: str) -> Iterator[Token]:
+    """Of a text that is known to be JSON; without the values, which `json` reads."""
     line, counted = 1, 0
-    for way, at in _json_walk(text, 0, ()):
-        line, counted = line + text.count("\n", counted, at), at
-        yield way, line
-
-
-def _json_walk(text: str, at: int, way: Way) -> Generator[tuple[Way, int], None, int]:
-    """The parts of the value at a position, with their positions; returns the position after it."""
-
-    def blank(at: int) -> int:
-        return _BLANK.match(text, at).end()  # type: ignore[union-attr]
-
-    at = blank(at)
-    if text[at] not in "[{":
-        return json.JSONDecoder().raw_decode(text, at)[1]
-    mapping, step = text[at] == "{", -1
-    at = blank(at + 1)
-    while text[at] not in "]}":
-        key: str | int = (step := step + 1)
-        start = at
-        if mapping:
-            key, at = scanstring(text, at + 1)
-            at = blank(at) + 1  # the colon
-        yield (*way, key), start
-        at = blank((yield from _json_walk(text, at, (*way, key))))
-        at = blank(at + 1) if text[at] == "," else at
-    return at + 1
+    for match in _JSON.finditer(text):
+        line, counted = line + text.count("\n", counted, match.start()), match.start()
+        kind, part = str(match.lastgroup), match[0]
+        empty: dict[str, Any] | list[Any] = {} if part == "{" else []
+        yield kind, json.loads(part) if kind == "key" else empty if kind == "open" else None, line
