@@ -11,34 +11,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hgm.compiler.plan import Plan, plan
+from hgm.compiler.plan import plan
 from hgm.errors import BadSpec, HgmError
 from hgm.evidence.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.files.arrays import indices, tree_entry, tree_from
+from hgm.files.design import design_entry, design_from
 from hgm.files.whole import write_whole
 from hgm.networks.network import ConvNet, UNet
 from hgm.networks.relunet import ReluConvNet, ReluNetwork, ReluUNet
-from hgm.relu.certify import Certificate
-from hgm.relu.constructions.choose import LogMatrix, assemble
-from hgm.relu.design import Design
-from hgm.relu.maps import stage_maps
-from hgm.relu.pieces.piecewise import PiecewiseLinear
-from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
-from hgm.tree.possible import possible_states
 from hgm.tree.potential import Edge, Potential, Rules, Table
-from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from hgm.files.header import ChannelEntry, Header
 
 __all__ = ["load_network", "save_network"]
 
@@ -88,6 +82,8 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet | ReluConvNet |
     Raises:
         BadSpec: if there is no such file, or it is damaged, not a network of hgm, or of a later format.
     """
+    from hgm.files.header import Header
+
     where = _checked_name(path)
     header, tensors = _read(where)
     try:
@@ -95,7 +91,7 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet | ReluConvNet |
             raise BadSpec(f"it has format {header.get('format')!r}, and this version of hgm reads format {FORMAT}")
         if header.pop("checksum", None) != _checksum(header, tensors):
             raise BadSpec("its checksum does not fit its content: the file is damaged, or was changed by hand")
-        return _put_together(_schema().model_validate(header), tensors)
+        return _put_together(Header.model_validate(header), tensors)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, OverflowError) as error:
         # whatever a file that was made to mislead may provoke; HgmError and pydantic's errors are ValueErrors
         problem = str(error) if isinstance(error, HgmError) else f"it is damaged ({_first_line(error)})"
@@ -122,17 +118,17 @@ def _taken_apart(net: AnyNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "reloaded": _is_reloaded(net),
         "leaf_shape": list(net.leaf_shape),
         "channel": _channel_entry(net.channel),
-        "tree": _tree_entry(tree, tensors),
-        "relu": _design_entry(net.design, tensors) if isinstance(net, ReluNetwork) else None,
+        "tree": tree_entry(tree, tensors),
+        "relu": design_entry(net.design, tensors) if isinstance(net, ReluNetwork) else None,
     }
     query = net.query if isinstance(net, UNet | ReluUNet) else net.plan.levels[0].order[[net.position]]
     tensors["query"] = torch.from_numpy(query.copy())
     return header, tensors
 
 
-def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> AnyNet:
-    tree = _tree(header.tree, tensors)
-    inputs, query = _indices(tensors["inputs"], len(tree)), _indices(tensors["query"], len(tree))
+def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> AnyNet:
+    tree = tree_from(header.tree, tensors)
+    inputs, query = indices(tensors["inputs"], len(tree)), indices(tensors["query"], len(tree))
     channel = _channel(header.channel, tensors)
     the_plan, shape = plan(tree, inputs), tuple(header.leaf_shape)
     if not 1 <= prod(shape) <= len(inputs) or not len(query):
@@ -145,9 +141,9 @@ def _put_together(header: Any, tensors: Mapping[str, Tensor]) -> AnyNet:
         case "UNet":
             net = UNet(*common, query, header.mean)
         case "ReluConvNet":
-            net = ReluConvNet(*common, _design(header.relu, the_plan, tensors, down=False), int(query[0]))
+            net = ReluConvNet(*common, design_from(header.relu, the_plan, tensors, down=False), int(query[0]))
         case _:
-            net = ReluUNet(*common, _design(header.relu, the_plan, tensors, down=True), query, header.mean)
+            net = ReluUNet(*common, design_from(header.relu, the_plan, tensors, down=True), query, header.mean)
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
     net = net.to(state["input_mask" if isinstance(net, ReluNetwork) else "weights.log_potential"].dtype)
     sources, own = _sources(net), net.state_dict()
@@ -182,76 +178,6 @@ def _is_reloaded(net: AnyNet) -> bool:
     return bool(everywhere) or not torch.equal(weights, own.to(weights.dtype))
 
 
-def _design_entry(design: Design, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Tied factors share constructions, and constructions share pieces: each is stored once."""
-    used = [matrix for matrix in design.built if matrix is not None]
-    matrices = {matrix: i for i, matrix in enumerate(dict.fromkeys(used))}
-    parts = [piece for matrix in matrices for piece in matrix.pieces]
-    pieces = {piece: i for i, piece in enumerate(dict.fromkeys(parts))}
-    tensors |= {
-        "relu.matrix": _whole(matrices[matrix] for matrix in used),
-        "relu.parts": _whole(len(matrix.pieces) for matrix in matrices),
-        "relu.part": _whole(pieces[piece] for piece in parts),
-        "relu.knots": _real(x for piece in pieces for x in piece.knots),
-        "relu.values": _real(x for piece in pieces for x in piece.values),
-        "relu.sizes": _whole(len(piece.knots) for piece in pieces),
-        "relu.left": _real(piece.left for piece in pieces),
-        "relu.right": _real(piece.right for piece in pieces),
-    }
-    return {"kinds": [matrix.kind for matrix in matrices], "certificate": design.certificate.to_json()}
-
-
-def _design(entry: Any, plan: Plan, tensors: Mapping[str, Tensor], *, down: bool) -> Design:
-    """The design of a network that distributes (`down`) or not, with the certificate that is stored."""
-    if entry is None:
-        raise BadSpec("it does not say what its ReLU network is made of")
-    sizes = _integers(tensors["relu.sizes"])
-    knots, values = (_split(tensors[f"relu.{name}"].double().numpy(), sizes) for name in ("knots", "values"))
-    slopes = (tensors[f"relu.{name}"].tolist() for name in ("left", "right"))
-    pieces = [PiecewiseLinear(*each) for each in zip(knots, values, *slopes, strict=True)]
-    parts = _split(_indices(tensors["relu.part"], len(pieces)), _integers(tensors["relu.parts"]))
-    kinds = list(zip(entry.kinds, parts, strict=True))
-
-    possible = possible_states(plan.tree)
-    maps = tuple(stage_maps(plan, stage, possible) for stage in plan.stages)
-    groups = [group for stage in maps for groups in stage.groups for group in groups]
-    specs = [spec if down or i == 0 else None for group in groups for i, spec in enumerate(group.maps)]
-    which = _indices(tensors["relu.matrix"], len(kinds)).tolist()
-    if len(which) != sum(spec is not None for spec in specs):
-        raise BadSpec("it has not one construction for every map")
-    supply = iter(which)
-    made: dict[int, tuple[LogMatrix, np.ndarray]] = {}
-    built: list[LogMatrix | None] = []
-    for spec in specs:
-        if spec is None:
-            built.append(None)
-            continue
-        i = next(supply)
-        if i not in made:
-            kind, part = kinds[i]
-            made[i] = assemble(kind, spec.log_psi, [pieces[j] for j in part]), spec.log_psi
-        matrix, table = made[i]
-        if not np.array_equal(table, spec.log_psi):
-            raise BadSpec("maps with different tables share a construction")
-        built.append(matrix)
-    return Design(possible, maps, tuple(built), Certificate.from_json(entry.certificate))
-
-
-def _whole(numbers: Iterable[int]) -> Tensor:
-    return torch.tensor(list(numbers), dtype=torch.int64)
-
-
-def _real(numbers: Iterable[float]) -> Tensor:
-    return torch.tensor(list(numbers), dtype=torch.float64)
-
-
-def _split(flat: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    """Parts of given sizes."""
-    if (sizes < 0).any() or sizes.sum() != len(flat):
-        raise BadSpec("the sizes of its pieces do not add up")
-    return np.split(flat, np.cumsum(sizes))[:-1]
-
-
 def _channel_entry(channel: Channel) -> dict[str, Any]:
     if CHANNELS.get(type(channel).__name__) is not type(channel):
         raise BadSpec(
@@ -262,97 +188,12 @@ def _channel_entry(channel: Channel) -> dict[str, Any]:
     return entry | {"of": _channel_entry(channel.channel)} if isinstance(channel, Missing) else entry
 
 
-def _channel(entry: Any, tensors: Mapping[str, Tensor], at: str = "state.channel.") -> Channel:
+def _channel(entry: ChannelEntry, tensors: Mapping[str, Tensor], at: str = "state.channel.") -> Channel:
     if entry.kind == "Missing":
         if entry.of is None:
             raise BadSpec("the channel Missing does not say which channel it is around")
         return Missing(_channel(entry.of, tensors, at + "channel."))
     return CHANNELS[entry.kind](tensors[at + "values"])
-
-
-def _tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    for name in ("cardinality", "scope_ptr", "scope", "potential_id", "label_set"):
-        tensors[f"tree.{name}"] = torch.from_numpy(getattr(tree, name).copy())
-    potentials = []
-    for i, potential in enumerate(tree.potentials):
-        if POTENTIALS.get(type(potential).__name__) is not type(potential):
-            raise BadSpec(f"a network with a potential of kind {type(potential).__name__} cannot be saved")
-        potentials.append({"kind": type(potential).__name__, "shape": list(potential.shape)})
-        if isinstance(potential, Rules):
-            tensors[f"tree.rules.{i}"] = torch.from_numpy(potential.states.copy())
-    logs = [potential.log_potential.ravel() for potential in tree.potentials]
-    tensors["tree.log_potential"] = torch.from_numpy(np.concatenate([np.zeros(0), *logs]))
-    return {
-        "names": _names_entry(tree.names, tensors),
-        "roots": len(tree.roots),
-        "grid": None if tree.grid is None else [list(shape) for shape in tree.grid],
-        "label_sets": [list(labels) for labels in tree.label_sets],
-        "potentials": potentials,
-    }
-
-
-def _tree(entry: Any, tensors: Mapping[str, Tensor]) -> Tree:
-    def integers(name: str) -> np.ndarray:
-        return _integers(tensors[f"tree.{name}"])
-
-    cardinality, ptr, scope = integers("cardinality"), integers("scope_ptr"), integers("scope")
-    variables, factors = len(cardinality), len(ptr) - 1
-    if ptr[0] != 0 or (np.diff(ptr) < 1).any() or ptr[-1] != len(scope):
-        raise BadSpec("the factors' scopes do not fit together")
-    potentials: list[Potential] = []
-    logs = tensors["tree.log_potential"].double().numpy()
-    start = 0
-    for i, given in enumerate(entry.potentials):
-        shape = tuple(given.shape)
-        rules = integers(f"rules.{i}") if given.kind == "Rules" else None
-        size = int(np.prod(shape)) if rules is None else len(rules)
-        piece = logs[start : start + size]
-        if rules is not None:
-            potentials.append(Rules.from_log(shape, rules, piece))
-        else:
-            kind = Edge if given.kind == "Edge" else Table
-            potentials.append(kind.from_log(piece.reshape(shape)))
-        start += size
-    potential_id = _indices(tensors["tree.potential_id"], len(potentials))
-    label_set = _indices(tensors["tree.label_set"] + 1, len(entry.label_sets) + 1) - 1
-    if len(potential_id) != factors or len(label_set) != variables:
-        raise BadSpec("the tree's arrays have different lengths")
-    tree = Tree.build(
-        _names(entry.names, tensors),
-        cardinality,
-        ptr,
-        _indices(torch.from_numpy(scope), variables),
-        potential_id,
-        potentials,
-        roots=range(entry.roots),
-        label_sets=[tuple(labels) for labels in entry.label_sets],
-        label_set=label_set,
-        grid=None if entry.grid is None else tuple(tuple(shape) for shape in entry.grid),
-    )
-    if not np.array_equal(tree.scope, scope):
-        raise BadSpec("its tree is not in the order of a tree")
-    return tree
-
-
-def _names_entry(names: Names, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    if isinstance(names, GridNames):
-        return {"prefixes": list(names.prefixes), "shapes": [list(shape) for shape in names.shapes]}
-    if isinstance(names, ReorderedNames):
-        tensors["tree.name_order"] = torch.from_numpy(names.order.copy())
-        return {"base": _names_entry(names.base, tensors)}
-    return {"listed": list(names)}
-
-
-def _names(entry: Any, tensors: Mapping[str, Tensor]) -> Names:
-    if entry.base is not None:
-        base = _names(entry.base, {})
-        order = _indices(tensors["tree.name_order"], len(base))
-        if not np.array_equal(np.sort(order), np.arange(len(base))):
-            raise BadSpec("the order of the names is none")
-        return base.take(order)
-    if entry.listed is not None:
-        return ListedNames(entry.listed)
-    return GridNames(entry.prefixes or [], [tuple(shape) for shape in entry.shapes or []])
 
 
 # ---------------------------------------------------------------------- files
@@ -393,68 +234,5 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _integers(given: Tensor) -> np.ndarray:
-    if given.dtype != torch.int64:
-        raise BadSpec(f"expected whole numbers; got {given.dtype}")
-    return given.numpy()
-
-
-def _indices(given: Tensor, size: int) -> np.ndarray:
-    array = _integers(given)
-    if array.ndim != 1 or ((array < 0) | (array >= size)).any():
-        raise BadSpec(f"expected a list of numbers 0 to {size - 1}")
-    return array
-
-
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _schema() -> type[BaseModel]:
-    """What the header of a file may hold."""
-    from pydantic import BaseModel, ConfigDict, Field
-
-    Size = Annotated[int, Field(ge=1)]
-    Shape = list[Size]
-
-    class Part(BaseModel):
-        model_config = ConfigDict(extra="forbid", strict=True)
-
-    class ChannelEntry(Part):
-        kind: Literal["Soft", "Clamp", "Erasure", "Flip", "Gaussian", "Missing"]
-        of: ChannelEntry | None = None
-
-    class NamesEntry(Part):
-        listed: list[str] | None = None
-        prefixes: list[str] | None = None
-        shapes: list[Shape] | None = None
-        base: NamesEntry | None = None
-
-    class PotentialEntry(Part):
-        kind: Literal["Edge", "Table", "Rules"]
-        shape: Shape
-
-    class TreeEntry(Part):
-        names: NamesEntry
-        roots: Size
-        grid: list[Shape] | None
-        label_sets: list[list[str]]
-        potentials: list[PotentialEntry]
-
-    class ReluEntry(Part):
-        kinds: list[Literal["constant", "A", "B", "C", "D"]]
-        certificate: str
-
-    class Header(Part):
-        format: Literal[1]
-        hgm: str
-        network: Literal["ConvNet", "UNet", "ReluConvNet", "ReluUNet"]
-        mean: bool
-        trainable: bool
-        reloaded: bool
-        leaf_shape: Shape
-        channel: ChannelEntry
-        tree: TreeEntry
-        relu: ReluEntry | None = None
-
-    return Header

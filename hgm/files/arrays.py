@@ -1,0 +1,135 @@
+"""A `Tree` as tensors and plain data, and back: what network files hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.errors import BadSpec
+from hgm.tree.flat import flatten
+from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
+from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from hgm.files.header import NamesEntry, TreeEntry
+
+__all__ = ["indices", "integers", "split", "tree_entry", "tree_from"]
+
+POTENTIALS: dict[str, type[Potential]] = {kind.__name__: kind for kind in (Edge, Table, Rules)}
+
+
+def tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """What the header says of a tree; its arrays are added to `tensors`.
+
+    Raises:
+        BadSpec: for a potential that is not one of hgm's own.
+    """
+    for name in ("cardinality", "scope_ptr", "scope", "potential_id", "label_set"):
+        tensors[f"tree.{name}"] = torch.from_numpy(getattr(tree, name).copy())
+    potentials = []
+    for i, potential in enumerate(tree.potentials):
+        if POTENTIALS.get(type(potential).__name__) is not type(potential):
+            raise BadSpec(f"a network with a potential of kind {type(potential).__name__} cannot be saved")
+        potentials.append({"kind": type(potential).__name__, "shape": list(potential.shape)})
+        if isinstance(potential, Rules):
+            tensors[f"tree.rules.{i}"] = torch.from_numpy(potential.states.copy())
+    tensors["tree.log_potential"] = torch.from_numpy(flatten(tree.potentials))
+    return {
+        "names": _names_entry(tree.names, tensors),
+        "roots": len(tree.roots),
+        "grid": None if tree.grid is None else [list(shape) for shape in tree.grid],
+        "label_sets": [list(labels) for labels in tree.label_sets],
+        "potentials": potentials,
+    }
+
+
+def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
+    """The tree of an entry and its arrays. Raises `BadSpec` if they do not fit together."""
+    cardinality, ptr, scope = (integers(tensors[f"tree.{name}"]) for name in ("cardinality", "scope_ptr", "scope"))
+    variables, factors = len(cardinality), len(ptr) - 1
+    if ptr[0] != 0 or (np.diff(ptr) < 1).any() or ptr[-1] != len(scope):
+        raise BadSpec("the factors' scopes do not fit together")
+    potentials: list[Potential] = []
+    logs = tensors["tree.log_potential"].double().numpy()
+    start = 0
+    for i, given in enumerate(entry.potentials):
+        shape = tuple(given.shape)
+        rules = integers(tensors[f"tree.rules.{i}"]) if given.kind == "Rules" else None
+        size = int(np.prod(shape)) if rules is None else len(rules)
+        piece = logs[start : start + size]
+        if rules is not None:
+            potentials.append(Rules.from_log(shape, rules, piece))
+        else:
+            kind = Edge if given.kind == "Edge" else Table
+            potentials.append(kind.from_log(piece.reshape(shape)))
+        start += size
+    potential_id = indices(tensors["tree.potential_id"], len(potentials))
+    label_set = indices(tensors["tree.label_set"] + 1, len(entry.label_sets) + 1) - 1
+    if len(potential_id) != factors or len(label_set) != variables:
+        raise BadSpec("the tree's arrays have different lengths")
+    tree = Tree.build(
+        _names(entry.names, tensors),
+        cardinality,
+        ptr,
+        indices(torch.from_numpy(scope), variables),
+        potential_id,
+        potentials,
+        roots=range(entry.roots),
+        label_sets=[tuple(labels) for labels in entry.label_sets],
+        label_set=label_set,
+        grid=None if entry.grid is None else tuple(tuple(shape) for shape in entry.grid),
+    )
+    if not np.array_equal(tree.scope, scope):
+        raise BadSpec("its tree is not in the order of a tree")
+    return tree
+
+
+def _names_entry(names: Names, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    if isinstance(names, GridNames):
+        return {"prefixes": list(names.prefixes), "shapes": [list(shape) for shape in names.shapes]}
+    if isinstance(names, ReorderedNames):
+        tensors["tree.name_order"] = torch.from_numpy(names.order.copy())
+        return {"base": _names_entry(names.base, tensors)}
+    return {"listed": list(names)}
+
+
+def _names(entry: NamesEntry, tensors: Mapping[str, Tensor]) -> Names:
+    if entry.base is not None:
+        base = _names(entry.base, {})
+        order = indices(tensors["tree.name_order"], len(base))
+        if not np.array_equal(np.sort(order), np.arange(len(base))):
+            raise BadSpec("the order of the names is none")
+        return base.take(order)
+    if entry.listed is not None:
+        return ListedNames(entry.listed)
+    return GridNames(entry.prefixes or [], [tuple(shape) for shape in entry.shapes or []])
+
+
+# ---------------------------------------------------------------------- checked arrays
+
+
+def integers(given: Tensor) -> np.ndarray:
+    """The array of an int64 tensor. Raises `BadSpec` for another type."""
+    if given.dtype != torch.int64:
+        raise BadSpec(f"expected whole numbers; got {given.dtype}")
+    return given.numpy()
+
+
+def indices(given: Tensor, size: int) -> np.ndarray:
+    """``(n,)`` the array of a tensor of numbers 0 to size - 1. Raises `BadSpec` for any other."""
+    array = integers(given)
+    if array.ndim != 1 or ((array < 0) | (array >= size)).any():
+        raise BadSpec(f"expected a list of numbers 0 to {size - 1}")
+    return array
+
+
+def split(flat: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """The parts of a vector, by their sizes. Raises `BadSpec` if these do not add up to it."""
+    if (sizes < 0).any() or sizes.sum() != len(flat):
+        raise BadSpec("the sizes of its pieces do not add up")
+    return np.split(flat, np.cumsum(sizes))[:-1]
