@@ -127,7 +127,7 @@ def _entry(potential: Potential) -> dict[str, Any]:
     """A potential as it was given: by its entries or by their logs."""
     exact = potential.has_values
     entries = (potential.values if exact else potential.log_potential).tolist()
-    if isinstance(potential, Rules):
+    if type(potential) is Rules:
         rules = {"shape": list(potential.shape), "states": potential.states.tolist()}
         return {"rules": rules | {"weights" if exact else "log_weights": entries}}
     if type(potential) not in (Edge, Table):

@@ -1,0 +1,42 @@
+"""Checkpoints: what is written comes back, and another file is refused in one line."""
+
+import json
+
+import pytest
+
+import hgm
+from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+
+STATE = Checkpoint({"tree": "a1", "seed": "3"}, [0.25, 1e-300, 0.1], [-3.5, -3.25], [-7.0, -6.5])
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    write_checkpoint(tmp_path / "fit.json", STATE)
+    assert read_checkpoint(tmp_path / "fit.json", STATE.identity, 3) == STATE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"identity": {"tree": "b2", "seed": "3"}}, "belongs to another fit: it differs in tree"),
+        ({"hgm_fit": 2}, "has format 2; this version reads format 1"),
+        ({"entries": [0.25, 0.5]}, "its numbers do not fit the model"),
+        ({"entries": [0.25, -0.5, 0.1]}, "its numbers do not fit the model"),
+        ({"history": [1.0]}, "its numbers do not fit the model"),
+        ({"log_likelihood": "none"}, "is no checkpoint of hgm.fit, or is damaged"),
+        ({"identity": None}, "is no checkpoint of hgm.fit, or is damaged"),
+    ],
+    ids=str,
+)
+def test_another_file_is_refused(tmp_path, change, message):
+    path = tmp_path / "fit.json"
+    write_checkpoint(path, STATE)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(hgm.BadSpec, match=message) as caught:
+        read_checkpoint(path, STATE.identity, 3)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(hgm.BadSpec, match="cannot be read: No such file"):
+        read_checkpoint(tmp_path / "fit.json", STATE.identity, 3)

@@ -1,0 +1,189 @@
+"""Network files: what comes back is equal bit for bit, and no other file is taken for one."""
+
+import json
+import os
+import stat
+
+import pytest
+import torch
+from files.networks import TREE, assert_equal, changed, observe
+from oracles.trees import CASES
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import hgm
+
+VALUES = torch.tensor([[0.5, 1.0], [-2.0, 3.0]])
+CHANNELS = {
+    "soft": hgm.Soft(),
+    "clamp": hgm.Clamp([3.0, 1.5]),
+    "erasure": hgm.Erasure(),
+    "flip": hgm.Flip(),
+    "gaussian": hgm.Gaussian([-1.0, 0.1]),
+    "gaussian on an embedding": hgm.Gaussian(VALUES),
+    "missing": hgm.Missing(hgm.Gaussian([-1.0, 0.1])),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_every_channel_comes_back(tmp_path, name):
+    net = hgm.compile(TREE, "denoise", channel=CHANNELS[name])
+    hgm.save_network(net, tmp_path / "net.safetensors")
+    again = hgm.load_network(tmp_path / "net.safetensors")
+    assert_equal(net, again)
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(4, *net.leaf_shape, generator=generator)
+    if "embedding" in name:
+        z = torch.stack([z, -z], 1)
+    given = {
+        "soft": (torch.stack([z, -z], 1),),
+        "clamp": ((z > 0).long(),),
+        "erasure": ((z > 0).long(), z.abs() > 0.3),
+        "flip": ((z > 0).long(), 0.2),
+        "missing": (torch.where(z > 1, torch.nan, z), 0.7),
+    }.get(name, (z, 0.7))
+    assert torch.equal(net(*given), again(*given))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_trained_weights_are_kept(tmp_path, dtype):
+    net = hgm.compile(CASES["ragged"].tree, "posterior", query="all", trainable=True).to(dtype)
+    with torch.no_grad():
+        net.weights.log_potential.add_(torch.randn(net.weights.log_potential.shape, dtype=dtype))
+    hgm.save_network(net, tmp_path / "net.safetensors")
+    again = hgm.load_network(tmp_path / "net.safetensors")
+    assert_equal(net, again)
+    assert again.weights.log_potential.requires_grad
+    assert torch.equal(net(observe(net)[0]), again(observe(net)[0]))
+    assert again.tree() != CASES["ragged"].tree
+
+
+def test_a_file_is_text_and_tensors_only(tmp_path):
+    hgm.save_network(hgm.compile(TREE, "classify"), tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", "pt") as file:
+        header = json.loads(file.metadata()["hgm"])
+        assert file.get_tensor("state.weights.log_potential").dtype == torch.float64
+    assert header["network"] == "ConvNet" and header["channel"] == {"kind": "Soft"} and header["hgm"]
+
+
+def test_writing_is_atomic_and_keeps_permissions(tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    net = hgm.compile(TREE, "classify")
+    hgm.save_network(net, path)
+    path.chmod(0o640)
+    hgm.save_network(net, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(hgm.BadSpec, match="No space left"):
+        hgm.save_network(hgm.compile(TREE, "denoise"), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.safetensors"]
+
+
+def bad_files(folder):
+    """Files that are no network of hgm, and what must be said of them."""
+    good = folder / "good.safetensors"
+    hgm.save_network(hgm.compile(TREE, "posterior"), good)
+    content = good.read_bytes()
+    with safe_open(good, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(good)
+
+    def write(name, content):
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    def rewrite(name, header=None, **changed):
+        new = {**tensors, **changed}
+        data = {**metadata, "hgm": json.dumps({**json.loads(metadata["hgm"]), **(header or {})})}
+        save_file({key: t.contiguous() for key, t in new.items() if t is not None}, folder / name, data)
+        return folder / name
+
+    flipped = bytearray(content)
+    flipped[-5] ^= 1
+    save_file({"x": torch.zeros(2)}, folder / "other.safetensors")
+    save_file({"x": torch.zeros(2)}, folder / "list.safetensors", {"hgm": "[1]"})
+    save_file({"x": torch.zeros(2)}, folder / "text.safetensors", {"hgm": "{"})
+    yield folder / "absent.safetensors", "there is no such file"
+    yield folder, "must end in .safetensors"
+    yield write("net.pt", content), "must end in .safetensors"
+    yield write("empty.safetensors", b""), "not a safetensors file"
+    yield write("noise.safetensors", b"\x80\x04\x95" * 99), "not a safetensors file"
+    yield write("short.safetensors", content[: len(content) // 2]), "not a safetensors file"
+    yield write("long.safetensors", content + b"\0" * 8), "not a safetensors file"
+    yield write("flipped.safetensors", bytes(flipped)), "checksum"
+    yield folder / "other.safetensors", "not a network that hgm saved"
+    yield folder / "list.safetensors", "not a network that hgm saved"
+    yield folder / "text.safetensors", "not a safetensors file, or a damaged one"
+    yield rewrite("later.safetensors", {"format": 2}), "format 2"
+    yield rewrite("edited.safetensors", {"mean": True}), "checksum"
+    yield rewrite("lost.safetensors", inputs=None), "checksum"
+
+
+def test_other_files_are_refused(tmp_path):
+    for path, text in bad_files(tmp_path):
+        with pytest.raises(hgm.BadSpec, match=text) as caught:
+            hgm.load_network(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": torch.tensor([99])},
+        {"inputs": torch.tensor([-1])},
+        {"inputs": torch.zeros(2)},
+        {"tree.scope": torch.zeros(30, dtype=torch.int64)},
+        {"tree.potential_id": torch.full((12,), 5)},
+        {"tree.cardinality": torch.full((11,), 9)},
+        {"tree.log_potential": torch.zeros(3, dtype=torch.float64)},
+        {"state.weights.log_potential": torch.zeros(3, dtype=torch.float64)},
+        {"state.channel.values": None},
+        {"network": "Sequential"},
+        {"leaf_shape": [3, 3]},
+        {"leaf_shape": "8"},
+        {"channel": {"kind": "os.system"}},
+        {"extra": 1},
+    ],
+    ids=str,
+)
+def test_a_file_made_to_mislead_is_refused(tmp_path, change):
+    """Also where the checksum is right: a header or tensor that does not fit is one clear error."""
+    path = tmp_path / "net.safetensors"
+    hgm.save_network(hgm.compile(TREE, "posterior"), path)
+    changed(path, change)
+    with pytest.raises(hgm.BadSpec, match="cannot be read as a network of hgm") as caught:
+        hgm.load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+class MyChannel(hgm.Soft):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("net", "text"),
+    [
+        (lambda: hgm.compile(TREE, "posterior", channel=MyChannel()), "MyChannel"),
+        (lambda: hgm.compile(TREE, "posterior", channel=hgm.Missing(MyChannel())), "MyChannel"),
+        (lambda: torch.nn.Linear(2, 2), "Linear"),
+        (lambda: hgm.compile(TREE, "posterior").bfloat16(), "bfloat16"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(tmp_path, net, text):
+    with pytest.raises(hgm.BadSpec, match=text):
+        hgm.save_network(net(), tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_places(tmp_path):
+    net = hgm.compile(TREE, "classify")
+    with pytest.raises(hgm.BadSpec, match=r"must end in \.safetensors"):
+        hgm.save_network(net, tmp_path / "net.bin")
+    with pytest.raises(hgm.BadSpec, match="cannot be written: No such file"):
+        hgm.save_network(net, tmp_path / "nowhere" / "net.safetensors")

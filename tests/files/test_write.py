@@ -1,0 +1,62 @@
+"""The text that a tree is written as."""
+
+import json
+
+import pytest
+import yaml
+from files.models import ENDINGS, TREES, again
+
+import hgm
+from hgm import Level
+
+
+def test_layered_trees_take_the_layered_form_and_others_the_explicit_one(path):
+    for name, tree in TREES.items():
+        hgm.save(tree, path)
+        assert ("levels" in yaml.safe_load(path.read_text())) == (tree.grid is not None), name
+
+
+def test_a_layered_form_that_would_lose_something_is_not_used(path):
+    tree = hgm.random_ghm(2, 3, 2)
+    other = hgm.Tree.build(tree.names, tree.cardinality, tree.scope_ptr, tree.scope, 4 - tree.potential_id,
+                           tree.potentials[::-1], grid=tree.grid)  # fmt: skip
+    assert other != tree, "its potentials are numbered from the other end"
+    assert again(other, path) == other and "variables" in yaml.safe_load(path.read_text())
+
+
+def test_a_large_tied_tree_makes_a_small_file(path):
+    tree = hgm.ghm([Level((2, 2), 2, tie="level") for _ in range(8)], 2)
+    assert again(tree, path) == tree and len(tree) > 80_000
+    assert path.stat().st_size < 3000
+
+
+@pytest.mark.parametrize("name", ["random_ghm", "hmm", "random_tree", "rhm", "hard_zeros", "no levels"])
+def test_other_readers_see_the_same_data_in_both_formats(name, tmp_path):
+    """PyYAML's own loader, by the rules of YAML 1.1, and the json module."""
+    for ending in ENDINGS:
+        hgm.save(TREES[name], tmp_path / f"model.{ending}")
+    from_yaml = yaml.safe_load((tmp_path / "model.yaml").read_text(encoding="utf-8"))
+    from_json = json.loads((tmp_path / "model.json").read_text(encoding="utf-8").replace('"-inf"', "-Infinity"))
+    assert from_yaml == from_json
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    tree = hgm.chain(3)
+    (tmp_path / "dir.yaml").mkdir()
+    for name, message in [
+        ("a.txt", "must end in"),
+        ("none/a.yaml", "cannot be written: No such file"),
+        ("dir.yaml", "cannot be written: Is a directory"),
+    ]:
+        with pytest.raises(hgm.BadSpec, match=message):
+            hgm.save(tree, tmp_path / name)
+    for ending in ENDINGS:
+        with pytest.raises(hgm.BadSpec, match="a name or label is not valid text"):
+            hgm.save(hgm.Tree.from_factors([], {"a\ud800": 2}), tmp_path / f"a.{ending}")
+
+    class Other(hgm.Table):
+        pass
+
+    with pytest.raises(hgm.BadSpec, match="a potential of the kind Other cannot be written"):
+        hgm.save(hgm.Tree.from_factors([("a", Other([1, 2]))]), tmp_path / "a.yaml")
+    assert [p.name for p in tmp_path.iterdir()] == ["dir.yaml"]
