@@ -47,7 +47,6 @@ from .tree.potential import Rules as Rules
 from .tree.potential import Table as Table
 from .tree.tree import Tree as Tree
 from .viz.draw import draw as draw
-from .viz.draw import draw_network as draw_network
 from .zoo.hierarchy import Level as Level
 from .zoo.hierarchy import ghm as ghm
 from .zoo.irregular import forest as forest

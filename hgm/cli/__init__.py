@@ -1,4 +1,4 @@
-"""The command line `hgm`."""
+"""The command line `hgm`. A command of your own: `from hgm.cli import app`, and `@app.command()` over a function."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+from hgm.cli import model as model  # each of these three adds its commands to the program
+from hgm.cli import network as network
+from hgm.cli import run as run
+from hgm.cli.options import app
+
+__all__ = ["app", "main"]
 
 EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo", "onnx": "export", "onnxscript": "export"}
 
@@ -31,7 +36,6 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(args: Sequence[str] | None) -> int:
     import typer
 
-    from hgm.cli.commands import app
     from hgm.errors import HgmError
 
     try:

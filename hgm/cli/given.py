@@ -51,10 +51,12 @@ def queried(tree: Tree, names: Sequence[str]) -> np.ndarray:
 
 
 def channel_of(name: str, values: str | None, missing: bool) -> Channel:
-    """A channel by its name, with values such as ``0,1,2``. Raises `BadSpec` for values that are no numbers."""
+    """A channel by its name, with values such as ``0,1,2``. Raises `BadSpec` for unknown names and bad values."""
     table = None if values is None else _numbers(values)
     if values is not None and table is None:
         raise BadSpec(f"the values of a channel are numbers with commas between them; got {values!r}")
+    if name not in CHANNELS:
+        raise BadSpec(f"there is no channel {name!r}; there are {listing(list(CHANNELS))}")
     channel = CHANNELS[name](None if table is None else table.tolist())
     return Missing(channel) if missing else channel
 

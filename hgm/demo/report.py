@@ -73,7 +73,7 @@ def write_report(
         picture=pictures.to_uri(png),
         svg={
             "tree": _svg(viz.draw(tree)),
-            "network": _svg(viz.draw_network(networks.denoiser)),
+            "network": _svg(viz.draw(networks.denoiser)),
             "curve": _svg(pictures.curve(results.fit.history, results.fit.rows)),
             "psnr": _svg(pictures.psnr_chart({k: v for k, v in results.psnr.items() if k != "ReLU U-Net"})),
             "confusion": _svg(pictures.confusion(counts)),

@@ -20,63 +20,52 @@ from hgm.viz.style import check_picture_name, require_matplotlib, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "draw_network"]
+__all__ = ["draw"]
 
 Style = Literal["auto", "nodes", "planes", "levels"]
 
 
-def draw(tree: Tree, path: str | os.PathLike[str] | None = None, *, style: Style = "auto") -> Figure:
-    """A picture of a tree: its levels, variables and factors, with one colour for each tied potential.
+def draw(what: Tree | Network, path: str | os.PathLike[str] | None = None, *, style: Style = "auto") -> Figure:
+    """A picture of a tree, or of the network that it was compiled to.
 
-    Circles are variables, grey ones leaves; squares, diamonds and hexagons are factors over two variables, joint tables
-    and rules; triangles are factors over one variable. A potential that is used once is grey.
+    **A tree**: its levels, variables and factors, with one colour for each tied potential. Circles are variables, grey
+    ones leaves; squares, diamonds and hexagons are factors over two variables, joint tables and rules; triangles are
+    factors over one variable. A potential that is used once is grey.
+
+    **A network**, as the U-Net paper draws one: down the encoder, up the decoder, skips across. A box is a tensor:
+    above it the number of states (channels), below it the number of positions. Of deep networks the middle stages are
+    left out.
 
     Args:
-        tree: any tree or forest.
+        what: any tree or forest, or a network as `hgm.compile` returns it.
         path: a .svg, .png or .pdf file to write; an existing one is replaced.
-        style: ``"nodes"`` draws every variable (up to some 300; the middle of a chain or another deep and narrow tree
-            is left out), ``"planes"`` a layered model on a 2-D grid as a stack of planes, ``"levels"`` one bar for each
-            level, for trees of any size. ``"auto"`` takes planes for grids, else nodes if there are not too many.
+        style: of a tree: ``"nodes"`` draws every variable (up to some 300; the middle of a chain or another deep and
+            narrow tree is left out), ``"planes"`` a layered model on a 2-D grid as a stack of planes, ``"levels"`` one
+            bar for each level, for trees of any size. ``"auto"`` takes planes for grids, else nodes if there are not
+            too many.
 
     Raises:
-        BadSpec: for a style that does not fit the tree, another ending, or a file that cannot be written.
+        BadSpec: for a style that does not fit the tree, another object, another ending, or a file that cannot be
+            written.
         HgmError: if matplotlib is not installed.
     """
     require_matplotlib()
     if path is not None:
         check_picture_name(path)
+    figure = _tree(what, style) if isinstance(what, Tree) else draw_stages(what)
+    if path is not None:
+        save_figure(figure, path)
+    return figure
+
+
+def _tree(tree: Tree, style: Style) -> Figure:
     if style == "auto":
         style = "planes" if has_planes(tree) else "levels" if shown_levels(tree) is None else "nodes"
     if style == "nodes" and shown_levels(tree) is None:
         raise BadSpec(f"a tree of {len(tree):,} variables is too large for style 'nodes'; use 'levels'")
     if style == "planes" and not has_planes(tree):
         raise BadSpec("style 'planes' is for layered models on a 2-D grid with at least two levels below the root")
-    if style not in ("nodes", "planes", "levels"):
+    styles = {"nodes": draw_nodes, "planes": draw_planes, "levels": draw_levels}
+    if style not in styles:
         raise BadSpec(f"style must be 'auto', 'nodes', 'planes' or 'levels'; got {style!r}")
-    figure = {"nodes": draw_nodes, "planes": draw_planes, "levels": draw_levels}[style](tree)
-    if path is not None:
-        save_figure(figure, path)
-    return figure
-
-
-def draw_network(net: Network, path: str | os.PathLike[str] | None = None) -> Figure:
-    """A picture of a compiled network, as the U-Net paper draws one: down the encoder, up the decoder, skips across.
-
-    A box is a tensor: above it the number of states (channels), below it the number of positions. Of deep networks the
-    middle stages are left out.
-
-    Args:
-        net: as `hgm.compile` returns it, exact or of ReLUs.
-        path: a .svg, .png or .pdf file to write; an existing one is replaced.
-
-    Raises:
-        BadSpec: for another module, another ending, or a file that cannot be written.
-        HgmError: if matplotlib is not installed.
-    """
-    require_matplotlib()
-    if path is not None:
-        check_picture_name(path)
-    figure = draw_stages(net)
-    if path is not None:
-        save_figure(figure, path)
-    return figure
+    return styles[style](tree)

@@ -62,11 +62,8 @@ class Box:
 
 def draw_stages(net: Any) -> Figure:
     """The picture of a network."""
-    if not isinstance(net, ConvNet | UNet | ReluConvNet | ReluUNet):
-        raise BadSpec(f"pictures are for the networks that hgm.compile makes; got a {type(net).__name__}")
+    both, relu = _kind(net)
     plan = net.plan
-    both = isinstance(net, UNet | ReluUNet)
-    relu = isinstance(net, ReluConvNet | ReluUNet)
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
     shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
@@ -121,7 +118,7 @@ def draw_stages(net: Any) -> Figure:
             ):
                 words = f"${letter}$  {states:,} × {positions}"
                 axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
-            if isinstance(net, UNet | ReluUNet) and level in net.read:
+            if level in net.read:
                 _output(axes, net, b, level)
     root = plan.levels[0]
     h = box(root.states, root.nodes, left + column[0], 0)
@@ -130,9 +127,9 @@ def draw_stages(net: Any) -> Figure:
         _draw(axes, b, root.states, _positions(plan, root), UP, is_log(root), "b")
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, middle, h.y, "normalise", INK)
-        if isinstance(net, UNet | ReluUNet) and 0 in net.read:
+        if 0 in net.read:
             _output(axes, net, b, 0)
-    elif isinstance(net, ConvNet | ReluConvNet):
+    else:
         b = box(root.states, 1, h.x + STEP, 0)
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
@@ -153,6 +150,13 @@ def draw_stages(net: Any) -> Figure:
     if len(levels) > 1:
         _legend(axes, both, relu, any(is_log(level) for level in plan.levels))
     return figure
+
+
+def _kind(net: object) -> tuple[bool, bool]:
+    """Whether it is a U-Net, and whether it is made of ReLUs. Raises `BadSpec` for what is no network of hgm."""
+    if not isinstance(net, ConvNet | UNet | ReluConvNet | ReluUNet):
+        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
+    return isinstance(net, UNet | ReluUNet), isinstance(net, ReluConvNet | ReluUNet)
 
 
 # ---------------------------------------------------------------------- places and sizes
@@ -275,7 +279,7 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
         axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=8, ha="right", va="center", color=INK)
 
 
-def _output(axes: Axes, net: UNet | ReluUNet, b: Box, level: int) -> None:
+def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
     if net.mean:
         words = f"mean of\n{times(net.query_shape)} values"
     else:

@@ -166,7 +166,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", ["binary_tied", "quad_2d", "ragged", "rhm", "forest", "single", "polytree", "digits"])
 def test_every_network_has_a_picture(name, kind):
     net = NETWORKS[kind](TREES[name])
-    figure = hgm.draw_network(net)
+    figure = hgm.draw(net)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts.count("h") == len(net.plan.levels)
     assert texts.count("b") == (len(net.plan.levels) if kind != "classify" else 0)
@@ -180,17 +180,17 @@ def test_every_network_has_a_picture(name, kind):
 @pytest.mark.parametrize("task", ["classify", "posterior"])
 def test_a_relu_network_has_a_picture(task):
     net = hgm.compile(TREES["binary_tied"], task, activation="relu", tol=0.1)
-    texts = [text.get_text() for text in hgm.draw_network(net).axes[0].texts]
+    texts = [text.get_text() for text in hgm.draw(net).axes[0].texts]
     assert texts.count("h") == 4 and "ReLU layers" in texts
 
 
 def test_another_module_has_none():
     with pytest.raises(hgm.BadSpec, match="Linear"):
-        hgm.draw_network(torch.nn.Linear(2, 2))
+        hgm.draw(torch.nn.Linear(2, 2))
 
 
 def test_a_deep_network_is_cut_in_the_middle():
-    figure = hgm.draw_network(hgm.compile(hgm.chain(60)))
+    figure = hgm.draw(hgm.compile(hgm.chain(60)))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "54 more stages" in texts and texts.count("h") == 6
     assert max(figure.get_size_inches()) < 60
@@ -229,4 +229,4 @@ def test_a_missing_matplotlib_is_named(monkeypatch):
     with pytest.raises(hgm.HgmError, match=r"pip install 'hgm\[demo\]'"):
         hgm.draw(TREES["ragged"])
     with pytest.raises(hgm.HgmError, match="matplotlib"):
-        hgm.draw_network(hgm.compile(TREES["ragged"]))
+        hgm.draw(hgm.compile(TREES["ragged"]))

@@ -1,0 +1,208 @@
+"""`hgm show`, `draw`, `compile` and `check`: a model's picture, its network, and whether that is exact."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import hgm
+from hgm.cli.options import Model, NetworkQuery, Observed, Seed, Task, TaskOption, app, examples
+from hgm.errors import BadSpec
+
+
+class PictureStyle(StrEnum):
+    """How a tree is drawn."""
+
+    auto = "auto"
+    nodes = "nodes"
+    planes = "planes"
+    levels = "levels"
+
+
+class Precision(StrEnum):
+    """Of an exported network."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+@app.command(epilog=examples("hgm show tree.yaml --task classify --query label"))
+def show(
+    model: Model,
+    task: TaskOption = Task.posterior,
+    query: NetworkQuery = None,
+    observed: Observed = None,
+) -> None:
+    """Print the stages of a model's network.
+
+    The plan that the network runs: for each stage its operation, shapes, weights, costs and skips.
+    """  # fmt: skip
+    tree = hgm.load(model)
+    print(_compiled(tree, task, query, observed).plan)
+
+
+@app.command(
+    epilog=examples("hgm draw tree.yaml -o tree.svg", "hgm draw tree.yaml -o unet.svg --network --task denoise")
+)
+def draw(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", show_default=False, help="The picture: .svg, .png or .pdf.")],
+    network: Annotated[bool, typer.Option("--network", help="Draw the compiled network instead of the tree.")] = False,
+    task: TaskOption = Task.posterior,
+    query: NetworkQuery = None,
+    style: Annotated[
+        PictureStyle,
+        typer.Option("--style", help="Of a tree: every variable, planes for 2-D grids, or one bar for each level."),
+    ] = PictureStyle.auto,
+) -> None:
+    """Draw a model's tree, or with --network its ConvNet or U-Net."""
+    from hgm.viz.style import check_picture_name
+
+    check_picture_name(out)
+    tree = hgm.load(model)
+    if network:
+        hgm.draw(_compiled(tree, task, query), out)
+    else:
+        hgm.draw(tree, out, style=style.value)
+    print(f"wrote {out}")
+
+
+@app.command(
+    epilog=examples(
+        "hgm compile tree.yaml --task denoise --channel gaussian -o unet.safetensors",
+        "hgm compile tree.yaml --task classify --query label -o convnet.onnx",
+        "hgm compile tree.yaml --relu --tol 0.05 -o relu.safetensors",
+    )
+)
+def compile(
+    model: Model,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            show_default=False,
+            help="The network: .safetensors (for hgm), .pt2 (torch.export) or .onnx.",
+        ),
+    ],
+    task: TaskOption = Task.posterior,
+    query: NetworkQuery = None,
+    observed: Observed = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel", metavar="NAME", help="How the leaves are observed: soft, clamp, erasure, flip or gaussian."
+        ),
+    ] = "soft",
+    values: Annotated[
+        str | None,
+        typer.Option(
+            "--values", metavar="V0,V1,...", help="The value of each state.  [default: 0,1,...]", show_default=False
+        ),
+    ] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="A NaN in the observation means: not observed.")] = False,
+    trainable: Annotated[bool, typer.Option("--trainable", help="Weights that can be trained.")] = False,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Of the input and output of an exported file; .onnx: float32.")
+    ] = Precision.float32,
+    relu: Annotated[
+        bool, typer.Option("--relu", help="Linear maps and ReLUs only, close to exact; prints the certificate.")
+    ] = False,
+    tol: Annotated[
+        float | None,
+        typer.Option(
+            "--tol",
+            metavar="TOL",
+            help="With --relu: the most that log posteriors may be off.  [default: 0.01]",
+            show_default=False,
+        ),
+    ] = None,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            "--floor",
+            metavar="B",
+            show_default=False,
+            help="With --relu: log evidence is raised to -B below its largest, for channels that exclude states.",
+        ),
+    ] = None,
+) -> None:
+    """Compile a model into a network file.
+
+    A ConvNet or a U-Net, with constructed weights: hgm.load_network reads a .safetensors file; a .pt2 or .onnx file
+    needs no hgm.
+    """
+    import torch
+
+    from hgm.cli.given import channel_of
+
+    kind = out.suffix.lower()
+    if kind not in (".safetensors", ".pt2", ".onnx"):
+        raise BadSpec(f"{out}: the name of a network file must end in .safetensors, .pt2 or .onnx")
+    settings: dict[str, Any] = {"channel": channel_of(channel, values, missing), "trainable": trainable}
+    if relu:
+        if floor is None and channel in ("clamp", "erasure"):
+            raise BadSpec(f"the channel {channel} excludes states, where no bound exists: give --floor B, such as 30")
+        settings |= {"activation": "relu", "tol": 1e-2 if tol is None else tol, "floor": floor}
+    elif tol is not None or floor is not None:
+        raise BadSpec("--tol and --floor are for networks of ReLUs: give --relu, too")
+    net = _compiled(hgm.load(model), task, query, observed, **settings)
+    if kind == ".safetensors":
+        hgm.save_network(net, out)
+    else:
+        hgm.export(net, out, dtype=getattr(torch, precision.value))
+    stages, weights = len(net.plan.stages), net.certificate.parameters if relu else net.plan.weights
+    print(f"wrote {out}: a {type(net).__name__}, stages: {stages:,}, weights: {weights:,}")
+    if relu:
+        print(net.certificate)
+
+
+@app.command(epilog=examples("hgm check tree.yaml --task denoise"))
+def check(
+    model: Model,
+    task: Annotated[
+        list[Task] | None,
+        typer.Option("--task", "-t", show_default=False, help="May be given several times; default: all three tasks."),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", metavar="NAME", show_default=False, help="The variable to classify.")
+    ] = None,
+    seed: Seed = 0,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Observations of each kind.")] = 8,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", metavar="TOL", min=0, help="Of float32; float64 must agree to 1e-12.")
+    ] = 1e-6,
+) -> None:
+    """Hold the networks against the reference.
+
+    On random evidence of several kinds, in float64 and float32. The exit code is 1 if they differ.
+    """
+    import torch
+
+    from hgm.measure.exactness import TOLERANCE
+
+    tree = hgm.load(model)
+    most = {**TOLERANCE, torch.float32: tolerance}
+    result = hgm.verify(
+        tree, [t.value for t in task or list(Task)], batch=batch, seed=seed, query=query, tolerance=most
+    )
+    print(tree)
+    print(result)
+    if not result.ok:
+        print("\nDIFFERENT: the networks and the reference differ by more than the tolerance")
+        raise typer.Exit(1)
+    print("\nequal within the tolerance")
+
+
+def _compiled(
+    tree: hgm.Tree, task: Task, query: list[str] | None, observed: list[str] | None = None, **settings: Any
+) -> Any:
+    asked: str | list[str] | None = query or None
+    if query and len(query) == 1 and (task is Task.classify or query[0] in ("leaves", "all")):
+        asked = query[0]
+    elif query and task is Task.classify:
+        raise BadSpec(f"the task 'classify' asks for one variable; got {len(query)} with --query")
+    return hgm.compile(tree, task.value, query=asked, observed=observed or (), **settings)

@@ -1,0 +1,110 @@
+"""The program `hgm`, to which every command is added, and the options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Evidence",
+    "EvidenceFile",
+    "Model",
+    "NetworkQuery",
+    "Observed",
+    "Query",
+    "Seed",
+    "Task",
+    "TaskOption",
+    "app",
+    "examples",
+]
+
+app = typer.Typer(
+    name="hgm",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text; the first character keeps its lines as they are."""
+    return "\b\n" + "\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"hgm {version('hgm')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=examples("hgm infer tree.yaml --evidence x3=red --query label"))
+def program(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Tree-structured graphical models, exact inference, and the ConvNets and U-Nets that are it.
+
+    Models are YAML or JSON files. Bad input ends in one line on standard error and exit code 2.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+class Task(StrEnum):
+    """What a network is compiled for."""
+
+    classify = "classify"
+    denoise = "denoise"
+    posterior = "posterior"
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .yaml, .yml or .json.", show_default=False)]
+Evidence = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--evidence", "-e", metavar="NAME=VALUE", show_default=False,
+        help="What was seen of a variable: a state (label or number), or a likelihood for each state (0.2,0.8). "
+        "May be given several times.",
+    ),
+]  # fmt: skip
+EvidenceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence-file", metavar="FILE", show_default=False, help="More evidence, from a YAML or JSON file."
+    ),
+]  # fmt: skip
+Query = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query", "-q", metavar="NAME", show_default=False,
+        help="A variable that is asked for. May be given several times; default: all.",
+    ),
+]  # fmt: skip
+NetworkQuery = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query", "-q", metavar="NAME", show_default=False,
+        help="A variable that is asked for: one to classify (default: the root); for posteriors any number, or "
+        "'leaves' (default) or 'all'.",
+    ),
+]  # fmt: skip
+Observed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--observed", metavar="NAME", show_default=False,
+        help="A variable above the leaves at which evidence may be given. May be given several times.",
+    ),
+]  # fmt: skip
+TaskOption = Annotated[
+    Task, typer.Option("--task", "-t", help="The posterior of one variable, the leaves' means, or posteriors.")
+]
+Seed = Annotated[int, typer.Option("--seed", "-s", metavar="N", min=0, max=2**63 - 1, help="Of everything random.")]

@@ -1,0 +1,49 @@
+"""`hgm demo` and `study`: the demonstration and the studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hgm.cli.options import Seed, app, examples
+from hgm.errors import BadSpec
+
+
+@app.command(epilog=examples("hgm demo --out out/"))
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures and the report.")] = Path("out"),
+    seed: Seed = 0,
+) -> None:
+    """Learn handwritten digits and run their networks.
+
+    Compiles the ConvNet and the U-Net, checks them, classifies, denoises, samples, and writes a report.
+    """
+    from hgm.demo.run import run
+
+    run(out, seed=seed)
+
+
+@app.command(epilog=examples("hgm study", "hgm study relu --quick -o /tmp/relu"))
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The study; without it, all are listed.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Where to write.  [default: docs/NAME]", show_default=False
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version, in a minute.")] = False,
+) -> None:
+    """Run a study and write its tables and plots."""
+    from hgm.study import relu
+
+    if name is None:
+        print(f"{'relu':12} {relu.__doc__}")
+    elif name != "relu":
+        raise BadSpec(f"there is no study {name!r}; there is relu")
+    else:
+        relu.run(out or Path("docs") / name, quick=quick)
