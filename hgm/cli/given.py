@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hgm.errors import BadEvidence, BadSpec, listing
-from hgm.evidence.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.evidence.channel import Channel
+from hgm.evidence.channels import Clamp, Erasure, Flip, Gaussian, Missing, Soft
 from hgm.tree.tree import Tree
 
 __all__ = ["channel_of", "evidence_of", "queried"]

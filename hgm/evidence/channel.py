@@ -1,39 +1,78 @@
-"""Observation channels: how the symbol at a leaf is observed. Each maps an observation to log evidence, states first.
-
-Shapes: observations are ``(B, *positions)`` (or ``(B, k, *positions)`` for vectors), log evidence is ``(B, S,
-*positions)``:
+"""What an observation channel is: how the symbol at a leaf is observed. Each maps an observation to log evidence.
 
     e_v(a) = log p(observation at v | x_v = a)          up to a constant that does not depend on a
 
-A channel also knows the `values` of its states, ``(S,)`` or ``(S, k)``: what a denoiser averages, E[value(x_v) |
-observation]. States and values that are not given are filled in by `hgm.compile` from the tree (values 0 to S - 1).
+Shapes: observations are ``(B, *positions)``, or ``(B, k, *positions)`` for vectors. Log evidence is made states first,
+``(S, n, B)``, as the networks compute, and seen from outside as ``(B, S, *positions)``.
+
+A new channel says what the log evidence is, and, for `hgm.export` and all that draws observations, how it observes:
+
+    class Poisson(Channel, name="poisson"):
+        pointwise = True
+
+        def states_first(self, z, *noise):
+            z, rate = self.batch_last(z), self.table()[:, None, None]
+            return z * rate.log() - rate
+
+        def observe(self, x, *noise, generator):
+            return torch.poisson(self.table()[x], generator=generator)
+
+The name is what files and the command line call it. `hgm.testing.ChannelConformance` tests it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, BadSpec
 
-__all__ = ["Channel", "Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
+__all__ = ["CHANNELS", "Channel", "channel_of", "per_row"]
 
 Values = Tensor | Sequence[float] | Sequence[Sequence[float]]
+
+#: the channels by name: those of the library once `hgm.evidence.channels` is imported, and every other with a name
+CHANNELS: dict[str, type[Channel]] = {}
 
 
 class Channel(nn.Module):
     """Base of all channels.
 
+    A subclass has `states_first`, and a name (``class Mine(Channel, name="mine")``) if files are to hold it. A channel
+    knows the `values` of its states: what a denoiser averages, E[value(x_v) | observation]. States and values that are
+    not given are filled in by `hgm.compile` from the tree (values 0 to S - 1).
+
     Args:
         values: ``(S,)`` or ``(S, k)`` the value of each state; default 0 to S - 1.
         states: S, if `values` is not given; default that of the tree it is compiled for.
+
+    Attributes:
+        kind: its name in `CHANNELS`, ``None`` if it has none.
+        pointwise: whether each position is read by itself and noise is the same for all positions of a row, so that
+            positions may be put in another order before they are read.
+        noise_names: what the arguments after the observation are called in ONNX files.
     """
 
+    kind: ClassVar[str | None] = None
+    pointwise: ClassVar[bool] = False
+    noise_names: tuple[str, ...] = ()
     values: Tensor | None
+
+    def __init_subclass__(cls, *, name: str | None = None, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        cls.kind = name
+        if name is None:
+            return
+        other = CHANNELS.setdefault(name, cls)
+        where, taken = (f"{c.__module__}.{c.__qualname__}" for c in (cls, other))
+        if where != taken:  # the same class again is a notebook's cell that is run again
+            raise BadSpec(f"{where} cannot be the channel named {name!r}: that is {taken}; give it another name")
+        CHANNELS[name] = cls
 
     def __init__(self, values: Values | None = None, states: int | None = None) -> None:
         super().__init__()
@@ -51,6 +90,14 @@ class Channel(nn.Module):
         """S, or ``None`` while it is not known."""
         return None if self.values is None else len(self.values)
 
+    def table(self) -> Tensor:
+        """`values`. Raises `BadEvidence` while they are not known."""
+        if self.values is None:
+            raise BadEvidence(
+                f"{type(self).__name__} does not know its states yet; give values=..., or use it through hgm.compile"
+            )
+        return self.values
+
     def bound(self, states: int) -> Self:
         """This channel for trees whose leaves have `states` states. Raises `BadEvidence` if it has another number."""
         if self.values is None:
@@ -63,175 +110,114 @@ class Channel(nn.Module):
             )
         return self
 
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        """Log evidence ``(B, S, *positions)`` of an observation."""
-        raise NotImplementedError
+    # ------------------------------------------------------------------ from an observation to log evidence
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        """Log evidence ``(S, n, B)`` of an observation: positions flattened, contiguous."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its log evidence is: give it states_first")
+
+    def forward(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        """Log evidence ``(B, S, *positions)`` of an observation: a view of `states_first`."""
+        e = self.states_first(z, *noise)
+        return e.reshape(e.shape[0], *self.positions(z), e.shape[2]).movedim(-1, 0)
+
+    def positions(self, z: Tensor) -> tuple[int, ...]:
+        """The shape of the positions of an observation: all axes but the batch. A channel of vectors has its own."""
+        return tuple(z.shape[1:])
+
+    def batch_last(self, z: Tensor) -> Tensor:
+        """An observation as ``(n, B)``, or ``(k, n, B)`` of vectors: contiguous, without a copy where it is so already.
+
+        Raises:
+            BadEvidence: if it has no batch axis.
+        """
+        if not z.ndim:
+            raise BadEvidence(f"{type(self).__name__}: an observation has a batch as its first axis; got one number")
+        positions = self.positions(z)
+        components = z.shape[1 : z.ndim - len(positions)]
+        flat = z.reshape(z.shape[0], prod(z.shape[1:])).t().contiguous()  # of all ways to turn it the fastest
+        return flat.view(*components, prod(positions), z.shape[0])
+
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+        """The arguments with their positions flattened and put in another order: ``z[..., order]``, and noise.
+
+        ``None`` if the positions must stay as they are; then it is the log evidence that is put in order.
+        """
+        if not self.pointwise:
+            return None
+        return self.batch_last(z).index_select(-2, order).movedim(-1, 0), *noise
+
+    # ------------------------------------------------------------------ from symbols to an observation
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        """An observation of symbols ``(B, *positions)``, drawn from the channel."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it observes symbols: give it observe")
+
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """An observation of symbols with typical noise, and the noise ``(B,)``: to trace and to test with."""
+        noise = [torch.full((x.shape[0],), 0.25, dtype=dtype, device=x.device) for _ in self.noise_names]
+        z = self.observe(x, *noise, generator=generator)
+        return z.to(dtype) if z.is_floating_point() else z, *noise
+
+    # ------------------------------------------------------------------ in files
+
+    def entry(self) -> dict[str, Any]:
+        """What a file says of the channel besides its tensors, as JSON values.
+
+        That is its name under ``"kind"``, and whatever its constructor takes besides `values`.
+
+        Raises:
+            BadSpec: if it has no name.
+        """
+        if self.kind is None:
+            name = type(self).__name__
+            raise BadSpec(
+                f"the channel {name} has no name for files: define it as class {name}(Channel, name=...), "
+                "or keep this network's state_dict()"
+            )
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any], values: Tensor | None) -> Self:
+        """The channel of an `entry` with these values."""
+        return cls(values, **{key: given for key, given in entry.items() if key != "kind"})
 
     def extra_repr(self) -> str:
         if self.values is None:
             return "states of the tree"
         return f"{len(self.values)} states" + (f", values in R^{self.values.shape[1]}" if self.values.ndim == 2 else "")
 
-    def _table(self) -> Tensor:
-        if self.values is None:
-            raise BadEvidence(
-                f"{type(self).__name__} does not know its states yet; give values=..., or use it through hgm.compile"
-            )
-        return self.values
 
+def channel_of(entry: Mapping[str, Any], values: Tensor | None) -> Channel:
+    """The channel of an entry that a file holds, with these values.
 
-class Soft(Channel):
-    """Log evidence as it stands: ``(B, S, *positions)`` floats, natural logs, any scale, ``-inf`` allowed.
-
-    An integer tensor ``(B, *positions)`` is read as symbols, as by `Clamp`.
+    Raises:
+        BadSpec: if no channel has its name, or the channel cannot be made from it.
     """
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        return observation if observation.is_floating_point() else _clamp(observation, len(self._table()))
-
-
-class Clamp(Channel):
-    """Symbols observed without error: 0 at the symbol, -inf elsewhere. ``(B, *positions)`` integers, -1 = missing."""
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        return _clamp(observation, len(self._table()))
-
-
-class Erasure(Clamp):
-    """Each symbol is observed, or erased: -1. The same log evidence as `Clamp`; `forward` may be given a keep mask.
-
-    ``forward(z)`` or ``forward(z, keep)`` with keep ``(B, *positions)`` booleans, false where erased.
-    """
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        if noise:
-            keep = noise[0]
-            if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
-                raise BadEvidence("Erasure: the second argument is the keep mask, a tensor of booleans")
-            observation = torch.where(keep, observation, -1)
-        return super().forward(observation)
-
-
-class Flip(Channel):
-    """Symmetric noise: with probability eps the symbol was replaced by a uniform other one.
-
-    ``forward(z, eps)``: z ``(B, *positions)`` integers, -1 = missing; eps in [0, 1], a number or ``(B,)``.
-    log(1 - eps) at the symbol, log(eps / (S - 1)) elsewhere.
-    """
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        if len(noise) != 1:
-            raise BadEvidence("Flip takes the observed symbols and the flip probability eps: channel(z, eps)")
-        states = len(self._table())
-        eps = _per_row(noise[0], observation, "eps")
-        if not _tracing() and bool(((eps < 0) | (eps > 1) | eps.isnan()).any()):
-            raise BadEvidence("Flip: eps must be a probability, 0 to 1")
-        hit = _clamp(observation, states, eps.dtype)
-        stay = (1 - eps).log().unsqueeze(1)
-        move = (eps / max(states - 1, 1)).log().unsqueeze(1)
-        missing = (observation < 0).unsqueeze(1)
-        return torch.where(missing, 0.0, torch.where(hit == 0, stay, move))
-
-
-class Gaussian(Channel):
-    """Additive Gaussian noise on the symbol's value: z = alpha * value(x) + sigma * g.
-
-    ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma
-    > 0 and alpha are numbers or ``(B,)``.
-
-        e(a) = -|z - alpha value(a)|^2 / (2 sigma^2)
-
-    Only (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2 depends on the state: an input layer affine in
-    z would do. The square is computed as it stands, because that form loses digits in float32; and with it the
-    gradient of log Z with respect to z is the score, (alpha E[x | z] - z) / sigma^2.
-
-    A NaN in z is an error; for missing pixels use `Missing`.
-    """
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        if not 1 <= len(noise) <= 2:
-            raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
-        if not observation.is_floating_point():
-            observation = observation.to(torch.get_default_dtype())
-        table = self._table().to(observation)
-        z = observation.unsqueeze(1) if table.ndim == 1 else observation
-        values = table[:, None] if table.ndim == 1 else table
-        if z.ndim < 2 or z.shape[1] != values.shape[1]:
-            raise BadEvidence(
-                f"Gaussian: values in R^{values.shape[1]} need observations (B, {values.shape[1]}, ...); "
-                f"got {tuple(observation.shape)}"
-            )
-        flat = z.flatten(2) if z.ndim > 2 else z.unsqueeze(2)
-        sigma = _per_row(noise[0], flat, "sigma")
-        alpha = _per_row(noise[1] if len(noise) == 2 else 1.0, flat, "alpha")
-        if not _tracing() and not bool((sigma > 0).all()):
-            raise BadEvidence("Gaussian: sigma must be positive")
-        # states first in memory, batch last, as the networks compute, then seen as (B, S, n)
-        apart = [
-            (part - value[:, None, None] * alpha.view(-1)).square()
-            for part, value in zip(flat.permute(1, 2, 0), values.t(), strict=True)
-        ]
-        e = sum(apart[1:], apart[0]) / (-2 * sigma.square().view(-1))
-        return e.permute(2, 0, 1).reshape(z.shape[0], -1, *z.shape[2:])
-
-    def add_noise(
-        self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator
-    ) -> Tensor:
-        """A noisy observation of clean values x ``(B, ...)``: alpha x + sigma g."""
-        g = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        return _per_row(alpha, x, "alpha") * x + _per_row(sigma, x, "sigma") * g
-
-
-class Missing(Channel):
-    """Another channel with holes: positions whose observation is NaN (floats) say nothing.
-
-    ``forward(z, *noise)`` as of the wrapped channel. (`Clamp`, `Flip` and `Erasure` have -1 for the same purpose.)
-    """
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(channel.values)
-        self.channel = channel
-
-    def bound(self, states: int) -> Self:
-        inner = self.channel.bound(states)
-        return self if inner is self.channel else type(self)(inner)
-
-    def forward(self, observation: Tensor, *noise: Tensor | float) -> Tensor:
-        hole = observation.isnan()
-        e = self.channel(torch.where(hole, 0.0, observation), *noise)
-        vectors = e.ndim == observation.ndim  # then a hole in any component is a hole
-        hole = hole.any(1, keepdim=True) if vectors else hole.unsqueeze(1)
-        return torch.where(hole, 0.0, e)
-
-
-def _clamp(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Tensor:
-    if symbols.is_floating_point() or symbols.dtype == torch.bool:
-        raise BadEvidence(f"symbols must be integers 0 to {states - 1} (-1 = missing); got {symbols.dtype}")
-    if not _tracing() and symbols.numel() and (int(symbols.max()) >= states or int(symbols.min()) < -1):
-        raise BadEvidence(
-            f"symbols must be 0 to {states - 1} (-1 = missing); got {int(symbols.min())} to {int(symbols.max())}"
+    kind = CHANNELS.get(entry["kind"])
+    if kind is None:
+        raise BadSpec(
+            f"no channel is named {entry['kind']!r}, only {', '.join(CHANNELS)}; import the module that defines it"
         )
-    # states first in memory, batch last, as the networks compute, then seen as (B, S, *positions)
-    z = symbols.movedim(0, -1).contiguous()
-    state = torch.arange(states, device=symbols.device).reshape(-1, *(1,) * z.ndim)
-    fits = (z == state) | (z < 0)
-    zero = torch.zeros((), dtype=dtype or torch.get_default_dtype(), device=symbols.device)
-    return torch.where(fits, zero, -torch.inf).movedim(-1, 0)
+    try:
+        return kind.from_entry(entry, values)
+    except (TypeError, KeyError) as error:
+        raise BadSpec(f"the channel {entry['kind']} cannot be made from {dict(entry)}: {error}") from None
 
 
-def _per_row(value: Tensor | float, like: Tensor, name: str) -> Tensor:
-    """A number, or one per batch row, shaped to broadcast over `like`."""
-    dtype = like.dtype
+def per_row(value: Tensor | float, z: Tensor, name: str) -> Tensor:
+    """A number, or one per batch row of z: ``(1,)`` or ``(B,)``, in the precision of z if that is of floats.
+
+    Raises:
+        BadEvidence: for another shape; it says `name`.
+    """
+    dtype = z.dtype
     if not dtype.is_floating_point:  # symbols: the precision is that of the value
         floats = isinstance(value, Tensor) and value.is_floating_point()
         dtype = value.dtype if floats else torch.get_default_dtype()  # type: ignore[union-attr]
-    value = torch.as_tensor(value, dtype=dtype, device=like.device)
-    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, like.shape[0])):
+    value = torch.as_tensor(value, dtype=dtype, device=z.device)
+    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, z.shape[0])):
         raise BadEvidence(
-            f"{name} must be a number or one per batch row ({like.shape[0]}); got shape {tuple(value.shape)}"
+            f"{name} must be a number or one per batch row ({z.shape[0]}); got shape {tuple(value.shape)}"
         )
-    return value.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _tracing() -> bool:
-    return torch.compiler.is_compiling()
+    return value.reshape(-1)

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from hgm.compiler.plan import plan
 from hgm.errors import BadSpec, HgmError
-from hgm.evidence.channel import Channel, Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.evidence.channel import Channel
+from hgm.evidence.channels import Clamp, Erasure, Flip, Gaussian, Missing, Soft
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
 from hgm.files.whole import write_whole

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec, HgmError
-from hgm.evidence.channel import Channel, Clamp, Flip, Gaussian, Missing, Soft
+from hgm.evidence.channel import Channel
+from hgm.evidence.channels import Clamp, Flip, Gaussian, Missing, Soft
 from hgm.files.whole import write_whole
 from hgm.networks.network import ConvNet, Network, UNet
 

@@ -24,7 +24,8 @@ from hgm.compiler.plan import SAFE, Kernel, Plan, plan
 from hgm.compiler.stage import GatherStage, Message, Skip, Stage, build_stage
 from hgm.compiler.unary import SILENT, OwnEvidence
 from hgm.errors import BadEvidence, BadPotential, BadSpec, ImpossibleEvidence, listing
-from hgm.evidence.channel import Channel, Soft
+from hgm.evidence.channel import Channel
+from hgm.evidence.channels import Soft
 from hgm.evidence.named import log_evidence
 from hgm.tree.tree import Tree
 

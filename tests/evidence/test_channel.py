@@ -1,332 +1,254 @@
-"""Observation channels against direct formulas, and what follows from them: posterior means and scores."""
+"""The base of channels: the layout of log evidence in memory, the registry, and what files say of a channel."""
 
 import numpy as np
 import pytest
 import torch
-from oracles.trees import CASES
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hgm
-from hgm.errors import BadEvidence, ImpossibleEvidence
-from hgm.testing.conformance import assert_close
+from hgm.errors import BadEvidence, BadSpec
+from hgm.evidence.channel import CHANNELS, Channel, channel_of
+
+S, N, B = 5, 24, 6
+VECTORS = np.random.default_rng(0).normal(size=(S, 2))
+COPIES = {"clone", "copy_", "_to_copy", "index_select", "index", "cat", "contiguous", "gather", "stack"}
 
 
-def same_up_to_a_constant(got, want, tolerance=1e-12):
-    """Log evidence that agrees but for a number per position, states on axis 1."""
-    assert got.shape == want.shape
-    got, want = got.double(), torch.as_tensor(want)
-    assert_close(got.log_softmax(1).exp(), want.log_softmax(1).exp(), tolerance, "likelihoods")
-    shift = torch.where(torch.isfinite(got), got - want, torch.nan)
-    spread = shift.nan_to_num(nan=-torch.inf).amax(1) - shift.nan_to_num(nan=torch.inf).amin(1)
-    scale = want.abs().nan_to_num(posinf=0.0).amax().clamp_min(1.0)
-    assert float(spread.max() / scale) < 1e-9 if got.dtype == torch.float64 else 1e-4
-    assert torch.equal(torch.isneginf(got), torch.isneginf(want))
+def symbols():
+    return torch.randint(-1, S, (B, 4, N // 4), generator=torch.Generator().manual_seed(0))
 
 
-# ---------------------------------------------------------------------- symbols
+def floats(*components):
+    return torch.randn(B, *components, 4, N // 4, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 3), ()])
-@pytest.mark.parametrize("channel", [hgm.Clamp, hgm.Erasure, hgm.Soft])
-def test_symbols_are_clamped_and_minus_one_is_missing(shape, channel):
-    z = torch.tensor(np.random.default_rng(0).integers(-1, 3, (5, *shape)))
-    e = channel(states=3)(z)
-    assert e.shape == (5, 3, *shape)
-    for at in np.ndindex(*z.shape):
-        want = [0.0] * 3 if z[at] < 0 else [0.0 if s == z[at] else -np.inf for s in range(3)]
-        assert e[(at[0], slice(None), *at[1:])].tolist() == want
+def holes(z):
+    return z.masked_fill(z > 1, torch.nan)
 
 
-def test_erasure_takes_a_mask_of_what_is_kept():
-    z, keep = torch.tensor([[0, 1, 2]]), torch.tensor([[True, False, True]])
-    channel = hgm.Erasure(states=3)
-    assert torch.equal(channel(z, keep), channel(torch.tensor([[0, -1, 2]])))
-    assert torch.equal(z, torch.tensor([[0, 1, 2]]))
-    with pytest.raises(BadEvidence, match="keep mask"):
-        channel(z, keep.float())
+KEEP = floats() > -0.5
+CALLS = {  # channel, its arguments, how many copies as large as its log evidence it may make
+    "soft": (hgm.Soft(states=S), (floats(S),), 1),
+    "soft symbols": (hgm.Soft(states=S), (symbols(),), 0),
+    "clamp": (hgm.Clamp(states=S), (symbols(),), 0),
+    "erasure": (hgm.Erasure(states=S), (symbols(), KEEP), 0),
+    "flip": (hgm.Flip(states=S), (symbols(), torch.linspace(0, 1, B)), 0),
+    "gaussian": (hgm.Gaussian(states=S), (floats(), torch.linspace(0.1, 1, B), 0.9), 0),
+    "gaussian vectors": (hgm.Gaussian(VECTORS), (floats(2), 0.5, torch.linspace(0.1, 1, B)), 0),
+    "missing": (hgm.Missing(hgm.Gaussian(VECTORS)), (holes(floats(2)), torch.linspace(0.1, 1, B)), 0),
+    "missing soft": (hgm.Missing(hgm.Soft(states=S)), (holes(floats(S)),), 1),
+}
+EACH = pytest.mark.parametrize("name", CALLS)
 
 
-def test_soft_is_log_evidence_as_it_stands():
-    e = torch.randn(2, 3, 4)
-    assert hgm.Soft(states=3)(e) is e
+class Copies(TorchDispatchMode):
+    """Counts the operations that only move at least `size` numbers."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        self.count += isinstance(out, torch.Tensor) and name in COPIES and out.numel() >= self.size
+        return out
 
 
-@pytest.mark.parametrize("eps", [0.0, 0.1, 0.75, 1.0])
-def test_flip_is_symmetric_noise(eps):
-    z = torch.tensor([[0, 3, -1], [1, 1, 2]])
-    e = hgm.Flip(states=4)(z, eps)
-    for b, n in np.ndindex(2, 3):
-        want = [1.0] * 4 if z[b, n] < 0 else [1 - eps if s == z[b, n] else eps / 3 for s in range(4)]
-        np.testing.assert_allclose(e[b, :, n].exp().numpy(), want, rtol=1e-6)
+@EACH
+def test_log_evidence_is_made_states_first_without_copies(name):
+    channel, given, most = CALLS[name]
+    with Copies(S * N * B) as copies:
+        e = channel.states_first(*given)
+    assert e.shape == (S, N, B) and e.is_contiguous()
+    assert copies.count <= most
 
 
-def test_flip_takes_one_probability_per_row_and_keeps_double_precision():
-    z = torch.tensor([[0, 1], [2, 2]])
-    eps = torch.tensor([0.1, 0.3], dtype=torch.float64)
-    e = hgm.Flip(states=3)(z, eps)
-    assert e.dtype == torch.float64
-    for b in range(2):
-        assert_close(e[b], hgm.Flip(states=3)(z[b : b + 1], eps[b])[0], 0.0, "row")
-    assert_close(e[1, :, 0].exp(), torch.tensor([0.15, 0.15, 0.7], dtype=torch.float64), 1e-15, "likelihood")
+def test_the_count_of_copies_sees_one():
+    with Copies(S * N * B) as copies:
+        hgm.Gaussian(states=S).states_first(floats(), 0.5).transpose(0, 1).contiguous()
+        torch.ones(S * N * B - 1).clone()
+    assert copies.count == 1
 
 
-def test_flip_with_one_state_says_nothing():
-    e = hgm.Flip(states=1)(torch.tensor([[0, -1]]), 0.2)
-    assert bool(torch.isfinite(e).all())
+@EACH
+def test_it_is_seen_from_outside_without_a_copy(name):
+    channel, given, _ = CALLS[name]
+    with Copies(1) as inner:
+        first = channel.states_first(*given)
+    with Copies(1) as outer:
+        e = channel(*given)
+    assert outer.count == inner.count
+    assert channel.positions(given[0]) == (4, N // 4) and e.shape == (B, S, 4, N // 4)
+    assert torch.equal(e.flatten(2), first.permute(2, 0, 1))
 
 
-# ---------------------------------------------------------------------- Gaussian
+@EACH
+def test_positions_in_another_order_give_the_log_evidence_in_that_order(name):
+    channel, given, _ = CALLS[name]
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(2))
+    moved = channel.rearranged(order, *given)
+    with Copies(S * N * B) as copies:
+        e = channel.states_first(*moved)
+    assert torch.equal(e, channel.states_first(*given)[:, order])
+    assert copies.count == 0, "the observation lies in memory as the log evidence will"
 
 
-@pytest.mark.parametrize("sigma", [1e-3, 0.1, 1.0, 30.0, 1e3])
-@pytest.mark.parametrize("alpha", [1.0, 0.3, -1.0, 0.0])
-def test_gaussian_noise_on_a_value(sigma, alpha):
-    rng = np.random.default_rng(0)
-    values = np.array([-1.0, 0.0, 0.5, 16.0])
-    z = alpha * rng.choice(values, (3, 5)) + sigma * rng.normal(size=(3, 5))
-    e = hgm.Gaussian(values)(torch.from_numpy(z), sigma, alpha)
-    want = stats.norm.logpdf(z[:, None], loc=alpha * values[None, :, None], scale=sigma)
-    same_up_to_a_constant(e, torch.from_numpy(want), 1e-8)
+@EACH
+def test_a_batch_of_nothing_gives_nothing(name):
+    channel, given, _ = CALLS[name]
+    none = [x[:0] if isinstance(x, torch.Tensor) else x for x in given]
+    assert channel(*none).shape == (0, S, 4, N // 4)
+    assert channel.rearranged(torch.arange(N), *none)[0].shape[-1] == N
 
 
-@pytest.mark.parametrize("grid", [(), (4,), (2, 3)])
-def test_gaussian_noise_on_an_embedding(grid):
-    rng = np.random.default_rng(1)
-    values, z = rng.normal(size=(4, 3)), rng.normal(size=(2, 3, *grid))
-    e = hgm.Gaussian(values)(torch.from_numpy(z), 0.7, 0.9)
-    assert e.shape == (2, 4, *grid)
-    for at in np.ndindex(2, *grid):
-        b, rest = at[0], at[1:]
-        want = [stats.multivariate_normal.logpdf(z[(b, slice(None), *rest)], 0.9 * v, 0.49) for v in values]
-        same_up_to_a_constant(e[(b, slice(None), *rest)][None], torch.tensor(want)[None])
+# ---------------------------------------------------------------------- observing
 
 
-def test_gaussian_noise_of_each_row_its_own():
-    z = torch.randn(3, 4, dtype=torch.float64)
-    sigma, alpha = torch.tensor([[0.2, 1.0, 5.0], [1.0, 0.5, -2.0]], dtype=torch.float64)
-    channel = hgm.Gaussian([0.0, 1.0, 3.0])
-    together = channel(z, sigma, alpha)
-    for b in range(3):
-        assert_close(together[b], channel(z[b : b + 1], float(sigma[b]), float(alpha[b]))[0], 1e-14, "row")
-    assert_close(channel(z, sigma[:1]), channel(z, 0.2), 1e-14, "one for all")
+def drawn(channel, x, *noise):
+    return channel.observe(x, *noise, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0, 3.0])
-def test_gaussian_in_single_precision_at_common_noise_levels(sigma):
-    """Gray values 0 to 16, noise of a fraction of a step to several steps: posteriors of single pixels to 1e-6."""
-    rng = np.random.default_rng(2)
-    values = np.arange(17.0)
-    z = (rng.choice(values, (1, 4000)) + sigma * rng.normal(size=(1, 4000))).astype(np.float32)
-    got = hgm.Gaussian(values)(torch.from_numpy(z), sigma).softmax(1)
-    want = torch.from_numpy(stats.norm.logpdf(z[:, None].astype(float), values[None, :, None], np.float32(sigma)))
-    assert_close(got, want.softmax(1), 1e-6, "posterior of a pixel")
+def test_flips_are_as_often_as_said_and_uniform_over_the_others():
+    x = torch.full((2, 40000), 2)
+    z = drawn(hgm.Flip(states=4), x, torch.tensor([0.0, 0.6]))
+    assert torch.equal(z[0], x[0])
+    np.testing.assert_allclose(torch.bincount(z[1], minlength=4) / 40000, [0.2, 0.2, 0.4, 0.2], atol=0.01)
+    assert torch.equal(drawn(hgm.Flip(states=4), torch.tensor([[-1]]), 1.0), torch.tensor([[-1]]))
+    assert torch.equal(drawn(hgm.Flip(states=1), torch.tensor([[0]]), 1.0), torch.tensor([[0]]))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
-def test_gaussian_of_integer_pixels_is_that_of_the_same_numbers(dtype):
-    z = torch.tensor([[20, 200, 7]], dtype=dtype)
-    channel = hgm.Gaussian([0.5, 16.0, 180.0])
-    assert_close(channel(z, 10.0), channel(z.float(), 10.0), 1e-6, "log evidence")
+@pytest.mark.parametrize("values", [np.array([-2.0, 0.5, 7.0]), np.array([[0.0, 1.0], [5.0, -5.0], [2.0, 2.0]])])
+def test_gaussian_observations_are_values_and_noise(values):
+    x = torch.tensor([0, 1, 2, -1]).repeat(2, 10000)
+    sigma = torch.tensor([0.1, 2.0], dtype=torch.float64)
+    z = drawn(hgm.Gaussian(values), x, sigma, 0.5)
+    assert z.dtype == torch.float64 and bool(z[..., 3::4].isnan().all())
+    mean = 0.5 * torch.from_numpy(values)[x[:, :3]]
+    mean = mean if values.ndim == 1 else mean.movedim(-1, 1)
+    for row in range(2):
+        residual = (z[row].unflatten(-1, (-1, 4))[..., :3] - mean[row].unsqueeze(-2)) / sigma[row]
+        assert stats.kstest(residual.flatten().numpy(), "norm").pvalue > 1e-3
 
 
-def test_noise_is_added_with_the_given_generator():
-    channel = hgm.Gaussian([0.0, 1.0])
-    x = torch.zeros(20000, 2)
-    z = channel.add_noise(x + 1.0, 0.5, 2.0, generator=torch.Generator().manual_seed(0))
-    assert abs(float(z.mean()) - 2.0) < 0.02
-    assert abs(float(z.std()) - 0.5) < 0.02
-    again = channel.add_noise(x + 1.0, 0.5, 2.0, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(z, again)
-    rows = channel.add_noise(torch.zeros(2, 50000), torch.tensor([0.1, 3.0]), generator=torch.Generator())
-    np.testing.assert_allclose(rows.std(1).numpy(), [0.1, 3.0], rtol=0.02)
+def test_erasure_erases_what_the_mask_says():
+    x, keep = torch.tensor([[0, 1, 2]]), torch.tensor([[True, False, True]])
+    assert drawn(hgm.Erasure(states=3), x, keep).tolist() == [[0, -1, 2]]
+    assert torch.equal(drawn(hgm.Clamp(states=3), x), x)
 
 
-# ---------------------------------------------------------------------- Missing
+def test_soft_evidence_of_a_symbol_is_its_own_likelihood_ratio():
+    """E[exp(e(a) - e(b)) | b] = 1, as holds of p(z | a) / p(z | b), and of no other scale."""
+    e = drawn(hgm.Soft(states=3), torch.full((1, 400000), 1))[0].double()
+    assert abs(float((e[0] - e[1]).exp().mean()) - 1) < 0.05
+    assert abs(float(e[1].mean()) - 1) < 0.01 and abs(float(e[[0, 2]].mean())) < 0.01
 
 
-@pytest.mark.parametrize(
-    ("channel", "shape", "noise"),
-    [
-        (hgm.Gaussian([0.0, 1.0, 2.0]), (2, 4), (0.5,)),
-        (hgm.Gaussian(np.eye(3)), (2, 3, 4), (0.5, 0.9)),
-        (hgm.Soft(states=3), (2, 3, 4), ()),
-    ],
-    ids=["values", "vectors", "soft"],
-)
-def test_holes_say_nothing_and_the_rest_is_as_without_them(channel, shape, noise):
-    z = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    whole = channel(z, *noise)
-    hole = (slice(None), 1) if len(shape) == 2 else (slice(None), 0, 1)
-    z[hole] = torch.nan
-    e = hgm.Missing(channel)(z.requires_grad_(), *noise)
-    assert bool((e[:, :, 1] == 0).all())
-    others = [0, 2, 3]
-    assert torch.equal(e[:, :, others], whole[:, :, others])
-    e.square().sum().backward()
-    assert bool(z.grad.isfinite().all())
+@EACH
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_example_is_what_the_channel_takes(name, dtype):
+    channel = CALLS[name][0]
+    x = symbols().clamp_min(0)
+    z, *noise = channel.example(x, dtype, torch.Generator().manual_seed(4))
+    assert len(noise) == len(channel.noise_names) and all(n.shape == (B,) and n.dtype == dtype for n in noise)
+    assert z.dtype == (dtype if z.is_floating_point() else torch.int64)
+    likelihood = channel(z, *noise).gather(1, x.unsqueeze(1))
+    assert bool(likelihood.isfinite().all()), "what was drawn is possible"
 
 
-def test_missing_without_states_gets_those_of_the_tree():
-    tree = CASES["binary_tied"].tree
-    net = hgm.compile(tree, "denoise", channel=hgm.Missing(hgm.Gaussian()))
-    z = torch.full((1, 8), torch.nan, dtype=torch.float64)
-    prior = CASES["binary_tied"].joint.marginal(tree.names[int(tree.leaves[0])])
-    assert abs(float(net(z, 0.5)[0, 0]) - prior[1]) < 1e-12
+# ---------------------------------------------------------------------- names and files
 
 
-def test_a_channel_keeps_its_values_apart_from_the_tree_it_is_used_with():
-    channel = hgm.Gaussian()
-    for states in (2, 3):
-        net = hgm.compile(hgm.star(3, states), "denoise", channel=channel)
-        assert net.channel.states == states
-    assert channel.states is None
-    assert hgm.Gaussian([0.0, 2.0]).bound(2).values.tolist() == [0.0, 2.0]
+def test_the_channels_of_the_library_are_registered_by_name():
+    assert {name: CHANNELS[name] for name in ("soft", "clamp", "erasure", "flip", "gaussian", "missing")} == {
+        "soft": hgm.Soft,
+        "clamp": hgm.Clamp,
+        "erasure": hgm.Erasure,
+        "flip": hgm.Flip,
+        "gaussian": hgm.Gaussian,
+        "missing": hgm.Missing,
+    }
 
 
-# ---------------------------------------------------------------------- denoising
+def test_a_name_is_taken_once():
+    with pytest.raises(BadSpec, match=r"Other cannot be the channel named 'flip': that is .*channels\.Flip"):
 
-GAUSSIAN = ["binary_tied", "quad_2d", "ragged", "rhm", "forest", "hard_zeros"]
+        class Other(Channel, name="flip"):
+            pass
 
-
-def channel_of(case, k=None):
-    tree = case.tree
-    leaves = [tree.names[int(v)] for v in tree.leaves]
-    states = max(case.card(name) for name in leaves)
-    values = np.random.default_rng(5).normal(size=(states, k) if k else states) * 2
-    shape = tree.grid[-1] if tree.grid else (len(leaves),)
-    return leaves, values, shape
+    assert CHANNELS["flip"] is hgm.Flip
 
 
-def enumerated(case, leaves, values, z, sigma, alpha):
-    """E[value | z] of each leaf, and log p(z), by enumeration; z ``(n,)`` or ``(k, n)``."""
-    joint = case.joint.given({})
-    for i, name in enumerate(leaves):
-        own = values[: case.card(name)]
-        log = stats.norm.logpdf(z[..., i], alpha * own, sigma)
-        joint.log = joint.log + joint._spread([name], log.sum(-1) if own.ndim == 2 else log)
-    means = [joint.marginal(name) @ values[: case.card(name)] for name in leaves]
-    return np.stack(means, -1), joint.log_z - case.joint.log_z
+def test_a_cell_that_is_run_again_replaces_its_channel():
+    def cell():
+        class Again(Channel, name="again"):
+            pass
+
+        return Again
+
+    try:
+        first, second = cell(), cell()
+        assert CHANNELS["again"] is second is not first
+    finally:
+        del CHANNELS["again"]
 
 
-@pytest.mark.parametrize("name", GAUSSIAN)
-@pytest.mark.parametrize("k", [None, 3])
-@pytest.mark.parametrize(("sigma", "alpha"), [(0.05, 1.0), (0.8, 0.6), (1000.0, 1.0)])
-def test_the_denoiser_is_the_posterior_mean(name, k, sigma, alpha):
-    case = CASES[name]
-    leaves, values, shape = channel_of(case, k)
-    rng = np.random.default_rng(6)
-    z = rng.normal(size=(3, *([k] if k else []), len(leaves))) * 2
-    net = hgm.compile(case.tree, "denoise", channel=hgm.Gaussian(values))
-    got = net(torch.from_numpy(z).reshape(3, *([k] if k else []), *shape), sigma, alpha)
-    want = np.stack([enumerated(case, leaves, values, row, sigma, alpha)[0] for row in z])
-    assert_close(got.reshape(z.shape), torch.from_numpy(want), 1e-9, "posterior mean")
+@EACH
+def test_a_channel_comes_back_from_its_entry(name):
+    channel, given, _ = CALLS[name]
+    again = channel_of(channel.entry(), channel.values)
+    assert type(again) is type(channel)
+    again.load_state_dict(channel.state_dict())
+    assert torch.equal(again(*given), channel(*given))
 
 
-@pytest.mark.parametrize("name", GAUSSIAN)
-@pytest.mark.parametrize("k", [None, 2])
-def test_tweedie_the_score_is_that_of_the_posterior_mean(name, k):
-    """d/dz log p(z) = (alpha E[x | z] - z) / sigma^2, with log p(z) by enumeration and by autograd of the encoder."""
-    case = CASES[name]
-    leaves, values, shape = channel_of(case, k)
-    sigma, alpha = 0.7, 0.9
-    rng = np.random.default_rng(7)
-    channels = [k] if k else []
-    z = torch.from_numpy(rng.normal(size=(2, *channels, *shape))).requires_grad_()
-    net = hgm.compile(case.tree, "denoise", channel=hgm.Gaussian(values))
-    mean = net(z, sigma, alpha)
-    tweedie = (alpha * mean - z) / sigma**2
+def test_settings_are_in_the_entry_of_a_channel_that_has_them():
+    class Blurred(Channel, name="blurred"):
+        def __init__(self, values=None, width=1.0):
+            super().__init__(values)
+            self.width = width
 
-    # the channel may leave out what does not depend on the state: put the z-dependent rest back, found from the channel
-    e = net.channel(z, sigma, alpha)
-    own = torch.from_numpy(values)
-    zz = z if k else z.unsqueeze(1)
-    first = own[0].reshape(1, -1, *[1] * len(shape))
-    full = -((zz - alpha * first) ** 2).sum(1) / (2 * sigma**2)
-    rest = full - e[:, 0]
-    log_p = net.log_partition(z, sigma, alpha).sum() + rest.sum()
-    (score,) = torch.autograd.grad(log_p, z)
-    assert_close(score, tweedie, 1e-10, "score by autograd")
+        def entry(self):
+            return super().entry() | {"width": self.width}
 
-    flat = z.detach().reshape(2, *channels, -1).numpy()
-    step, at = 1e-5, (0, *([1] if k else []), len(leaves) - 1)
-    up, down = flat.copy(), flat.copy()
-    up[at] += step
-    down[at] -= step
-    slope = (
-        enumerated(case, leaves, values, up[0], sigma, alpha)[1]
-        - enumerated(case, leaves, values, down[0], sigma, alpha)[1]
-    ) / (2 * step)
-    assert abs(slope - float(tweedie.detach().reshape(flat.shape)[at])) < 1e-6
+    try:
+        entry = hgm.Missing(Blurred([0, 1], 2.5)).entry()
+        assert entry == {"kind": "missing", "of": {"kind": "blurred", "width": 2.5}}
+        assert channel_of(entry, torch.tensor([0.0, 1.0])).channel.width == 2.5
+        with pytest.raises(BadSpec, match=r"blurred cannot be made from .*depth"):
+            channel_of({"kind": "blurred", "depth": 1}, None)
+    finally:
+        del CHANNELS["blurred"]
 
 
-def test_no_noise_at_all_and_nothing_but_noise():
-    """sigma to 0: what was observed. sigma to infinity: the prior mean."""
-    case = CASES["binary_tied"]
-    values = np.array([0.0, 5.0])
-    net = hgm.compile(case.tree, "denoise", channel=hgm.Gaussian(values))
-    x = torch.tensor([[0.0, 5.0, 5.0, 0.0, 0.0, 5.0, 5.0, 5.0]], dtype=torch.float64)
-    assert_close(net(x, 1e-3), x, 1e-12, "observed")
-    prior = torch.tensor([[case.joint.marginal(f"x{i}")[1] * 5.0 for i in range(8)]], dtype=torch.float64)
-    assert_close(net(x, 1e9), prior, 1e-12, "prior mean")
+def test_what_cannot_be_in_a_file_is_refused():
+    class Nameless(hgm.Flip):
+        pass
+
+    with pytest.raises(BadSpec, match=r"Nameless has no name.*class Nameless\(Channel, name="):
+        Nameless().entry()
+    with pytest.raises(BadSpec, match=r"no channel is named 'fog', only soft.*import"):
+        channel_of({"kind": "fog"}, None)
+    with pytest.raises(BadSpec, match="which channel it is around"):
+        channel_of({"kind": "missing"}, None)
 
 
-def test_discrete_channels_denoise_too():
-    case = CASES["quad_2d"]
-    rng = np.random.default_rng(8)
-    z = torch.from_numpy(rng.integers(-1, 2, (2, *case.tree.grid[-1])))
-    leaves = [case.tree.names[int(v)] for v in case.tree.leaves]
-    for channel, noise in ((hgm.Clamp(), ()), (hgm.Flip(), (torch.tensor(0.2, dtype=torch.float64),))):
-        got = hgm.compile(case.tree, "denoise", channel=channel)(z, *noise).flatten(1)
-        eps = float(noise[0]) if noise else 0.0
-        for b, row in enumerate(z.flatten(1).tolist()):
-            seen = {
-                name: np.where(np.arange(2) == s, 1 - eps, eps) for name, s in zip(leaves, row, strict=True) if s >= 0
-            }
-            joint = case.joint.given(seen)
-            want = torch.tensor([joint.marginal(name)[1] for name in leaves], dtype=torch.float64)
-            assert_close(got[b], want, 1e-6, "mean")
+def test_an_unfinished_channel_says_what_it_lacks():
+    class Half(Channel):
+        pass
+
+    half = Half(states=2)
+    for call, lacks in (
+        (lambda: half(torch.zeros(1, 2)), "states_first"),
+        (lambda: half.observe(torch.zeros(1, 2), generator=torch.Generator()), "observe"),
+    ):
+        with pytest.raises(NotImplementedError, match=f"Half .*{lacks}"):
+            call()
+    assert half.rearranged(torch.arange(2), torch.zeros(1, 2)) is None
 
 
-# ---------------------------------------------------------------------- errors
-
-
-@pytest.mark.parametrize(
-    ("make", "call", "message"),
-    [
-        (lambda: hgm.Clamp(states=3), lambda c: c(torch.zeros(1, 2)), r"symbols must be integers 0 to 2.*float32"),
-        (lambda: hgm.Clamp(states=3), lambda c: c(torch.ones(1, 2, dtype=torch.bool)), "bool"),
-        (lambda: hgm.Clamp(states=3), lambda c: c(torch.tensor([[0, 3]])), r"must be 0 to 2 .*got 0 to 3"),
-        (lambda: hgm.Clamp(states=3), lambda c: c(torch.tensor([[0, -2]])), r"got -2 to 0"),
-        (lambda: hgm.Flip(states=3), lambda c: c(torch.tensor([[0]])), r"channel\(z, eps\)"),
-        (lambda: hgm.Flip(states=3), lambda c: c(torch.tensor([[0]]), 1.5), "probability"),
-        (lambda: hgm.Flip(states=3), lambda c: c(torch.tensor([[0]]), float("nan")), "probability"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2)), "sigma"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2), 0.0), "sigma must be positive"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2), float("nan")), "sigma must be positive"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(2, 2), torch.ones(3)), r"per batch row \(2\).*\(3,\)"),
-        (lambda: hgm.Gaussian(np.eye(2)), lambda c: c(torch.zeros(1, 3, 2), 1.0), r"R\^2 .*\(1, 3, 2\)"),
-        (lambda: hgm.Gaussian(), lambda c: c(torch.zeros(1, 2), 1.0), "does not know its states"),
-        (lambda: hgm.Gaussian([0, np.nan]), lambda c: c, "finite"),
-        (lambda: hgm.Gaussian(np.zeros((2, 2, 2))), lambda c: c, r"\(S,\) or \(S, k\)"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c.bound(3), "2 states, but the leaves have 3"),
-    ],
-)
-def test_a_bad_observation_is_named(make, call, message):
-    with pytest.raises(BadEvidence, match=message):
-        call(make())
-
-
-def test_a_nan_pixel_is_an_error_unless_missing_is_asked_for():
-    net = hgm.compile(hgm.star(3, 2), "denoise", channel=hgm.Gaussian())
-    z = torch.zeros(4, 3)
-    z[2, 1] = torch.nan
-    with pytest.raises(BadEvidence, match="batch rows 2"):
-        net(z, 0.5)
-
-
-def test_symbols_that_contradict_the_model_are_impossible():
-    tree = hgm.broadcast(2, eps=0.0)
-    net = hgm.compile(tree, channel=hgm.Clamp())
-    with pytest.raises(ImpossibleEvidence) as error:
-        net(torch.tensor([[0, 0, 0, 0], [0, 1, -1, -1], [-1, 1, 1, -1]]))
-    assert error.value.rows == (1,)
+@pytest.mark.parametrize("channel", [hgm.Clamp(states=2), hgm.Gaussian(states=2), hgm.Soft(states=2)])
+def test_one_number_is_no_observation(channel):
+    with pytest.raises(BadEvidence, match=r"batch|shape \(B, S"):
+        channel(torch.tensor(1.0 if isinstance(channel, hgm.Soft) else 1), *([0.5] * len(channel.noise_names)))

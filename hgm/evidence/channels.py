@@ -1,0 +1,233 @@
+"""The observation channels of the library: `Soft`, `Clamp`, `Erasure`, `Flip`, `Gaussian`, and `Missing` around one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from hgm.errors import BadEvidence, BadSpec
+from hgm.evidence.channel import Channel, channel_of, per_row
+from hgm.evidence.symbols import MISSING, allowed, check_symbols, clamped
+
+__all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
+
+
+class Soft(Channel, name="soft"):
+    """Log evidence as it stands: ``(B, S, *positions)`` floats, natural logs, any scale, ``-inf`` allowed.
+
+    An integer tensor ``(B, *positions)`` is read as symbols, as by `Clamp`.
+    """
+
+    pointwise = True
+
+    def positions(self, z: Tensor) -> tuple[int, ...]:
+        return tuple(z.shape[2:] if z.is_floating_point() else z.shape[1:])
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        if not z.is_floating_point():
+            return clamped(self.batch_last(z), len(self.table()))
+        if z.ndim < 2:
+            raise BadEvidence(f"log evidence of the leaves must have shape (B, S, *positions); got {tuple(z.shape)}")
+        return self.batch_last(z)
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        """e(a) = [a = x] + g, with g standard normal: then log p(e | x = a) = e(a) + c: e is its own log evidence."""
+        hit = allowed(x, len(self.table()), 1) & (x != MISSING).unsqueeze(1)
+        return hit + torch.randn(hit.shape, generator=generator, device=x.device)
+
+
+class Clamp(Channel, name="clamp"):
+    """Symbols observed without error: 0 at the symbol, -inf elsewhere. ``(B, *positions)`` integers, -1 = missing."""
+
+    pointwise = True
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        return clamped(self.batch_last(z), len(self.table()))
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        return x
+
+
+class Erasure(Clamp, name="erasure"):
+    """Each symbol is observed, or erased: -1. The same log evidence as `Clamp`; a keep mask may be given.
+
+    ``forward(z)`` or ``forward(z, keep)`` with keep ``(B, *positions)`` booleans, false where erased.
+    """
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        return super().states_first(_kept(z, *noise))
+
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+        return super().rearranged(order, _kept(z, *noise))
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        return _kept(x, *noise)
+
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return (_kept(x, torch.rand(x.shape, generator=generator, device=x.device) >= 0.25),)
+
+
+class Flip(Channel, name="flip"):
+    """Symmetric noise: with probability eps the symbol was replaced by a uniform other one.
+
+    ``forward(z, eps)``: z ``(B, *positions)`` integers, -1 = missing; eps in [0, 1], a number or ``(B,)``.
+    log(1 - eps) at the symbol, log(eps / (S - 1)) elsewhere.
+    """
+
+    pointwise = True
+    noise_names = ("eps",)
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        states, eps = len(self.table()), _probability(z, *noise)
+        check_symbols(z, states)
+        z = self.batch_last(z)
+        stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
+        return torch.where(z == MISSING, 0.0, torch.where(allowed(z, states, 0), stay, move))
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        states, eps = len(self.table()), _probability(x, *noise)
+        kept = torch.rand(x.shape, generator=generator, device=x.device) >= eps.view(-1, *(1,) * (x.ndim - 1))
+        if states == 1:
+            return x
+        other = (x + torch.randint(1, states, x.shape, generator=generator, device=x.device)) % states
+        return torch.where(kept | (x == MISSING), x, other)
+
+
+class Gaussian(Channel, name="gaussian"):
+    """Additive Gaussian noise on the symbol's value: z = alpha * value(x) + sigma * g.
+
+    ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma
+    > 0 and alpha are numbers or ``(B,)``.
+
+        e(a) = -|z - alpha value(a)|^2 / (2 sigma^2)
+
+    Only (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2 depends on the state: an input layer affine in
+    z would do. The square is computed as it stands, because that form loses digits in float32; and with it the
+    gradient of log Z with respect to z is the score, (alpha E[x | z] - z) / sigma^2.
+
+    A NaN in z is an error; for missing pixels use `Missing`.
+    """
+
+    pointwise = True
+    noise_names = ("sigma",)
+
+    def positions(self, z: Tensor) -> tuple[int, ...]:
+        return tuple(z.shape[self.table().ndim :])
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        if not z.is_floating_point():
+            z = z.to(torch.get_default_dtype())
+        sigma, alpha = _scales(z, *noise)
+        values = self.table().to(z)
+        if values.ndim == 2 and (z.ndim < 2 or z.shape[1] != values.shape[1]):
+            raise BadEvidence(
+                f"Gaussian: values in R^{values.shape[1]} need observations (B, {values.shape[1]}, ...); "
+                f"got {tuple(z.shape)}"
+            )
+        parts = self.batch_last(z)
+        if values.ndim == 1:
+            parts, values = parts[None], values[:, None]
+        apart = [(part - value[:, None, None] * alpha).square() for part, value in zip(parts, values.t(), strict=True)]
+        return sum(apart[1:], apart[0]) / (-2 * sigma.square())
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        """NaN where the symbol is missing."""
+        sigma, alpha = _scales(x, *noise)
+        clean = self.table().to(sigma)[x.clamp_min(0)]
+        clean[x == MISSING] = torch.nan
+        return self.add_noise(
+            clean if clean.ndim == x.ndim else clean.movedim(-1, 1), sigma, alpha, generator=generator
+        )
+
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+        spread = max(float(self.table().max() - self.table().min()), 1.0) / 4
+        sigma = torch.full((x.shape[0],), spread, dtype=dtype, device=x.device)
+        return self.observe(x, sigma, generator=generator), sigma
+
+    def add_noise(
+        self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator
+    ) -> Tensor:
+        """A noisy observation of clean values x ``(B, ...)``: alpha x + sigma g."""
+        g = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        shape = (-1, *(1,) * (x.ndim - 1))
+        return per_row(alpha, x, "alpha").view(shape) * x + per_row(sigma, x, "sigma").view(shape) * g
+
+
+class Missing(Channel, name="missing"):
+    """Another channel with holes: positions whose observation is NaN (floats) say nothing.
+
+    ``forward(z, *noise)`` as of the wrapped channel. (`Clamp`, `Flip` and `Erasure` have -1 for the same purpose.)
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel.values)
+        self.channel = channel
+        self.noise_names = channel.noise_names
+
+    def bound(self, states: int) -> Self:
+        inner = self.channel.bound(states)
+        return self if inner is self.channel else type(self)(inner)
+
+    def positions(self, z: Tensor) -> tuple[int, ...]:
+        return self.channel.positions(z)
+
+    def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        turned = self.batch_last(z)
+        hole = turned.isnan()
+        filled = turned.masked_fill(hole, 0).view(*z.shape[1:], z.shape[0]).movedim(-1, 0)
+        e = self.channel.states_first(filled, *noise)
+        return torch.where(hole.any(0) if hole.ndim == 3 else hole, 0.0, e)  # a hole in any component is a hole
+
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+        return self.channel.rearranged(order, z, *noise)
+
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+        return self.channel.observe(x, *noise, generator=generator)
+
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+        z, *noise = self.channel.example(x, dtype, generator)
+        if z.is_floating_point():
+            z = z.masked_fill(torch.rand(z.shape, generator=generator, device=z.device) < 0.25, torch.nan)
+        return z, *noise
+
+    def entry(self) -> dict[str, Any]:
+        return super().entry() | {"of": self.channel.entry()}
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any], values: Tensor | None) -> Self:
+        if not entry.get("of"):
+            raise BadSpec("the channel missing does not say which channel it is around")
+        return cls(channel_of(entry["of"], values))
+
+
+def _kept(z: Tensor, *noise: Tensor | float) -> Tensor:
+    """Symbols with -1 where a keep mask is false."""
+    if not noise:
+        return z
+    keep = noise[0]
+    if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
+        raise BadEvidence("Erasure: the second argument is the keep mask, a tensor of booleans")
+    return torch.where(keep, z, MISSING)
+
+
+def _probability(z: Tensor, *noise: Tensor | float) -> Tensor:
+    """``(1,)`` or ``(B,)`` eps."""
+    if len(noise) != 1:
+        raise BadEvidence("Flip takes the observed symbols and the flip probability eps: channel(z, eps)")
+    eps = per_row(noise[0], z, "eps")
+    if not torch.compiler.is_compiling() and bool(((eps < 0) | (eps > 1) | eps.isnan()).any()):
+        raise BadEvidence("Flip: eps must be a probability, 0 to 1")
+    return eps
+
+
+def _scales(z: Tensor, *noise: Tensor | float) -> tuple[Tensor, Tensor]:
+    """``(1,)`` or ``(B,)`` sigma and alpha."""
+    if not 1 <= len(noise) <= 2:
+        raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
+    sigma, alpha = per_row(noise[0], z, "sigma"), per_row(noise[1] if len(noise) == 2 else 1.0, z, "alpha")
+    if not torch.compiler.is_compiling() and not bool((sigma > 0).all()):
+        raise BadEvidence("Gaussian: sigma must be positive")
+    return sigma, alpha
