@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from hgm.bp.factor import LOWEST, Bank, Choose, Reduce, logsumexp
 from hgm.bp.schedule import Group, Step, schedule, take
-from hgm.evidence.named import check_log_evidence
+from hgm.evidence.checked import check_log_evidence
 from hgm.tree.tree import Tree
 
 __all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "log_partition"]

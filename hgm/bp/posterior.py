@@ -15,7 +15,8 @@ from hgm.bp.factor import Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
 from hgm.errors import BadSpec, ImpossibleEvidence, listing
-from hgm.evidence.named import check_log_evidence, read_evidence
+from hgm.evidence.checked import check_log_evidence
+from hgm.evidence.named import read_evidence
 from hgm.tree.tree import Tree
 
 __all__ = ["Assignment", "Mode", "Posterior", "infer", "log_likelihood"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from hgm.bp.posterior import infer
 from hgm.demo.digits import GREYS, Digits
 from hgm.evidence.channels import Gaussian
-from hgm.evidence.named import leaf_log_evidence
+from hgm.evidence.checked import leaf_log_evidence
 from hgm.learn.em import fit
 from hgm.networks.network import ConvNet, UNet, compile
 from hgm.tree.tree import Tree

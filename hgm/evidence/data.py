@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.errors import BadEvidence
+from hgm.evidence.checked import check_numbers, check_states, padding
 from hgm.evidence.named import variable_log_evidence
+from hgm.evidence.symbols import MISSING, allowed
 from hgm.tree.tree import Tree
 
 __all__ = ["Data", "read_data"]
-
-MISSING = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +47,9 @@ class Data:
 
     def log_evidence(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """``(stop - start, S, n)`` log likelihoods of some rows, ``-inf`` in states that a variable does not have."""
-        z = self.states[start:stop, None]
-        state = torch.arange(int(self.card.max()), dtype=torch.int32, device=z.device)[:, None]
-        card = torch.as_tensor(self.card.copy(), device=z.device)
-        allowed = (z == state) | ((z == MISSING) & (state < card))
-        e = torch.zeros(allowed.shape, dtype=dtype, device=z.device).masked_fill_(~allowed, -torch.inf)
+        states, device = int(self.card.max()), self.states.device
+        out = ~allowed(self.states[start:stop], states, 1) | padding(self.card, states, device)
+        e = torch.zeros(out.shape, dtype=dtype, device=device).masked_fill_(out, -torch.inf)
         if len(self.soft_columns):
             soft = functional.pad(self.soft[start:stop], (0, 0, 0, e.shape[1] - self.soft.shape[1]), value=-torch.inf)
             e = e.index_copy(2, self.soft_columns, soft.to(dtype))
@@ -127,29 +125,22 @@ class _Columns:
                     f"the states of the leaves must have shape (N, {', '.join(map(str, shape))}); got {tuple(x.shape)}"
                 )
             self._count(len(x), "the data have")
-            self._put_states(x.flatten(1))
+            states = x.flatten(1)
+            check_states(tree, tree.leaves, states)
+            self.hard.append((tree.leaves, states.to(torch.int32)))
+            self.seen[tree.leaves] = (states != MISSING).any(0).cpu().numpy()
             return
         whole = x.ndim == 3 and tuple(x.shape[1:]) == (int(tree.cardinality.max()), len(tree))
         variables = np.arange(len(tree)) if whole else tree.leaves
-        states = int(tree.cardinality[variables].max())
-        if not whole and tuple(x.shape[1:]) != (states, *shape):
+        want = (int(tree.cardinality[variables].max()), *shape)
+        if not whole and tuple(x.shape[1:]) != want:
             raise BadEvidence(
-                f"floats are log evidence of the leaves, of shape (N, {', '.join(map(str, (states, *shape)))}): rows, "
+                f"floats are log evidence of the leaves, of shape (N, {', '.join(map(str, want))}): rows, "
                 "states, leaves, or of all variables as hgm.log_evidence makes it; got "
                 f"{tuple(x.shape)}. States are integers"
             )
         self._count(len(x), "the data have")
-        logs = x.flatten(2).double()
-        none = torch.arange(states)[:, None] >= torch.as_tensor(tree.cardinality[variables])
-        logs = logs.masked_fill(none.to(x.device), -torch.inf)
-        bad = ~(logs < torch.inf)
-        if bad.any():
-            row, state, i = (int(j) for j in bad.nonzero()[0])
-            raise BadEvidence(
-                f"the log evidence of variable {tree.names[int(variables[i])]!r}, state {state}, is "
-                f"{logs[row, state, i].item()} in row {row}; expected a number or -inf"
-            )
-        self._put(variables, logs)
+        self._put(variables, check_numbers(tree, variables, x.flatten(2).double()))
 
     def done(self) -> Data:
         tree = self.tree
@@ -185,20 +176,6 @@ class _Columns:
         if self.rows >= 0 and rows != self.rows:
             raise BadEvidence(f"{what} {rows} rows, but {self.rows_of} {self.rows}")
         self.rows, self.rows_of = rows, what
-
-    def _put_states(self, states: Tensor) -> None:
-        """States ``(N, leaves)`` of the leaves."""
-        tree = self.tree
-        card = torch.as_tensor(tree.cardinality[tree.leaves], device=states.device)
-        wrong = (states < MISSING) | (states >= card)
-        if wrong.any():
-            row, i = (int(j) for j in wrong.nonzero()[0])
-            raise BadEvidence(
-                f"variable {tree.names[int(tree.leaves[i])]!r} has no state {int(states[row, i])} (row {row}); its "
-                f"states are 0 to {int(card[i]) - 1}, and -1 for missing"
-            )
-        self.hard.append((tree.leaves, states.to(torch.int32)))
-        self.seen[tree.leaves] = (states != MISSING).any(0).cpu().numpy()
 
     def _put(self, variables: np.ndarray, logs: Tensor) -> None:
         """Log likelihoods ``(N or 1, S, k)``, ``-inf`` in states that do not exist: states, where they say no more."""

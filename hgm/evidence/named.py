@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.errors import BadEvidence, listing
+from hgm.evidence.checked import check_states, unobserved
+from hgm.evidence.symbols import MISSING, allowed
 
 if TYPE_CHECKING:
     from hgm.tree.tree import Tree
 
-__all__ = ["check_log_evidence", "leaf_log_evidence", "log_evidence", "read_evidence", "variable_log_evidence"]
+__all__ = ["log_evidence", "read_evidence", "variable_log_evidence"]
 
-MISSING = -1
 _FORMS = (
     "a state (number or label) or None; (B,) of states with -1 or None where missing; "
     "or, of shape (card,) or (B, card), booleans (allowed states) or floats (a likelihood, not a log)"
@@ -97,7 +98,7 @@ def read_evidence(
         if batched and (batch is None or batch == 1):
             batch, batch_of = size, name
 
-    out = _unobserved(tree, 1 if batch is None else batch, dtype, device)
+    out = unobserved(tree, 1 if batch is None else batch, dtype, device)
     if single:
         which = torch.tensor(list(single), device=device)
         out[:, :, which] = -torch.inf
@@ -133,59 +134,6 @@ def variable_log_evidence(tree: Tree, v: int, given: Any) -> tuple[Tensor, bool]
     return _logs(tree, [v], likelihood.double()[..., None])[..., 0], batched and not single
 
 
-def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
-    """Evidence at the leaves as evidence for the whole tree.
-
-    Args:
-        tree: the model.
-        e: ``(B, S_leaf, *leaf shape)`` log likelihoods: S_leaf the largest cardinality of a leaf, leaf shape the last
-            level's ``(n,)`` or ``(H, W)`` on a grid, else ``(number of leaves,)`` in the order of `Tree.leaves`.
-
-    Returns:
-        ``(B, S, V)`` in the type and on the device of `e`, differentiable; 0 for all states of the other variables.
-
-    Raises:
-        BadEvidence: for a wrong shape, NaN or ``+inf``.
-    """
-    shape = tree.grid[-1] if tree.grid is not None else (len(tree.leaves),)
-    states = int(tree.cardinality[tree.leaves].max())
-    if e.ndim != 2 + len(shape) or tuple(e.shape[1:]) != (states, *shape):
-        raise BadEvidence(
-            f"the log evidence of the leaves must have shape (B, {', '.join(map(str, (states, *shape)))}): "
-            f"batch, states, leaves; got {tuple(e.shape)}"
-        )
-    out = _unobserved(tree, len(e), e.dtype, e.device)
-    column = functional.pad(e.reshape(len(e), states, -1), (0, 0, 0, out.shape[1] - states), value=-torch.inf)
-    return check_log_evidence(tree, out.index_copy(2, torch.as_tensor(tree.leaves.copy(), device=e.device), column))
-
-
-def check_log_evidence(tree: Tree, e: Tensor) -> Tensor:
-    """`e` itself if it is log evidence of this tree, with ``-inf`` in the padding whatever was there.
-
-    Raises:
-        BadEvidence: if the shape is not ``(B, S, V)``, or an entry is NaN or ``+inf``; it names variable, row, state.
-    """
-    states = int(tree.cardinality.max())
-    if not isinstance(e, Tensor) or not e.is_floating_point():
-        what = f"a tensor of {e.dtype}" if isinstance(e, Tensor) else f"a {type(e).__name__}"
-        raise BadEvidence(f"log evidence is a tensor of floats, made by log_evidence(tree, evidence); got {what}")
-    if e.ndim != 3 or tuple(e.shape[1:]) != (states, len(tree)):
-        raise BadEvidence(
-            f"log evidence must have shape (B, {states}, {len(tree)}): batch, states, variables in tree order; "
-            f"got {tuple(e.shape)}"
-        )
-    if (tree.cardinality < states).any():
-        e = e.masked_fill(_padding(tree, e.device), -torch.inf)
-    bad = ~(e < torch.inf)
-    if bad.any():
-        row, state, v = (int(i) for i in bad.nonzero()[0])
-        raise BadEvidence(
-            f"the log evidence of variable {tree.names[v]!r}, state {state}, is {e[row, state, v].item()} "
-            f"in batch row {row}; expected a number or -inf"
-        )
-    return e
-
-
 def _likelihood(tree: Tree, v: int, given: Any, device: torch.device | str) -> tuple[Tensor, bool]:
     """``(B or 1, card)`` likelihood of each state of variable v, and whether `given` had a batch dimension."""
     name, card = tree.names[v], int(tree.cardinality[v])
@@ -203,15 +151,10 @@ def _likelihood(tree: Tree, v: int, given: Any, device: torch.device | str) -> t
             f"variable {name!r} got integers of shape {tuple(x.shape)}; states come in shape (B,), "
             f"and a likelihood of shape (B, {card}) must be floats"
         )
-    states = torch.atleast_1d(x)
-    outside = (states < MISSING) | (states >= card) if x.ndim else (states < 0) | (states >= card)
-    if outside.any():
-        row = int(outside.nonzero()[0])
-        raise BadEvidence(
-            f"variable {name!r} has no state {int(states[row])} (batch row {row}); its states are 0 to {card - 1}"
-            + (", and -1 for missing" if x.ndim else "")
-        )
-    return (states[:, None] == torch.arange(card, device=device)) | (states == MISSING)[:, None], x.ndim == 1
+    if not x.ndim:
+        return allowed(x.new_full((1,), tree.state(v, int(x))), card, 1), False
+    check_states(tree, np.array([v]), x[:, None])
+    return allowed(x, card, 1), True
 
 
 def _logs(tree: Tree, members: list[int], likelihoods: Tensor) -> Tensor:
@@ -268,15 +211,3 @@ def _state(tree: Tree, v: int, row: int, state: Any) -> int:
             f"variable {tree.names[v]!r} got {state!r} in batch row {row} among states; its states are {states}, "
             "and None or -1 for missing"
         ) from None
-
-
-def _unobserved(tree: Tree, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    """``(B, S, V)`` of zeros, ``-inf`` in the padding."""
-    e = torch.zeros((batch, int(tree.cardinality.max()), len(tree)), dtype=dtype, device=device)
-    return e.masked_fill_(_padding(tree, device), -torch.inf) if (tree.cardinality < e.shape[1]).any() else e
-
-
-def _padding(tree: Tree, device: torch.device | str) -> Tensor:
-    """``(S, V)``: true for the states that a variable does not have."""
-    card = torch.as_tensor(tree.cardinality.copy(), device=device)
-    return torch.arange(int(tree.cardinality.max()), device=device)[:, None] >= card

@@ -8,7 +8,8 @@ import torch
 from oracles.trees import CASES, KINDS, draw_evidence
 
 import hgm
-from hgm.evidence.named import check_log_evidence, leaf_log_evidence, log_evidence
+from hgm.evidence.checked import check_log_evidence, leaf_log_evidence
+from hgm.evidence.named import log_evidence
 from hgm.tree.tree import Tree
 
 INF = math.inf

@@ -569,8 +569,8 @@ ROOT = hgm.ghm([hgm.Level(2, 3)], ["cat", "dog"], seed=0)  # x0, x1
 @pytest.mark.parametrize(
     ("data", "evidence", "message"),
     [
-        ([[0, 3]], None, r"'x1' has no state 3 \(row 0\).*0 to 2, and -1 for missing"),
-        ([[0, 0], [-2, 0]], None, r"'x0' has no state -2 \(row 1\)"),
+        ([[0, 3]], None, r"'x1' has no state 3 \(batch row 0\).*0 to 2, and -1 for missing"),
+        ([[0, 0], [-2, 0]], None, r"'x0' has no state -2 \(batch row 1\)"),
         ([[0, 1, 2]], None, r"must have shape \(N, 2\); got \(1, 3\)"),
         (np.zeros((0, 2), dtype=int), None, "the data have no rows"),
         ({}, None, "the data have no rows"),
@@ -583,7 +583,7 @@ ROOT = hgm.ghm([hgm.Level(2, 3)], ["cat", "dog"], seed=0)  # x0, x1
         ([[0, 1]], {"x0": [1]}, "'x0' is observed twice"),
         ([[0, 1]], ["cat"], "evidence is a mapping.*got list"),
         (torch.zeros(2, 4, 2), None, r"shape \(N, 3, 2\).*States are integers"),
-        (torch.full((2, 3, 2), torch.nan), None, "log evidence of variable 'x0', state 0, is nan in row 0"),
+        (torch.full((2, 3, 2), torch.nan), None, "log evidence of variable 'x0', state 0, is nan in batch row 0"),
         ("what", None, "data are a mapping"),
         ({"x0": np.full((2, 3), -1.0)}, None, "expected a finite number from 0 up"),
     ],

@@ -1,0 +1,105 @@
+"""A tensor of log evidence, or of states, checked: what is wrong is named by variable, state and batch row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hgm.errors import BadEvidence
+from hgm.evidence.symbols import MISSING
+
+if TYPE_CHECKING:
+    from hgm.tree.tree import Tree
+
+__all__ = ["check_log_evidence", "check_numbers", "check_states", "leaf_log_evidence", "padding", "unobserved"]
+
+
+def check_log_evidence(tree: Tree, e: Tensor) -> Tensor:
+    """`e` itself if it is log evidence of this tree, with ``-inf`` in the padding whatever was there.
+
+    Raises:
+        BadEvidence: if the shape is not ``(B, S, V)``, or an entry is NaN or ``+inf``; it names variable, row, state.
+    """
+    states = int(tree.cardinality.max())
+    if not isinstance(e, Tensor) or not e.is_floating_point():
+        what = f"a tensor of {e.dtype}" if isinstance(e, Tensor) else f"a {type(e).__name__}"
+        raise BadEvidence(f"log evidence is a tensor of floats, made by log_evidence(tree, evidence); got {what}")
+    if e.ndim != 3 or tuple(e.shape[1:]) != (states, len(tree)):
+        raise BadEvidence(
+            f"log evidence must have shape (B, {states}, {len(tree)}): batch, states, variables in tree order; "
+            f"got {tuple(e.shape)}"
+        )
+    return check_numbers(tree, np.arange(len(tree)), e)
+
+
+def check_numbers(tree: Tree, variables: np.ndarray, e: Tensor) -> Tensor:
+    """Log evidence ``(B, S, n)`` of some variables, with ``-inf`` in states that they do not have.
+
+    Raises:
+        BadEvidence: for NaN or ``+inf`` in a state that a variable has; it names variable, state and row.
+    """
+    card = tree.cardinality[variables]
+    if (card < e.shape[1]).any():
+        e = e.masked_fill(padding(card, e.shape[1], e.device), -torch.inf)
+    bad = ~(e < torch.inf)
+    if bad.any():
+        row, state, i = (int(j) for j in bad.nonzero()[0])
+        raise BadEvidence(
+            f"the log evidence of variable {tree.names[int(variables[i])]!r}, state {state}, is "
+            f"{e[row, state, i].item()} in batch row {row}; expected a number or -inf"
+        )
+    return e
+
+
+def check_states(tree: Tree, variables: np.ndarray, states: Tensor) -> None:
+    """Raises `BadEvidence` if integers ``(B, n)`` are not states of these n variables, or -1 for missing."""
+    card = torch.as_tensor(tree.cardinality[variables], device=states.device)
+    wrong = (states < MISSING) | (states >= card)
+    if wrong.any():
+        row, i = (int(j) for j in wrong.nonzero()[0])
+        raise BadEvidence(
+            f"variable {tree.names[int(variables[i])]!r} has no state {int(states[row, i])} (batch row {row}); "
+            f"its states are 0 to {int(card[i]) - 1}, and -1 for missing"
+        )
+
+
+def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
+    """Evidence at the leaves as evidence for the whole tree.
+
+    Args:
+        tree: the model.
+        e: ``(B, S_leaf, *leaf shape)`` log likelihoods: S_leaf the largest cardinality of a leaf, leaf shape the last
+            level's ``(n,)`` or ``(H, W)`` on a grid, else ``(number of leaves,)`` in the order of `Tree.leaves`.
+
+    Returns:
+        ``(B, S, V)`` in the type and on the device of `e`, differentiable; 0 for all states of the other variables.
+
+    Raises:
+        BadEvidence: for a wrong shape, NaN or ``+inf``.
+    """
+    shape = tree.grid[-1] if tree.grid is not None else (len(tree.leaves),)
+    states = int(tree.cardinality[tree.leaves].max())
+    if e.ndim != 2 + len(shape) or tuple(e.shape[1:]) != (states, *shape):
+        raise BadEvidence(
+            f"the log evidence of the leaves must have shape (B, {', '.join(map(str, (states, *shape)))}): "
+            f"batch, states, leaves; got {tuple(e.shape)}"
+        )
+    out = unobserved(tree, len(e), e.dtype, e.device)
+    column = functional.pad(e.reshape(len(e), states, len(tree.leaves)), (0, 0, 0, out.shape[1] - states))
+    return check_log_evidence(tree, out.index_copy(2, torch.as_tensor(tree.leaves.copy(), device=e.device), column))
+
+
+def unobserved(tree: Tree, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """``(B, S, V)`` of zeros, ``-inf`` in states that a variable does not have."""
+    e = torch.zeros((batch, int(tree.cardinality.max()), len(tree)), dtype=dtype, device=device)
+    no_state = (tree.cardinality < e.shape[1]).any()
+    return e.masked_fill_(padding(tree.cardinality, e.shape[1], device), -torch.inf) if no_state else e
+
+
+def padding(card: np.ndarray, states: int, device: torch.device | str) -> Tensor:
+    """``(S, n)``: true for the states that a variable of that cardinality does not have."""
+    return torch.arange(states, device=device)[:, None] >= torch.as_tensor(card.copy(), device=device)
