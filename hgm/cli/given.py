@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 
 from hgm.errors import BadEvidence, BadSpec, listing
-from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.evidence.channel import CHANNELS, Channel
+from hgm.evidence.channels import Missing
 from hgm.tree.tree import Tree
 
 __all__ = ["channel_of", "evidence_of", "queried"]
-
-CHANNELS: dict[str, type[Channel]] = {
-    "soft": Soft,
-    "clamp": Clamp,
-    "erasure": Erasure,
-    "flip": Flip,
-    "gaussian": Gaussian,
-}
 
 
 def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[str, Any]:
@@ -56,9 +48,10 @@ def channel_of(name: str, values: str | None, missing: bool) -> Channel:
     table = None if values is None else _numbers(values)
     if values is not None and table is None:
         raise BadSpec(f"the values of a channel are numbers with commas between them; got {values!r}")
-    if name not in CHANNELS:
-        raise BadSpec(f"there is no channel {name!r}; there are {listing(list(CHANNELS))}")
-    channel = CHANNELS[name](None if table is None else table.tolist())
+    known = {key: kind for key, kind in CHANNELS.items() if kind is not Missing}  # that one is an option of its own
+    if name not in known:
+        raise BadSpec(f"there is no channel {name!r}; there are {listing(list(known))}")
+    channel = known[name](None if table is None else table.tolist())
     return Missing(channel) if missing else channel
 
 

@@ -332,6 +332,10 @@ REFUSALS = {
         "must be positive and finite; got tol=0",
     ),
     "a tolerance without ReLUs": (["compile", "MODEL", "-o", "x.pt2", "--tol", "0.1"], "give --relu, too"),
+    "no such channel": (
+        ["compile", "MODEL", "-o", "x.pt2", "--channel", "missing"],
+        "no channel 'missing'; there are soft, clamp, erasure, flip, gaussian",
+    ),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
