@@ -39,11 +39,12 @@ def study(
     quick: Annotated[bool, typer.Option("--quick", help="A small version, in a minute.")] = False,
 ) -> None:
     """Run a study and write its tables and plots."""
-    from hgm.study import relu
+    from hgm.study import STUDIES
 
     if name is None:
-        print(f"{'relu':12} {relu.__doc__}")
-    elif name != "relu":
-        raise BadSpec(f"there is no study {name!r}; there is relu")
+        for each in STUDIES.values():
+            print(f"{each.name:12} {each.text}")
+    elif name not in STUDIES:
+        raise BadSpec(f"there is no study {name!r}; there are {', '.join(STUDIES)}")
     else:
-        relu.run(out or Path("docs") / name, quick=quick)
+        STUDIES[name].run(out or Path("docs") / name, quick)

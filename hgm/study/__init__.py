@@ -1,1 +1,6 @@
-"""Questions with a number for an answer."""
+"""Questions with a number for an answer, by name in `STUDIES`."""
+
+from hgm.study import relu as relu  # registers itself
+from hgm.study.registry import STUDIES, Study, study
+
+__all__ = ["STUDIES", "Study", "study"]

@@ -14,30 +14,26 @@ reach 10^18), the last two from the constructions' asymptotic costs; small ones 
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from hgm.compiler.plan import plan
-from hgm.files.whole import write_whole
 from hgm.networks.network import compile
 from hgm.relu.allocate import optimal
-from hgm.relu.constructions.choose import baseline_size, cost, parameters
+from hgm.relu.constructions.choose import baseline_size, cost, expected_parameters
 from hgm.relu.maps import stage_maps
-from hgm.relu.pieces.minimax import minimax
-from hgm.relu.pieces.piecewise import Exp, Log, SoftplusTail, Target, certify
-from hgm.relu.propagate import Flow, flow, propagate
+from hgm.relu.propagate import Flow
+from hgm.study.registry import study
+from hgm.study.relu_figures import METHODS, Row, write
 from hgm.tree.possible import possible_states
 from hgm.tree.tree import Tree
 from hgm.zoo.layered import random_ghm
@@ -48,53 +44,18 @@ __all__ = [
     "DEPTHS",
     "STATES",
     "TOLERANCES",
-    "Row",
     "measure",
     "naive_error",
     "rows_of",
     "run",
-    "study",
-    "write",
+    "sizes_of",
 ]
 
 ARITIES, DEPTHS, STATES, BOUNDS = (2, 3, 4), (3, 4, 5, 6, 7, 8), (2, 4, 8, 16), (2.0, 10.0, 100.0)
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
-METHODS = ("A, naive", "A, sharp", "uniform", "optimal")
 
 #: trees with at most so many numbers at their leaves are built and measured at 1e-2
 BUILT = 1024
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model and tolerance.
-
-    Attributes:
-        arity: children per node.
-        depth: levels below the root.
-        states: S.
-        bound: K, the entries of psi are log-uniform in [1/K, K].
-        tol: on the log posterior.
-        units: by method; see the top of the module. ``built`` is the number of a network that was built.
-        parameters: by method.
-        certified: its bound.
-        measured: the largest error found by gradient ascent from random and contradictory evidence.
-    """
-
-    arity: int
-    depth: int
-    states: int
-    bound: float
-    tol: float
-    units: dict[str, float]
-    parameters: dict[str, float]
-    certified: float | None = None
-    measured: float | None = None
-
-    @property
-    def saving(self) -> float:
-        """How many times fewer units than with the paper's construction and the naive bound."""
-        return self.units["A, naive"] / self.units.get("built", self.units["optimal"])
 
 
 def naive_error(flow: Flow, omega: Tensor, leaves: int) -> float:
@@ -117,21 +78,21 @@ def naive_error(flow: Flow, omega: Tensor, leaves: int) -> float:
     return float(2 * b.max())
 
 
-def study(
+def sizes_of(
     tree: Tree, tolerances: Sequence[float] = TOLERANCES
 ) -> Iterator[tuple[float, dict[str, float], dict[str, float]]]:
     """Tolerance, units and parameters by method, of a tree of positive edges, counted without building."""
-    the_plan, possible = plan(tree), possible_states(tree)
-    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible) for s in the_plan.stages])
-    maps, count, tau = the_flow.maps, the_flow.count.astype(float), the_flow.tau
+    planned = plan(tree)
+    flow = Flow.of(planned, stage_maps(planned, possible_states(tree)))
+    maps, count = flow.maps, flow.count.astype(float)
     costs = np.array([cost(m.log_psi) for m in maps])
     ones = torch.ones(len(maps), dtype=torch.float64)
 
     def bound(omega: Tensor) -> Tensor:
-        return propagate(the_flow, omega, tau).b[-1]
+        return flow.errors(omega).b[-1]
 
     sharp = float(bound(ones).max())
-    naive = naive_error(the_flow, ones, the_plan.levels[-1].nodes)
+    naive = naive_error(flow, ones, planned.levels[-1].nodes)
     shares = optimal(bound, count * costs)
     for tol in tolerances:
         units: dict[str, float] = {}
@@ -143,7 +104,9 @@ def study(
             ("optimal", np.maximum(shares, 1e-300) * tol),
         ):
             units[name] = float((count * costs / np.sqrt(errors)).sum())
-            weights[name] = sum(parameters(m.log_psi, error) for m, error in zip(maps, errors.tolist(), strict=True))
+            weights[name] = sum(
+                expected_parameters(m.log_psi, error) for m, error in zip(maps, errors.tolist(), strict=True)
+            )
         yield tol, units, weights
 
 
@@ -217,7 +180,7 @@ def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
     """The rows of one model, one for each tolerance; models that are not too large are built and measured at 1e-2."""
     tree = random_ghm(depth, states, arity, bound=bound, seed=0)
     rows = []
-    for tol, units, weights in study(tree):
+    for tol, units, weights in sizes_of(tree):
         row = Row(arity, depth, states, bound, tol, units, weights)
         if tol == 1e-2 and arity**depth * states <= BUILT:
             found = measure(tree, tol)
@@ -227,10 +190,13 @@ def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
     return rows
 
 
+@study("relu")
 def run(
     out: str | os.PathLike[str], *, quick: bool = False, workers: int = 2, say: Callable[[str], None] = print
 ) -> list[Row]:
-    """Run the study and write ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg`` into the folder `out`.
+    """ReLU networks: units against tolerance, and measured against certified error.
+
+    Writes ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg``.
 
     Args:
         out: the folder; made if needed.
@@ -255,22 +221,6 @@ def _rows_of(model: tuple[int, int, int, float]) -> list[Row]:
     return rows_of(*model)
 
 
-def write(rows: Sequence[Row], out: str | os.PathLike[str]) -> None:
-    """Write table, plots and JSON of the rows into the folder `out`."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "study.json", json.dumps([_short(row) for row in rows], separators=(",", ":")).encode())
-    write_whole(folder / "study.md", _table(rows).encode())
-    _plot(rows, folder / "units.svg")
-    _pieces(folder / "pieces.svg")
-
-
-def _short(row: Row) -> dict[str, Any]:
-    data = {key: value for key, value in asdict(row).items() if value is not None}
-    data |= {key: float(f"{data[key]:.3g}") for key in ("certified", "measured") if key in data}
-    return data | {key: {name: float(f"{n:.3g}") for name, n in data[key].items()} for key in ("units", "parameters")}
-
-
 def _line(row: Row) -> str:
     built = ""
     if row.measured and row.certified:
@@ -280,78 +230,3 @@ def _line(row: Row) -> str:
         f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g} tol {row.tol:g}: units (parameters) "
         f"{sizes}{built}, saving {row.saving:.1e}"
     )
-
-
-def _table(rows: Sequence[Row]) -> str:
-    """Two tables: units, and parameters."""
-    units, weights = [], []
-    for row in rows:
-        if row.tol != 1e-2:
-            continue
-        built = row.certified is not None and row.measured is not None
-        model = [row.arity, row.depth, row.states, f"{row.bound:g}"]
-        units.append([
-            *model, *(f"{row.units[name]:.1e}" for name in METHODS),
-            f"{row.units['built']:,.0f}" if built else "",
-            f"{row.measured:.4f}" if built else "",
-            f"{row.certified / row.measured:.1f}" if built else "",  # type: ignore[operator]
-            f"{row.saving:.0e}",
-        ])  # fmt: skip
-        weights.append([
-            *model, *(f"{row.parameters[name]:.1e}" for name in METHODS),
-            f"{row.parameters['built']:,.0f}" if built else "",
-        ])  # fmt: skip
-    names = ["arity", "depth", "S", "K", *METHODS, "built"]
-    tables = [(units, [*names, "measured", "certified / measured", "saving"]), (weights, names)]
-    written = [tabulate(body, headers, tablefmt="github", disable_numparse=True) for body, headers in tables]
-    return f"# Units at tolerance 0.01\n\n{written[0]}\n\n# Parameters at tolerance 0.01\n\n{written[1]}\n"
-
-
-def _plot(rows: Sequence[Row], path: Path) -> None:
-    """Units against tolerance, one panel for each number of states: the deepest tree of the smallest arity, K = 10."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    depth = max(row.depth for row in rows)
-    chosen = [row for row in rows if row.arity == 2 and row.depth == depth and row.bound == 10.0] or list(rows)
-    states = sorted({row.states for row in chosen})
-    figure = Figure(figsize=(2.6 * len(states) + 0.5, 3.2), layout="constrained")
-    axes = figure.subplots(1, len(states), sharey=True, squeeze=False)
-    for axis, s in zip(axes[0], states, strict=True):
-        mine = [row for row in chosen if row.states == s]
-        for name in METHODS:
-            axis.loglog([row.tol for row in mine], [row.units[name] for row in mine], marker="o", label=name)
-        axis.set_title(f"S = {s}")
-        axis.set_xlabel("tolerance")
-    axes[0][0].set_ylabel("units")
-    lines, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(lines, names, frameon=False, ncols=len(names), loc="outside lower center")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
-        figure.savefig(path, metadata={"Date": None})
-
-
-def _pieces(path: Path) -> None:
-    """The piecewise-linear exp, log and log(1 + e^-t) with 4 ReLUs, and below each its error and the proven bound."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    targets: list[tuple[str, Target, tuple[float, float]]] = [
-        ("exp", Exp(), (-6.0, 0.0)),
-        ("log", Log(0.1, 4.0), (0.1, 4.0)),
-        ("log(1 + e^-t)", SoftplusTail(), (0.0, 6.0)),
-    ]
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots(2, 3, sharex="col", height_ratios=(2, 1))
-    for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
-        x = np.linspace(*ends, 200)
-        p = minimax(target, units=4)
-        curve.plot(x, target(x), color="0.6", linewidth=3, label=name)
-        curve.plot(x, p(x), color="C0", label="4 ReLUs")
-        curve.legend(frameon=False)
-        error.plot(x, p(x) - target(x), color="C0")
-        proved = certify(p, target)
-        for bound in (proved.low, proved.high):
-            error.axhline(bound, color="C3", linestyle=":")
-    axes[1][0].set_ylabel("error")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hgm"}):
-        figure.savefig(path, metadata={"Date": None})

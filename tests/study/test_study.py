@@ -9,8 +9,8 @@ import hgm
 from hgm.cli import main
 from hgm.compiler.plan import plan
 from hgm.relu.maps import stage_maps
-from hgm.relu.propagate import flow
-from hgm.study.relu import measure, naive_error, rows_of, study
+from hgm.relu.propagate import Flow
+from hgm.study.relu import measure, naive_error, rows_of, sizes_of
 from hgm.tree.possible import possible_states
 
 SMALL = hgm.random_ghm(3, 2, 2, bound=10.0, seed=0)
@@ -19,13 +19,13 @@ SMALL = hgm.random_ghm(3, 2, 2, bound=10.0, seed=0)
 def test_the_naive_bound_doubles_at_every_normalisation():
     """A root with two leaves, every map off by 1: q = 1, h = 2 (1 + 1), u = 4 + 1, r = 1 + 5, b = 2 * 6, twice."""
     tree = hgm.random_ghm(1, 2, 2, seed=0)
-    the_plan = plan(tree)
-    the_flow = flow(the_plan, [stage_maps(the_plan, s, possible_states(tree)) for s in the_plan.stages])
-    assert naive_error(the_flow, torch.ones(len(the_flow.maps), dtype=torch.float64), 2) == 24
+    planned = plan(tree)
+    flow = Flow.of(planned, stage_maps(planned, possible_states(tree)))
+    assert naive_error(flow, torch.ones(len(flow.maps), dtype=torch.float64), 2) == 24
 
 
 def test_counts_are_those_of_networks_that_are_built():
-    sizes = list(study(SMALL, [0.5, 1e-3]))
+    sizes = list(sizes_of(SMALL, [0.5, 1e-3]))
     counted, weights = {tol: units for tol, units, _ in sizes}, {tol: mine for tol, _, mine in sizes}
     for tol, units in counted.items():
         assert units["optimal"] <= units["uniform"] * (1 + 1e-9) < units["A, sharp"] < units["A, naive"], tol
@@ -41,7 +41,7 @@ def test_counts_are_those_of_networks_that_are_built():
 @pytest.mark.parametrize(("states", "bound"), [(4, 2.0), (8, 10.0)])
 def test_parameters_are_those_of_tournaments_and_exponentials(states, bound):
     tree = hgm.random_ghm(1, states, 2, bound=bound, seed=0)
-    ((_, units, weights),) = study(tree, [1e-4])
+    ((_, units, weights),) = sizes_of(tree, [1e-4])
     net = hgm.compile(tree, activation="relu", tol=1e-4)
     assert {kind for level in net.certificate.levels for kind in level.kinds} == {"C" if states == 4 else "B"}
     assert net.certificate.units == pytest.approx(units["optimal"], rel=0.15)
