@@ -40,7 +40,7 @@ from .networks.network import UNet as UNet
 from .networks.network import compile as compile
 from .networks.relunet import ReluConvNet as ReluConvNet
 from .networks.relunet import ReluUNet as ReluUNet
-from .relu.certify import Certificate as Certificate
+from .relu.certificate import Certificate as Certificate
 from .tree.potential import Edge as Edge
 from .tree.potential import Potential as Potential
 from .tree.potential import Rules as Rules

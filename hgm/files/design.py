@@ -12,8 +12,9 @@ from torch import Tensor
 from hgm.compiler.plan import Plan
 from hgm.errors import BadSpec
 from hgm.files.arrays import indices, integers, split
-from hgm.relu.certify import Certificate
-from hgm.relu.constructions.choose import LogMatrix, assemble
+from hgm.relu.certificate import Certificate
+from hgm.relu.constructions.choose import assemble
+from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.design import Design
 from hgm.relu.maps import stage_maps
 from hgm.relu.pieces.piecewise import PiecewiseLinear
@@ -59,7 +60,7 @@ def design_from(entry: ReluEntry | None, plan: Plan, tensors: Mapping[str, Tenso
     kinds = list(zip(entry.kinds, parts, strict=True))
 
     possible = possible_states(plan.tree)
-    maps = tuple(stage_maps(plan, stage, possible) for stage in plan.stages)
+    maps = stage_maps(plan, possible)
     groups = [group for stage in maps for groups in stage.groups for group in groups]
     specs = [spec if down or i == 0 else None for group in groups for i, spec in enumerate(group.maps)]
     which = indices(tensors["relu.matrix"], len(kinds)).tolist()

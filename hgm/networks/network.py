@@ -31,7 +31,7 @@ from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
     from hgm.networks.relunet import ReluConvNet, ReluUNet
-    from hgm.relu.design import Allocation, Bound, Construction
+    from hgm.relu.question import Allocation, Bound
 
 __all__ = ["ConvNet", "Network", "TreeNetwork", "UNet", "compile"]
 
@@ -482,7 +482,7 @@ def compile(
     tol: float = ...,
     bound: Bound = ...,
     allocation: Allocation = ...,
-    construction: Construction | None = ...,
+    construction: str | None = ...,
     floor: float | None = ...,
 ) -> ReluConvNet | ReluUNet: ...
 
@@ -499,7 +499,7 @@ def compile(
     tol: float = 1e-2,
     bound: Bound = "log_posterior",
     allocation: Allocation = "optimal",
-    construction: Construction | None = None,
+    construction: str | None = None,
     floor: float | None = None,
 ) -> ConvNet | UNet | ReluConvNet | ReluUNet:
     """Compile a tree into a network with constructed weights: equal to belief propagation, or ReLUs close to it.
@@ -563,10 +563,11 @@ def compile(
         root = rooted.index(name)
         if activation == "relu":
             from hgm.networks.relunet import ReluConvNet
-            from hgm.relu.design import design  # they stand on this module
+            from hgm.relu.design import Design  # they stand on this module
+            from hgm.relu.question import Question
 
-            parts = design(the_plan, the_channel, leaf_shape, np.array([root]), down=False, **options)
-            return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, parts, root)
+            question = Question(the_plan, the_channel, leaf_shape, np.array([root]), down=False, **options)
+            return ReluConvNet(the_plan, the_channel, leaf_shape, trainable, Design.of(question), root)
         return ConvNet(the_plan, the_channel, leaf_shape, trainable, root)
     if query is None or (isinstance(query, str) and query == "leaves"):
         wanted = tree.leaves
@@ -580,8 +581,10 @@ def compile(
         raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
     if activation == "relu":
         from hgm.networks.relunet import ReluUNet
-        from hgm.relu.design import design
+        from hgm.relu.design import Design
+        from hgm.relu.question import Question
 
-        parts = design(the_plan, the_channel, leaf_shape, wanted, down=True, **options)
-        return ReluUNet(the_plan, the_channel, leaf_shape, trainable, parts, wanted, task == "denoise")
+        question = Question(the_plan, the_channel, leaf_shape, wanted, down=True, **options)
+        design = Design.of(question)
+        return ReluUNet(the_plan, the_channel, leaf_shape, trainable, design, wanted, task == "denoise")
     return UNet(the_plan, the_channel, leaf_shape, trainable, wanted, task == "denoise")

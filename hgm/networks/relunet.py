@@ -19,7 +19,7 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
 from hgm.evidence.channel import Channel
 from hgm.networks.network import Network
-from hgm.relu.certify import Certificate
+from hgm.relu.certificate import Certificate
 from hgm.relu.design import Design
 from hgm.relu.stage import ReluEvidence, ReluStage, normalize
 

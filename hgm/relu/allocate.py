@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from hgm.errors import Uncertifiable
@@ -35,22 +34,24 @@ NORMS = (8.0, 64.0)
 RATIOS = np.geomspace(0.5, 2.0, 7)
 FEW = 24
 
-Bound = Callable[[Tensor], Tensor]  # omegas (K,) -> E_v / tol_v of all asked-for variables
+Relative = Callable[[Tensor], Tensor]  # omegas (K,) -> E_v / tol_v of all asked-for variables
 
 
-def uniform(bound: Bound, count: int) -> np.ndarray:
+def uniform(bound: Relative, count: int) -> np.ndarray:
     """``(K,)``: the same error for every map, scaled to the tolerance."""
     worst = float(bound(torch.ones(count, dtype=torch.float64)).max())
     return np.full(count, 1.0 / worst if worst > 0 else 1.0)
 
 
-def optimal(bound: Bound, work: np.ndarray) -> np.ndarray:
+def optimal(bound: Relative, work: np.ndarray) -> np.ndarray:
     """``(K,)``: the errors with the fewest units.
 
     Args:
         bound: from errors to the bounds, relative to their tolerances.
         work: ``(K,)`` the n_k c_k; maps without work get no share (error 0).
     """
+    from scipy.optimize import minimize  # here, for a light `import hgm`
+
     busy = np.flatnonzero(work > 0)
     omega = np.zeros(len(work))
     if not len(busy):
@@ -85,7 +86,7 @@ def optimal(bound: Bound, work: np.ndarray) -> np.ndarray:
 
 
 def settle(
-    bound: Bound,
+    bound: Relative,
     omega: np.ndarray,
     count: np.ndarray,
     guess: np.ndarray,

@@ -81,9 +81,9 @@ class StageMaps:
     groups: tuple[tuple[FactorGroup, ...], ...]
 
 
-def stage_maps(plan: Plan, stage: StagePlan, possible: np.ndarray) -> StageMaps:
-    """The groups of a stage's ops; `possible` as from `hgm.tree.possible.possible_states`."""
-    return StageMaps(stage, tuple(_groups(plan.tree, op, possible) for op in stage.ops))
+def stage_maps(plan: Plan, possible: np.ndarray) -> tuple[StageMaps, ...]:
+    """The maps of every stage, root first; `possible` as from `hgm.tree.possible.possible_states`."""
+    return tuple(StageMaps(stage, tuple(_groups(plan.tree, op, possible) for op in stage.ops)) for stage in plan.stages)
 
 
 def _groups(tree: Tree, op: Op, possible: np.ndarray) -> tuple[FactorGroup, ...]:
@@ -128,8 +128,7 @@ def matrices(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[
 
 def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
     """Columns are the joint states of the senders; those that the table never allows are left out."""
-    potential = tree.potential_of(factor)
-    table = np.moveaxis(potential.log_potential, int(tree.up[factor]), 0)[np.ix_(*allowed)]
+    table = np.moveaxis(tree.potential_of(factor).dense_log(), int(tree.up[factor]), 0)[np.ix_(*allowed)]
     maps = []
     for receiver in range(table.ndim):
         matrix = np.moveaxis(table, receiver, 0)
@@ -144,10 +143,10 @@ def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[Fa
 
 def _sparse(op: RulesOp, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
     """Columns are the joint states of the senders that some rule allows."""
-    potential = tree.potential_of(factor)
+    weights = tree.potential_of(factor).log_potential
     keep = np.logical_and.reduce([np.isin(op.states[:, i], states) for i, states in enumerate(allowed)])
-    keep &= ~np.isneginf(potential.log_potential)
-    states, weights = op.states[keep], potential.log_potential[keep]
+    keep &= ~np.isneginf(weights)
+    states, weights = op.states[keep], weights[keep]
     maps = []
     for receiver, rows in enumerate(allowed):
         senders = [i for i in range(len(allowed)) if i != receiver]

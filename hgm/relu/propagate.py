@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from torch import Tensor
 from hgm.compiler.plan import Plan
 from hgm.relu.maps import FactorMap, StageMaps
 
-__all__ = ["Errors", "Flow", "flow", "propagate"]
+__all__ = ["Errors", "Flow", "StageFlow"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +72,90 @@ class Flow:
     potential: np.ndarray
     roots: int
 
-    @property
+    @cached_property
     def tau(self) -> Tensor:
         """``(K,)`` contractions."""
         return torch.tensor([m.tau for m in self.maps], dtype=torch.float64)
+
+    @classmethod
+    def of(cls, plan: Plan, stages: Sequence[StageMaps]) -> Self:
+        """The flow of a plan and the maps of its stages, root first."""
+        maps: list[FactorMap] = []
+        stage_of: list[int] = []
+        upward: list[bool] = []
+        count: list[int] = []
+        potential: list[int] = []
+        flows = []
+        for stage in stages:
+            up, factor, down, start = [], [], [], 0
+            for op, groups in zip(stage.plan.ops, stage.groups, strict=True):
+                size = len(op.factors)
+                mine_up = np.empty(size, dtype=np.int64)
+                mine_down = np.empty((op.children, size), dtype=np.int64)
+                for group in groups:
+                    first = len(maps)
+                    mine_up[group.factors] = first
+                    mine_down[:, group.factors] = first + 1 + np.arange(op.children)[:, None]
+                    maps += group.maps
+                    stage_of += [stage.plan.level] * len(group.maps)
+                    upward += [True] + [False] * op.children
+                    count += [len(group.factors)] * len(group.maps)
+                    potential += [group.potential] * len(group.maps)
+                up.append(mine_up)
+                down.append(mine_down.ravel())
+                factor.append(np.tile(np.arange(start, start + size), op.children))
+                start += size
+            slot_parent = stage.plan.slot_parent
+            parent = slot_parent if stage.plan.take is None else slot_parent[np.argsort(stage.plan.take)]
+            below = plan.levels[stage.plan.level + 1].nodes
+            child = np.arange(below) if stage.plan.arrival is None else stage.plan.arrival
+            arrays = (np.concatenate(up), parent, child, np.concatenate(factor), np.concatenate(down))
+            up_, parent_, child_, factor_, down_ = (torch.from_numpy(np.array(a)) for a in arrays)
+            flows.append(StageFlow(up_, parent_, child_, factor_, down_, below))
+        return cls(
+            tuple(flows),
+            tuple(maps),
+            np.array(stage_of, dtype=np.int64),
+            np.array(upward, dtype=bool),
+            np.array(count, dtype=np.int64),
+            np.array(potential, dtype=np.int64),
+            plan.levels[0].nodes,
+        )
+
+    def errors(
+        self, omega: Tensor, *, down: bool = True, tau: Tensor | None = None, own: Sequence[Tensor] | None = None
+    ) -> Errors:
+        """Errors of all messages.
+
+        Args:
+            omega: ``(K,)`` error of every map.
+            down: whether to go down again; if not, messages from above are left out (0).
+            tau: ``(K,)`` contraction of every map, if not their own.
+            own: ``(n,)`` per level: what every variable adds to its messages by itself; default nothing, for evidence
+                enters exactly.
+        """
+        tau = self.tau if tau is None else tau
+        if own is None:
+            own = [omega.new_zeros(self.roots), *(omega.new_zeros(s.below) for s in self.stages)]
+        h = [own[-1]]
+        q = []
+        for stage, mine in zip(reversed(self.stages), list(reversed(own))[1:], strict=True):
+            inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[-1][stage.child])
+            q.append(omega[stage.up] + tau[stage.up] * inputs)
+            h.append(mine.index_add(0, stage.parent, q[-1]))
+        h.reverse()
+        q.reverse()
+        d, u = [torch.zeros_like(h[0])], []
+        for i, stage in enumerate(self.stages):
+            if not down:
+                d.append(torch.zeros_like(h[i + 1]))
+                continue
+            u.append((d[i] + h[i])[stage.parent] - q[i])
+            inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[i + 1][stage.child])
+            rest = u[i][stage.factor] + inputs[stage.factor] - h[i + 1][stage.child]
+            r = omega[stage.down] + tau[stage.down] * rest
+            d.append(omega.new_zeros(stage.below).index_add(0, stage.child, r))
+        return Errors(h, d, u)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,82 +176,3 @@ class Errors:
     def b(self) -> list[Tensor]:
         """Of the beliefs: on the log posterior of every state."""
         return [h + d for h, d in zip(self.h, self.d, strict=True)]
-
-
-def flow(plan: Plan, stages: Sequence[StageMaps]) -> Flow:
-    """The flow of a plan and the maps of its stages, root first."""
-    maps: list[FactorMap] = []
-    stage_of: list[int] = []
-    upward: list[bool] = []
-    count: list[int] = []
-    potential: list[int] = []
-    flows = []
-    for stage in stages:
-        up, factor, down, start = [], [], [], 0
-        for op, groups in zip(stage.plan.ops, stage.groups, strict=True):
-            size = len(op.factors)
-            mine_up = np.empty(size, dtype=np.int64)
-            mine_down = np.empty((op.children, size), dtype=np.int64)
-            for group in groups:
-                first = len(maps)
-                mine_up[group.factors] = first
-                mine_down[:, group.factors] = first + 1 + np.arange(op.children)[:, None]
-                maps += group.maps
-                stage_of += [stage.plan.level] * len(group.maps)
-                upward += [True] + [False] * op.children
-                count += [len(group.factors)] * len(group.maps)
-                potential += [group.potential] * len(group.maps)
-            up.append(mine_up)
-            down.append(mine_down.ravel())
-            factor.append(np.tile(np.arange(start, start + size), op.children))
-            start += size
-        slot_parent = stage.plan.slot_parent
-        parent = slot_parent if stage.plan.take is None else slot_parent[np.argsort(stage.plan.take)]
-        below = plan.levels[stage.plan.level + 1].nodes
-        child = np.arange(below) if stage.plan.arrival is None else stage.plan.arrival
-        arrays = (np.concatenate(up), parent, child, np.concatenate(factor), np.concatenate(down))
-        up_, parent_, child_, factor_, down_ = (torch.from_numpy(np.array(a)) for a in arrays)
-        flows.append(StageFlow(up_, parent_, child_, factor_, down_, below))
-    return Flow(
-        tuple(flows),
-        tuple(maps),
-        np.array(stage_of, dtype=np.int64),
-        np.array(upward, dtype=bool),
-        np.array(count, dtype=np.int64),
-        np.array(potential, dtype=np.int64),
-        plan.levels[0].nodes,
-    )
-
-
-def propagate(flow: Flow, omega: Tensor, tau: Tensor, own: Sequence[Tensor] | None = None, down: bool = True) -> Errors:
-    """Errors of all messages.
-
-    Args:
-        flow: the flow.
-        omega: ``(K,)`` error of every map.
-        tau: ``(K,)`` contraction of every map.
-        own: ``(n,)`` per level: what every variable adds to its messages by itself; default nothing, for evidence
-            enters exactly.
-        down: whether to go down again; if not, messages from above are left out (0).
-    """
-    if own is None:
-        own = [omega.new_zeros(flow.roots), *(omega.new_zeros(s.below) for s in flow.stages)]
-    h = [own[-1]]
-    q = []
-    for stage, mine in zip(reversed(flow.stages), list(reversed(own))[1:], strict=True):
-        inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[-1][stage.child])
-        q.append(omega[stage.up] + tau[stage.up] * inputs)
-        h.append(mine.index_add(0, stage.parent, q[-1]))
-    h.reverse()
-    q.reverse()
-    d, u = [torch.zeros_like(h[0])], []
-    for i, stage in enumerate(flow.stages):
-        if not down:
-            d.append(torch.zeros_like(h[i + 1]))
-            continue
-        u.append((d[i] + h[i])[stage.parent] - q[i])
-        inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[i + 1][stage.child])
-        rest = u[i][stage.factor] + inputs[stage.factor] - h[i + 1][stage.child]
-        r = omega[stage.down] + tau[stage.down] * rest
-        d.append(omega.new_zeros(stage.below).index_add(0, stage.child, r))
-    return Errors(h, d, u)

@@ -53,7 +53,7 @@ class MapLayer(nn.Module):
         self.matrix = matrix
         self.identity = len(senders) == 1 and np.array_equal(spec.takes[0], np.arange(senders[0]))
         self.senders = len(senders)
-        self.normalizes = matrix.kind in ("A", "B") and not spec.complete
+        self.normalizes = matrix.needs_normalised and not spec.complete
         for j, take in enumerate(spec.takes):
             self.register_buffer(f"take_{j}", torch.from_numpy(np.array(take)), persistent=False)
         place = np.full(receiver, len(spec.rows))

@@ -12,10 +12,12 @@ from scipy.special import logsumexp
 from torch import fx
 
 from hgm.errors import BadPotential, HgmError, Uncertifiable
-from hgm.relu.constructions.choose import baseline_size, build, cheapest, contraction, cost
+from hgm.relu.constructions.choose import baseline_size, build, cheapest, cost
 from hgm.relu.constructions.explog import relative_error
-from hgm.relu.pieces.minimax import minimax, relative_exp, uniform
-from hgm.relu.pieces.piecewise import Exp
+from hgm.relu.constructions.logmatrix import contraction
+from hgm.relu.pieces.grids import uniform_exp
+from hgm.relu.pieces.targets import Exp, minimax
+from hgm.relu.pieces.tube import relative_exp
 
 NO = -np.inf
 MATRICES = {
@@ -163,7 +165,7 @@ def test_the_bound_is_nearly_reached(name, kind, sharp):
         relative_exp(30.0, units=6),
         minimax(Exp(), units=5),
         minimax(Exp(), units=5).moved(up=-0.0079),
-        uniform(Exp(), units=9),
+        uniform_exp(9),
     ],
     ids=["relative", "minimax", "below exp", "uniform"],
 )

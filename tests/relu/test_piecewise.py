@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from hgm.errors import HgmError, Uncertifiable
-from hgm.relu.pieces.minimax import density, minimax, relative_exp, uniform
-from hgm.relu.pieces.piecewise import Exp, Log, LogRatio, PiecewiseLinear, SoftplusTail, certify
+from hgm.relu.pieces.grids import uniform_exp, uniform_log
+from hgm.relu.pieces.piecewise import PiecewiseLinear, certify
+from hgm.relu.pieces.targets import Exp, Log, LogRatio, SoftplusTail, minimax
+from hgm.relu.pieces.tube import relative_exp
 
 
 def ratio(a, b, c, d):
@@ -24,7 +26,6 @@ def ratio(a, b, c, d):
 # Each target, the same function in a formula of its own, and an interval that covers where it bends.
 TARGETS = {
     "exp": (Exp(), np.exp, (-40.0, 0.0)),
-    "scaled exp": (Exp(0.3), lambda x: 0.3 * np.exp(x), (-40.0, 0.0)),
     "log": (Log(0.2, 60.0), np.log, (0.2, 60.0)),
     "softplus tail": (SoftplusTail(), lambda t: np.logaddexp(0.0, -t), (0.0, 40.0)),
     "rising": ratio(0.3, 2.0, -1.0, -2.5),
@@ -32,6 +33,7 @@ TARGETS = {
     "weak": ratio(0.0, 0.02, 0.01, 0.0),
 }
 DENSITY = {"exp": 0.5, "log": math.log(300) / 4, "softplus tail": math.pi / 8}
+DENSITY |= {name: TARGETS[name][0].density for name in ("rising", "falling", "weak")}
 
 
 def sampled(p, name, points=200_001):
@@ -45,7 +47,7 @@ def sampled(p, name, points=200_001):
 
 def in_layer(p, facing, x):
     """The function as one hidden layer of ReLUs computes it."""
-    w = p.weights(facing)
+    w = p.ramps(facing)
     return w.offset + w.slope * x + np.maximum(w.sign * (x[:, None] - w.kinks), 0) @ w.changes
 
 
@@ -95,14 +97,13 @@ def test_one_unit_less_misses_the_tolerance(name, tol):
 @pytest.mark.parametrize("name", ["exp", "log", "softplus tail", "rising", "falling", "weak"])
 def test_number_of_pieces_follows_the_formula(name):
     target = TARGETS[name][0]
-    constant = DENSITY[name] if name in DENSITY else density(target)
     pieces = minimax(target, tol=1e-5).units + 1
-    assert pieces * math.sqrt(1e-5) == pytest.approx(constant, rel=0.03)
+    assert pieces * math.sqrt(1e-5) == pytest.approx(DENSITY[name], rel=0.03)
 
 
 def test_density_of_a_steep_ratio_is_that_of_two_separate_bends():
-    assert density(LogRatio(0.0, 400.0, 0.0, -400.0)) == pytest.approx(math.pi / 2, rel=1e-3)
-    assert density(LogRatio(1.0, 3.0, 0.0, 2.0)) == 0.0
+    assert LogRatio(0.0, 400.0, 0.0, -400.0).density == pytest.approx(math.pi / 2, rel=1e-3)
+    assert LogRatio(1.0, 3.0, 0.0, 2.0).density == 0.0
 
 
 @pytest.mark.parametrize(("name", "units"), [("exp", 1), ("exp", 2), ("softplus tail", 1), ("softplus tail", 2)])
@@ -146,7 +147,7 @@ def test_a_perturbed_weight_is_noticed(name, change):
     target = TARGETS[name][0]
     p = minimax(target, tol=5e-3)
     claimed = certify(p, target).sup
-    w = p.weights("left" if name == "softplus tail" else "right")
+    w = p.ramps("left" if name == "softplus tail" else "right")
     for kink, by in zip(w.kinks, change * w.changes, strict=True):
         values = p.values + by * np.maximum(w.sign * (p.knots - kink), 0)
         left, right = (p.left, p.right + by) if w.sign > 0 else (p.left - by, p.right)
@@ -170,7 +171,7 @@ def test_certificate_of_a_constant():
 def test_a_layer_computes_the_function(name, facing):
     p = minimax(TARGETS[name][0], tol=3e-3)
     x = np.linspace(*TARGETS[name][2], 2001)
-    assert len(p.weights(facing).kinks) == p.units
+    assert len(p.ramps(facing).kinks) == p.units
     np.testing.assert_allclose(in_layer(p, facing, x), p(x), atol=1e-12)
 
 
@@ -200,7 +201,7 @@ def test_relative_exp_keeps_its_weighted_tolerance(ratio, tol):
 
 @pytest.mark.parametrize("units", [0, 1, 7, 300])
 def test_uniform_grids(units):
-    p, q = uniform(Exp(), units=units), uniform(Log(0.5, 8.0), units=units)
+    p, q = uniform_exp(units), uniform_log(0.5, 8.0, units)
     assert p.units == q.units == units
     assert certify(p, Exp()).sup == pytest.approx(1 / (units + 1))
     if units > 100:

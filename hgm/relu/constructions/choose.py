@@ -1,4 +1,4 @@
-"""ReLU networks for one factor, each with a proven bound on its error.
+"""Which ReLU network for one factor: the registry of constructions, each with a proven bound on its error.
 
 ========  ==============================================================  =================================
 kind      construction                                                    applies to
@@ -14,102 +14,63 @@ A joint table is a matrix from the product of its children's states, whose input
 a rule table is such a matrix too, of the combinations that its rules allow. The message in the other direction has the
 transposed matrix.
 Mei, "U-Nets as Belief Propagation" (arXiv 2404.18444) proves that A exists; the others and all bounds go beyond it.
+
+A construction of your own (`hgm.relu.constructions.logmatrix.LogMatrix` says what it needs) is entered by
+``CONSTRUCTIONS["E"] = Mine``; it can then be asked for by name, competes for the fewest units, and is kept in files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hgm.errors import BadSpec, HgmError, Uncertifiable
-from hgm.relu.constructions.difference import Difference, cost_of_difference, difference
-from hgm.relu.constructions.explog import (
-    ExpLog,
-    cost_of_minimax,
-    minimax_exp_log,
-    parameters_of_minimax,
-    uniform_exp_log,
-    uniform_units,
-)
-from hgm.relu.constructions.logmatrix import LogMatrix, checked, contraction, weight
-from hgm.relu.constructions.tournament import Tournament, cost_of_tournament, parameters_of_tournament, tournament
+from hgm.relu.constructions.constant import Constant
+from hgm.relu.constructions.difference import Difference
+from hgm.relu.constructions.explog import Minimax, Uniform, uniform_units
+from hgm.relu.constructions.logmatrix import LogMatrix
+from hgm.relu.constructions.tournament import Tournament
 from hgm.relu.pieces.piecewise import PiecewiseLinear
 
 __all__ = [
-    "KINDS",
-    "Constant",
-    "Difference",
-    "ExpLog",
-    "LogMatrix",
-    "Tournament",
+    "CONSTRUCTIONS",
     "assemble",
     "baseline_size",
     "build",
     "cheapest",
-    "contraction",
+    "construction",
     "cost",
-    "parameters",
+    "expected_parameters",
 ]
 
-
-class Constant(LogMatrix):
-    """A constant message, for factors whose rows are nearly proportional. No units.
-
-    f(h)_s - f(h)_t lies between the smallest and the largest ``log psi(s, a) / psi(t, a)`` and reaches both, so the
-    error is exactly the largest oscillation over s of ``log psi(s, a) - c_s``, at one of the input states a.
-    """
-
-    def __init__(self, log_potential: npt.ArrayLike) -> None:
-        super().__init__()
-        table = checked(log_potential)
-        self.kind, self.shape, self.units, self.pieces = "constant", (table.shape[0], table.shape[1]), 0, ()
-        used = table[:, ~np.isneginf(table).all(axis=0)] if len(table) > 1 else np.zeros((1, 1))
-        if np.isneginf(used).any():
-            raise Uncertifiable("a constant message has no finite bound for a potential with zeros; use construction C")
-        centred = used - used.mean(axis=0)
-        message = (centred.max(axis=1) + centred.min(axis=1)) / 2
-        self.error = float(np.ptp(used - message[:, None], axis=0).max()) * (1 + 1e-14)
-        self.message = weight(message[:, None])
-
-    def forward(self, h: Tensor) -> Tensor:
-        """``(..., S_in, N) -> (..., S_out, N)``."""
-        return self.message + torch.zeros_like(h[..., :1, :])
-
-    def rounding_steps(self, magnitude: float) -> float:
-        """The rounding of the constants."""
-        return 2 * float(self.message.abs().max())
+CONSTRUCTIONS: dict[str, type[LogMatrix]] = {c.kind: c for c in (Constant, Uniform, Minimax, Tournament, Difference)}
 
 
-KINDS: dict[str, Callable[[npt.ArrayLike, float], LogMatrix]] = {
-    "constant": lambda log_potential, _: Constant(log_potential),
-    "A": uniform_exp_log,
-    "B": minimax_exp_log,
-    "C": tournament,
-    "D": difference,
-}
+def construction(kind: str) -> type[LogMatrix]:
+    """The construction of a name. Raises `BadSpec` if there is none."""
+    if kind not in CONSTRUCTIONS:
+        raise BadSpec(f"no construction {kind!r}; there are {', '.join(CONSTRUCTIONS)}")
+    return CONSTRUCTIONS[kind]
 
 
 def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     """One construction, with as few units as it needs for a tolerance.
 
     Args:
-        kind: a key of `KINDS`.
+        kind: a key of `CONSTRUCTIONS`.
         log_potential: ``(S_out, S_in)``, -inf for zeros.
         tol: largest error in oscillation, > 0.
 
     Raises:
+        BadSpec: if there is no such construction.
         Uncertifiable: if the construction does not apply to the potential or cannot reach the tolerance.
     """
-    if kind not in KINDS:
-        raise HgmError(f"no construction {kind!r}; there are {', '.join(KINDS)}")
     if not tol > 0:
         raise HgmError(f"a tolerance must be positive; got {tol}")
-    module = KINDS[kind](log_potential, tol)
+    module = construction(kind).build(log_potential, tol)
     if not module.error <= tol:
         raise Uncertifiable(
             f"construction {kind} reaches only {module.error:g} of the tolerance {tol:g}; raise it, or use C"
@@ -121,23 +82,13 @@ def assemble(kind: str, log_potential: npt.ArrayLike, pieces: Sequence[Piecewise
     """A construction from its kind and its `LogMatrix.pieces`, with its error found anew.
 
     Raises:
-        BadSpec: if these pieces do not make such a construction.
+        BadSpec: if there is no such construction, or these pieces do not make one.
     """
+    made = construction(kind)
     try:
-        match kind:
-            case "constant":
-                () = pieces
-                return Constant(log_potential)
-            case "A" | "B":
-                return ExpLog(log_potential, pieces[0], pieces[1:], kind)
-            case "C":
-                return Tournament(log_potential, pieces)
-            case "D":
-                (piece,) = pieces
-                return Difference(log_potential, piece)
+        return made(log_potential, pieces)
     except (ValueError, IndexError) as error:  # Uncertifiable among them
         raise BadSpec(f"these pieces do not make a construction {kind}: {error}") from None
-    raise BadSpec(f"no construction {kind!r}; there are {', '.join(KINDS)}")
 
 
 def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
@@ -147,7 +98,7 @@ def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     except Uncertifiable:
         pass
     # Asymptotic counts, a quarter off at most, tell which constructions cannot win.
-    counts = {kind: _cost(kind, log_potential) / math.sqrt(tol) for kind in "DBC"}
+    counts = {kind: _cost(kind, log_potential) / math.sqrt(tol) for kind in CONSTRUCTIONS}
     best: LogMatrix | None = None
     for kind in sorted(counts, key=counts.__getitem__):
         if best is not None and counts[kind] > 1.25 * best.units:
@@ -155,7 +106,7 @@ def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
         try:
             module = build(kind, log_potential, tol)
         except Uncertifiable:
-            if kind == "C":
+            if kind == "C":  # which applies to all
                 raise
             continue
         best = module if best is None else min(best, module, key=lambda m: (m.units, m.error))
@@ -172,30 +123,18 @@ def baseline_size(log_potential: npt.ArrayLike, tol: float) -> tuple[int, int]:
 
 def cost(log_potential: npt.ArrayLike) -> float:
     """The constant c of ``units = c / sqrt(tol)`` for small tolerances: that of the cheapest construction."""
-    try:
-        if Constant(log_potential).error < 1e-12:
-            return 0.0
-    except Uncertifiable:
-        pass
-    return min(_cost(kind, log_potential) for kind in "BCD")
+    return min(_cost(kind, log_potential) for kind in CONSTRUCTIONS)
 
 
-def parameters(log_potential: npt.ArrayLike, tol: float) -> float:
+def expected_parameters(log_potential: npt.ArrayLike, tol: float) -> float:
     """About how many weights the construction with the fewest units has, for small tolerances."""
-    if cost(log_potential) == 0:
-        return float(np.shape(log_potential)[0])
-    kind = min("BCD", key=lambda kind: _cost(kind, log_potential))
-    if kind == "B":
-        return parameters_of_minimax(log_potential, tol)
-    if kind == "C":
-        return parameters_of_tournament(log_potential, tol)
-    return 2 * cost_of_difference(log_potential) / math.sqrt(tol) + 4
+    kind = min(CONSTRUCTIONS, key=lambda kind: _cost(kind, log_potential))
+    return CONSTRUCTIONS[kind].expected_parameters(log_potential, tol)
 
 
 def _cost(kind: str, log_potential: npt.ArrayLike) -> float:
     """The constant of one kind; infinite where it does not apply."""
-    costs = {"B": cost_of_minimax, "C": cost_of_tournament, "D": cost_of_difference}
     try:
-        return costs[kind](log_potential)
+        return CONSTRUCTIONS[kind].cost(log_potential)
     except Uncertifiable:
         return math.inf

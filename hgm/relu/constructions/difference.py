@@ -12,6 +12,10 @@ input is clipped there first, which takes the two ReLUs of the outermost kinks a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,10 +23,10 @@ from torch import Tensor
 
 from hgm.errors import Uncertifiable
 from hgm.relu.constructions.logmatrix import LogMatrix, checked, require_positive, weight
-from hgm.relu.pieces.minimax import density, minimax
-from hgm.relu.pieces.piecewise import LogRatio, PiecewiseLinear, certify
+from hgm.relu.pieces.piecewise import PiecewiseLinear, certify
+from hgm.relu.pieces.targets import LogRatio, minimax
 
-__all__ = ["Difference", "cost_of_difference", "difference", "log_ratio"]
+__all__ = ["Difference", "log_ratio"]
 
 
 class Difference(LogMatrix):
@@ -30,15 +34,18 @@ class Difference(LogMatrix):
 
     Args:
         log_potential: ``(2, 2)``, finite.
-        p: an approximation of `log_ratio`, flat on both sides.
+        pieces: one, an approximation of `log_ratio`, flat on both sides.
     """
 
-    def __init__(self, log_potential: npt.ArrayLike, p: PiecewiseLinear) -> None:
-        super().__init__()
-        self.kind, self.shape, self.units, self.pieces = "D", (2, 2), p.units, (p,)
+    kind = "D"
+
+    def __init__(self, log_potential: npt.ArrayLike, pieces: Sequence[PiecewiseLinear]) -> None:
+        super().__init__(log_potential, pieces)
+        (p,) = pieces
+        self.units = p.units
         self.error = certify(p, log_ratio(log_potential)).sup
         first, last = float(p.knots[0]), float(p.knots[-1])
-        ramps = p.moved(last, mirror=True).weights("right")  # p as a function of z
+        ramps = p.moved(last, mirror=True).ramps("right")  # p as a function of z
         inner = (ramps.kinks > 0) & (ramps.kinks < last - first)
         slope = ramps.slope + float(ramps.changes[ramps.kinks <= 0].sum())
         self.first, self.width = weight(first), weight(last - first)
@@ -46,6 +53,18 @@ class Difference(LogMatrix):
         self.slope, self.offset = weight(slope), weight(float(p.values[-1]))
         sizes = np.abs([first, last, *p.values]).max() + abs(slope) * (last - first)
         self._rounding = (p.units + 8) * float(sizes + np.abs(np.diff(p.slopes)).sum() * (last - first))
+
+    @classmethod
+    def build(cls, log_potential: npt.ArrayLike, tol: float) -> Self:
+        return cls(log_potential, [minimax(log_ratio(log_potential), tol=tol)])
+
+    @classmethod
+    def cost(cls, log_potential: npt.ArrayLike) -> float:
+        return log_ratio(log_potential).density
+
+    @classmethod
+    def expected_parameters(cls, log_potential: npt.ArrayLike, tol: float) -> float:
+        return 2 * cls.cost(log_potential) / math.sqrt(tol) + 4
 
     def forward(self, h: Tensor) -> Tensor:
         """``(..., 2, N) -> (..., 2, N)``."""
@@ -70,13 +89,3 @@ def log_ratio(log_potential: npt.ArrayLike) -> LogRatio:
     require_positive(table, "D")
     (a, b), (c, d) = table[::-1] - table.max()  # a common factor plays no part
     return LogRatio(float(a), float(b), float(c), float(d))
-
-
-def difference(log_potential: npt.ArrayLike, tol: float) -> Difference:
-    """Construction D with the fewest units for a tolerance on the oscillation."""
-    return Difference(log_potential, minimax(log_ratio(log_potential), tol=tol))
-
-
-def cost_of_difference(log_potential: npt.ArrayLike) -> float:
-    """The constant c of ``units = c / sqrt(tol)`` for construction D."""
-    return density(log_ratio(log_potential))

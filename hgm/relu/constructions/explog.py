@@ -20,28 +20,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import brentq
 from scipy.special import wrightomega
 from torch import Tensor
 
 from hgm.errors import Uncertifiable
 from hgm.relu.constructions.logmatrix import LogMatrix, checked, oscillation, require_positive, weight
-from hgm.relu.pieces.minimax import log_units, minimax, relative_exp, uniform
-from hgm.relu.pieces.piecewise import ErrorRange, Exp, Floats, Log, PiecewiseLinear, certify
+from hgm.relu.pieces.grids import log_units, uniform_exp, uniform_log
+from hgm.relu.pieces.piecewise import ErrorRange, Floats, PiecewiseLinear, certify
+from hgm.relu.pieces.targets import Log, minimax
+from hgm.relu.pieces.tube import relative_exp
 
-__all__ = [
-    "ExpLog",
-    "cost_of_minimax",
-    "minimax_exp_log",
-    "parameters_of_minimax",
-    "relative_error",
-    "uniform_exp_log",
-    "uniform_units",
-]
+__all__ = ["ExpLog", "Minimax", "Uniform", "relative_error", "uniform_units"]
 
 #: of one function on a uniform grid
 MOST_UNITS = 1_000_000
@@ -54,18 +48,16 @@ class ExpLog(LogMatrix):
 
     Args:
         log_potential: ``(S_out, S_in)``, finite.
-        exp: an approximation of exp on x <= 0, flat to the left.
-        logs: an approximation of log for each row, in units of the row's largest entry.
-        kind: the letter to report.
+        pieces: an approximation of exp on x <= 0, flat to the left; then one of log for each row, in units of the row's
+            largest entry.
     """
 
-    def __init__(
-        self, log_potential: npt.ArrayLike, exp: PiecewiseLinear, logs: Sequence[PiecewiseLinear], kind: str = "B"
-    ) -> None:
-        super().__init__()
-        rows = _Rows.of(log_potential, kind)
-        self.kind, self.shape = kind, (len(rows.psi), rows.psi.shape[1])
-        self.pieces = (exp, *logs)
+    needs_normalised = True
+
+    def __init__(self, log_potential: npt.ArrayLike, pieces: Sequence[PiecewiseLinear]) -> None:
+        super().__init__(log_potential, pieces)
+        rows = _Rows.of(log_potential, self.kind)
+        exp, *logs = pieces
         self.units = self.shape[1] * exp.units + sum(log.units for log in logs)
         spans = rows.spans(exp)
         ranges = [
@@ -76,12 +68,12 @@ class ExpLog(LogMatrix):
         self._rounding = _rounding(exp, logs, [high for _, high in spans], self.shape[1])
         self._rounding += 2 * float(np.abs(rows.log_unit).max())
 
-        ramps = exp.weights("right")  # all off far to the left, where exp is flat
+        ramps = exp.ramps("right")  # all off far to the left, where exp is flat
         self.exp_kinks, self.exp_changes = weight(ramps.kinks), weight(ramps.changes)
         self.exp_offset = weight(ramps.offset)
         self.psi = weight(rows.psi)
         # Facing left: a sum of small steps, instead of a difference of steep lines. Shorter rows are filled up with 0.
-        layers = [log.weights("left") for log in logs]
+        layers = [log.ramps("left") for log in logs]
         width = max(len(layer.kinks) for layer in layers)
         self.log_kinks, self.log_changes = (
             weight([np.pad(values, (0, width - len(values))) for values in column])
@@ -100,6 +92,80 @@ class ExpLog(LogMatrix):
     def rounding_steps(self, magnitude: float) -> float:
         """The same for all magnitudes: inputs far to the left have no effect."""
         return self._rounding
+
+
+class Uniform(ExpLog):
+    """Construction A, the baseline: uniform grids."""
+
+    kind = "A"
+
+    @classmethod
+    def build(cls, log_potential: npt.ArrayLike, tol: float) -> Self:
+        """It can take any number of units, but is not built if one function takes over a million."""
+        rows = _Rows.of(log_potential, cls.kind)
+        exps, per_row = uniform_units(log_potential, tol)
+        if exps + max(per_row) > MOST_UNITS:
+            raise Uncertifiable(
+                f"construction A would take {rows.psi.shape[1] * exps + sum(per_row):.1e} units for {tol:g}; use B or C"
+            )
+        exp = uniform_exp(exps)
+        logs = [uniform_log(*span, n) for span, n in zip(rows.spans(exp), per_row, strict=True)]
+        return cls(log_potential, [exp, *logs])
+
+
+class Minimax(ExpLog):
+    """Construction B: the best pieces."""
+
+    kind = "B"
+
+    @classmethod
+    def build(cls, log_potential: npt.ArrayLike, tol: float) -> Self:
+        """The exps get the share of the tolerance with the fewest units, each log what E leaves of it in its row.
+
+        That share minimises ``exps / sqrt(eps) + logs / sqrt(delta)``, up to whole units.
+        """
+        rows = _Rows.of(log_potential, cls.kind)
+        ratio = max(float(rows.ratios.max()), 1e-9)
+        exps, logs = _costs(rows)
+        eps = tol / 2 * exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3)) if exps > 0 else tol / 2
+        guess = int(exps / rows.psi.shape[1] / math.sqrt(eps))
+
+        def candidate(units: int) -> tuple[int, PiecewiseLinear]:
+            """The number of all units, nearly, with so many for each exp, and the exp."""
+            exp = relative_exp(ratio, units=units)
+            eps = ratio * float(exp.values[0])
+            left = tol / 2 - math.atanh(eps) if eps < 1 else 0.0
+            if left <= 0:
+                return 10**12, exp
+            low, high = np.array(rows.spans(exp)).T
+            return rows.psi.shape[1] * exp.units + int(log_units(np.log(high / low), left).sum()), exp
+
+        _, exp = min((candidate(units) for units in range(max(guess - 1, 0), guess + 3)), key=lambda c: c[0])
+        layers = []
+        for span, error in zip(rows.spans(exp), rows.relative_errors(exp), strict=True):
+            left = 0.5 * (tol - (error.high - error.low)) * (1 - 1e-9) - 1e-12
+            if not left > 0:
+                raise Uncertifiable(
+                    f"construction B cannot reach {tol:g} for a row whose entries differ by {ratio:.2g}; use C"
+                )
+            layers.append(minimax(Log(*span), tol=left).moved(up=-0.5 * (error.low + error.high)))
+        return cls(log_potential, [exp, *layers])
+
+    @classmethod
+    def cost(cls, log_potential: npt.ArrayLike) -> float:
+        """Half of the error on each side of 0."""
+        exps, logs = _costs(_Rows.of(log_potential, cls.kind))
+        return math.sqrt(2) * (exps ** (2 / 3) + logs ** (2 / 3)) ** 1.5
+
+    @classmethod
+    def expected_parameters(cls, log_potential: npt.ArrayLike, tol: float) -> float:
+        """All states share one exp, and all rows' logs are as long as one."""
+        rows = _Rows.of(log_potential, cls.kind)
+        exps, logs = _costs(rows)
+        share = exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3))
+        longest = len(rows.psi) * float(np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1)).max()) / 4
+        kinks = exps / rows.psi.shape[1] / math.sqrt(tol / 2 * share) + longest / math.sqrt(tol / 2 * (1 - share))
+        return 2 * kinks + rows.psi.size + 2 * len(rows.psi) + 1
 
 
 @dataclass(frozen=True)
@@ -171,63 +237,10 @@ def relative_error(exp: PiecewiseLinear, ratios: npt.ArrayLike) -> tuple[Floats,
         return low, np.log(values.max(axis=1) + allowance)
 
 
-def minimax_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
-    """Construction B with few units for a tolerance on the oscillation.
-
-    The exps get the share of the tolerance that minimises ``exps / sqrt(eps) + logs / sqrt(delta)``, up to whole units.
-    Each log gets what E leaves of the tolerance in its row.
-
-    Raises:
-        Uncertifiable: for a potential with zeros, or with entries so far apart that float64 cannot certify the error.
-    """
-    rows = _Rows.of(log_potential, "B")
-    ratio = max(float(rows.ratios.max()), 1e-9)
-    exps, logs = _minimax_costs(rows)
-    eps = tol / 2 * exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3)) if exps > 0 else tol / 2
-    guess = int(exps / rows.psi.shape[1] / math.sqrt(eps))
-
-    def candidate(units: int) -> tuple[int, PiecewiseLinear]:
-        """The number of all units, nearly, with so many for each exp, and the exp."""
-        exp = relative_exp(ratio, units=units)
-        eps = ratio * float(exp.values[0])
-        left = tol / 2 - math.atanh(eps) if eps < 1 else 0.0
-        if left <= 0:
-            return 10**12, exp
-        low, high = np.array(rows.spans(exp)).T
-        return rows.psi.shape[1] * exp.units + int(log_units(np.log(high / low), left).sum()), exp
-
-    _, exp = min((candidate(units) for units in range(max(guess - 1, 0), guess + 3)), key=lambda c: c[0])
-    layers = []
-    for span, error in zip(rows.spans(exp), rows.relative_errors(exp), strict=True):
-        left = 0.5 * (tol - (error.high - error.low)) * (1 - 1e-9) - 1e-12
-        if not left > 0:
-            raise Uncertifiable(
-                f"construction B cannot reach {tol:g} for a row whose entries differ by {ratio:.2g}; use C"
-            )
-        layers.append(minimax(Log(*span), tol=left).moved(up=-0.5 * (error.low + error.high)))
-    return ExpLog(log_potential, exp, layers, "B")
-
-
-def _minimax_costs(rows: _Rows) -> tuple[float, float]:
+def _costs(rows: _Rows) -> tuple[float, float]:
     """Constants c of ``units = c / sqrt(error)`` for all exps and all logs of construction B."""
     span = np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1))
     return rows.psi.shape[1] * math.asinh(math.sqrt(rows.ratios.max())) / 2, float(span.sum()) / 4
-
-
-def cost_of_minimax(log_potential: npt.ArrayLike) -> float:
-    """The constant c of ``units = c / sqrt(tol)`` for construction B, half of the error on each side of 0."""
-    exps, logs = _minimax_costs(_Rows.of(log_potential, "B"))
-    return math.sqrt(2) * (exps ** (2 / 3) + logs ** (2 / 3)) ** 1.5
-
-
-def parameters_of_minimax(log_potential: npt.ArrayLike, tol: float) -> float:
-    """About how many weights construction B has: all states share one exp, and all rows' logs are as long as one."""
-    rows = _Rows.of(log_potential, "B")
-    exps, logs = _minimax_costs(rows)
-    share = exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3))
-    longest = len(rows.psi) * float(np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1)).max()) / 4
-    kinks = exps / rows.psi.shape[1] / math.sqrt(tol / 2 * share) + longest / math.sqrt(tol / 2 * (1 - share))
-    return 2 * kinks + rows.psi.size + 2 * len(rows.psi) + 1
 
 
 def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[int]]:
@@ -236,6 +249,8 @@ def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[i
     The grid of exp has the error 1/(n + 1) at its flat tail, one-sided, hence log(1 + ratio / (n + 1)) in log y; a
     piece of the grid of log from y to r y has the error ``c - 1 - log c``, ``c = log(r) / (r - 1)``, one-sided.
     """
+    from scipy.optimize import brentq  # here, for a light `import hgm`
+
     rows = _Rows.of(log_potential, "A")
     spread = rows.psi.sum(axis=1) / rows.psi.min(axis=1)
     best: tuple[int, list[int]] = (0, [])
@@ -255,23 +270,6 @@ def _chord_of_log(width: float) -> float:
     """Largest error of the chord of log on [1, 1 + width]."""
     slope = math.log1p(width) / width
     return slope - 1 - math.log(slope)
-
-
-def uniform_exp_log(log_potential: npt.ArrayLike, tol: float) -> ExpLog:
-    """Construction A, the baseline: uniform grids. It can take any number of units; `uniform_units` only counts them.
-
-    Raises:
-        Uncertifiable: for a potential with zeros, or if one function would take over a million units.
-    """
-    rows = _Rows.of(log_potential, "A")
-    exps, per_row = uniform_units(log_potential, tol)
-    if exps + max(per_row) > MOST_UNITS:
-        raise Uncertifiable(
-            f"construction A would take {rows.psi.shape[1] * exps + sum(per_row):.1e} units for {tol:g}; use B or C"
-        )
-    exp = uniform(Exp(), units=exps)
-    logs = [uniform(Log(*span), units=n) for span, n in zip(rows.spans(exp), per_row, strict=True)]
-    return ExpLog(log_potential, exp, logs, "A")
 
 
 def _rounding(exp: PiecewiseLinear, logs: Sequence[PiecewiseLinear], highs: Sequence[float], states: int) -> float:

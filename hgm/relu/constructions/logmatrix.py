@@ -6,7 +6,9 @@ are measured in the oscillation ``osc(x) = max x - min x`` and two constructions
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +22,61 @@ __all__ = ["LogMatrix", "checked", "contraction", "oscillation", "require_positi
 
 
 class LogMatrix(nn.Module):
-    """A ReLU network for ``f(h)_s = log sum_a psi(s, a) e^(h_a)``, up to one constant per column.
+    """A ReLU network for ``f(h)_s = log sum_a psi(s, a) e^(h_a)``, up to one constant per column: a construction.
 
     ``forward`` takes ``(..., S_in, N)`` to ``(..., S_out, N)``, each of the N columns by itself, and is made of linear
-    maps, ReLUs and sums only. Inputs are finite and, for the kinds A and B, normalised: every column has maximum 0.
-    Weights are parameters that do not require gradients until asked to.
+    maps, ReLUs and sums only. Its inputs are finite. Weights are parameters that require no gradients until asked to.
+
+    A construction of your own is a subclass: it sets `kind`, finds its `units` and its `error` when it is made from its
+    pieces, and says its `build` and its `rounding_steps`; with a `cost` it also competes for the fewest units.
+    ``hgm.relu.constructions.choose.CONSTRUCTIONS[kind] = ...`` makes it known.
+
+    Args:
+        log_potential: ``(S_out, S_in)``, -inf for zeros.
+        pieces: the scalar functions that it is made of, which is all that a file keeps of it.
 
     Attributes:
-        kind: the letter of the construction.
+        kind: the name under which it is registered.
+        needs_normalised: whether ``forward`` wants inputs whose columns have maximum 0.
         shape: (S_out, S_in) of psi.
         error: proven bound on osc(forward(h) - f(h)) over all admissible h, in exact arithmetic.
         units: number of ReLUs per column.
-        pieces: the scalar functions that it is made of; `hgm.relu.constructions.choose.assemble` makes it from them.
+        pieces: the scalar functions.
     """
 
-    kind: str
-    shape: tuple[int, int]
+    kind: ClassVar[str]
+    needs_normalised: ClassVar[bool] = False
+    shape: tuple[int, ...]
     error: float
     units: int
     pieces: tuple[PiecewiseLinear, ...]
+
+    def __init__(self, log_potential: npt.ArrayLike, pieces: Sequence[PiecewiseLinear]) -> None:
+        super().__init__()
+        self.shape, self.pieces = np.shape(log_potential), tuple(pieces)
+
+    @classmethod
+    def build(cls, log_potential: npt.ArrayLike, tol: float) -> Self:
+        """The construction with few units for a tolerance on the oscillation.
+
+        Raises:
+            Uncertifiable: if it does not apply to the potential or cannot reach the tolerance.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def cost(cls, log_potential: npt.ArrayLike) -> float:
+        """The constant c of ``units = c / sqrt(tol)`` for small tolerances; infinite if it takes more than that.
+
+        Raises:
+            Uncertifiable: if it does not apply to the potential.
+        """
+        return math.inf
+
+    @classmethod
+    def expected_parameters(cls, log_potential: npt.ArrayLike, tol: float) -> float:
+        """About how many weights it has, for small tolerances. Raises `Uncertifiable` as `cost` does."""
+        return math.inf
 
     @property
     def parameter_count(self) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,11 @@ from torch import Tensor, nn
 
 from hgm.errors import Uncertifiable
 from hgm.relu.constructions.logmatrix import LogMatrix, checked, oscillation, weight
-from hgm.relu.pieces.minimax import MOST_UNITS, minimax
-from hgm.relu.pieces.piecewise import ErrorRange, Floats, PiecewiseLinear, SoftplusTail, certify
+from hgm.relu.pieces.piecewise import ErrorRange, Floats, PiecewiseLinear, certify
+from hgm.relu.pieces.targets import SoftplusTail, minimax
+from hgm.relu.pieces.tube import MOST_UNITS
 
-__all__ = ["Tournament", "cost_of_tournament", "parameters_of_tournament", "tournament"]
+__all__ = ["Tournament"]
 
 
 class Tournament(LogMatrix):
@@ -38,13 +39,14 @@ class Tournament(LogMatrix):
 
     Args:
         log_potential: ``(S_out, S_in)``, -inf for zeros; every row has a non-zero entry.
-        tails: for each round an approximation of log(1 + e^-t) on t >= 0, flat to the right.
+        pieces: for each round an approximation of log(1 + e^-t) on t >= 0, flat to the right.
     """
 
-    def __init__(self, log_potential: npt.ArrayLike, tails: Sequence[PiecewiseLinear]) -> None:
-        super().__init__()
-        table = checked(log_potential)
-        self.kind, self.shape, self.pieces = "C", (table.shape[0], table.shape[1]), tuple(tails)
+    kind = "C"
+
+    def __init__(self, log_potential: npt.ArrayLike, pieces: Sequence[PiecewiseLinear]) -> None:
+        table, tails = checked(log_potential), pieces
+        super().__init__(table, pieces)
         rows, columns = np.nonzero(np.isfinite(table))
         self.entry: Tensor
         self.register_buffer("entry", torch.tensor(columns))
@@ -58,6 +60,41 @@ class Tournament(LogMatrix):
             float(np.abs(table[np.isfinite(table)]).max()),
             [(tail.units + 6) * (1 + float(tail.knots[-1])) for tail in tails],
         )
+
+    @classmethod
+    def build(cls, log_potential: npt.ArrayLike, tol: float) -> Self:
+        widths = _widths(checked(log_potential))
+        pairs, times = _shares(widths)
+
+        def error(kinks: Sequence[int]) -> float:
+            return oscillation(_row_errors(widths, [_tail_error(k) for k in kinks]))
+
+        def gain(kinks: Sequence[int], r: int) -> float:
+            return (_tail_error(kinks[r]).sup - _tail_error(kinks[r] + 1).sup) / pairs[r]
+
+        whole = sum(n ** (2 / 3) for n in pairs)
+        shares = [tol / times * n ** (2 / 3) / whole for n in pairs]
+        kinks = [max(_tail_kinks(share) - 1, 0) for share in shares]
+        while error(kinks) > tol:
+            kinks[max(range(len(kinks)), key=lambda r: gain(kinks, r))] += 1
+        for r in sorted(range(len(kinks)), key=lambda r: -pairs[r]):
+            while kinks[r] > 0 and error([*kinks[:r], kinks[r] - 1, *kinks[r + 1 :]]) <= tol:
+                kinks[r] -= 1
+        return cls(log_potential, [minimax(SoftplusTail(), units=k) for k in kinks])
+
+    @classmethod
+    def cost(cls, log_potential: npt.ArrayLike) -> float:
+        pairs, times = _shares(_widths(checked(log_potential)))
+        return math.pi / 8 * math.sqrt(times) * sum(n ** (2 / 3) for n in pairs) ** 1.5
+
+    @classmethod
+    def expected_parameters(cls, log_potential: npt.ArrayLike, tol: float) -> float:
+        """All pairs of a round share one function."""
+        table = checked(log_potential)
+        pairs, times = _shares(_widths(table))
+        whole = sum(n ** (2 / 3) for n in pairs)
+        kinks = sum(math.pi / 8 / math.sqrt(tol / times * n ** (2 / 3) / whole) for n in pairs)
+        return 2 * kinks + len(pairs) + float(np.isfinite(table).sum())
 
     def forward(self, h: Tensor) -> Tensor:
         """``(..., S_in, N) -> (..., S_out, N)``."""
@@ -84,7 +121,7 @@ class _Round(nn.Module):
         for name, slots in draw._asdict().items():
             self.register_buffer(name, torch.tensor(slots))
         self.paired = draw.order == list(range(len(draw.left)))  # every slot meets its neighbour: nothing to gather
-        ramps = tail.weights("left")  # all off where t is large: a lone winner passes with no error but the level's
+        ramps = tail.ramps("left")  # all off where t is large: a lone winner passes with no error but the level's
         self.kinks, self.changes, self.level = weight(ramps.kinks), weight(ramps.changes), weight(ramps.offset)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -160,40 +197,3 @@ def _shares(widths: Sequence[int]) -> tuple[list[int], float]:
     """Pairs in every round, and how often the sum of the rounds' errors enters the oscillation."""
     pairs = [len(draw.left) for draw in _draw(widths)]
     return pairs, 2.0 if sum(width > 1 for width in widths) > 1 else 1.0
-
-
-def tournament(log_potential: npt.ArrayLike, tol: float) -> Tournament:
-    """Construction C with the fewest units for a tolerance on the oscillation."""
-    widths = _widths(checked(log_potential))
-    pairs, times = _shares(widths)
-
-    def error(kinks: Sequence[int]) -> float:
-        return oscillation(_row_errors(widths, [_tail_error(k) for k in kinks]))
-
-    def gain(kinks: Sequence[int], r: int) -> float:
-        return (_tail_error(kinks[r]).sup - _tail_error(kinks[r] + 1).sup) / pairs[r]
-
-    whole = sum(n ** (2 / 3) for n in pairs)
-    shares = [tol / times * n ** (2 / 3) / whole for n in pairs]
-    kinks = [max(_tail_kinks(share) - 1, 0) for share in shares]
-    while error(kinks) > tol:
-        kinks[max(range(len(kinks)), key=lambda r: gain(kinks, r))] += 1
-    for r in sorted(range(len(kinks)), key=lambda r: -pairs[r]):
-        while kinks[r] > 0 and error([*kinks[:r], kinks[r] - 1, *kinks[r + 1 :]]) <= tol:
-            kinks[r] -= 1
-    return Tournament(log_potential, [minimax(SoftplusTail(), units=k) for k in kinks])
-
-
-def cost_of_tournament(log_potential: npt.ArrayLike) -> float:
-    """The constant c of ``units = c / sqrt(tol)`` for construction C."""
-    pairs, times = _shares(_widths(checked(log_potential)))
-    return math.pi / 8 * math.sqrt(times) * sum(n ** (2 / 3) for n in pairs) ** 1.5
-
-
-def parameters_of_tournament(log_potential: npt.ArrayLike, tol: float) -> float:
-    """About how many weights construction C has: all pairs of a round share one function."""
-    table = checked(log_potential)
-    pairs, times = _shares(_widths(table))
-    whole = sum(n ** (2 / 3) for n in pairs)
-    kinks = sum(math.pi / 8 / math.sqrt(tol / times * n ** (2 / 3) / whole) for n in pairs)
-    return 2 * kinks + len(pairs) + float(np.isfinite(table).sum())

@@ -10,30 +10,19 @@ closed form. Nothing is sampled, and nothing is assumed about where p came from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import HgmError
 
-__all__ = [
-    "ErrorRange",
-    "Exp",
-    "Floats",
-    "Log",
-    "LogRatio",
-    "PiecewiseLinear",
-    "SoftplusTail",
-    "Target",
-    "Weights",
-    "certify",
-]
+__all__ = ["ErrorRange", "Floats", "PiecewiseLinear", "Ramps", "Target", "certify", "positive"]
 
 Floats = npt.NDArray[np.float64]
 
 
-class Weights(NamedTuple):
+class Ramps(NamedTuple):
     """A piecewise-linear function as a layer: ``offset + slope x + sum_i changes_i relu(sign (x - kinks_i))``."""
 
     sign: float
@@ -84,11 +73,6 @@ class PiecewiseLinear:
         """Number of kinks, which is the number of ReLUs that compute the function."""
         return int(np.count_nonzero(np.diff(self.slopes)))
 
-    @property
-    def parameter_count(self) -> int:
-        """Numbers that describe the function as a layer: a kink and a change of slope per ReLU, and an affine part."""
-        return 2 * self.units + 2
-
     def __call__(self, x: npt.ArrayLike) -> Floats:
         """The function at `x`, any shape."""
         x = np.asarray(x, dtype=np.float64)
@@ -104,8 +88,8 @@ class PiecewiseLinear:
             return PiecewiseLinear(right - self.knots[::-1], self.values[::-1] + up, -self.right, -self.left)
         return PiecewiseLinear(self.knots + right, self.values + up, self.left, self.right)
 
-    def weights(self, facing: Literal["left", "right"] = "right") -> Weights:
-        """Weights of a Linear-ReLU-Linear layer that computes the function.
+    def ramps(self, facing: Literal["left", "right"] = "right") -> Ramps:
+        """The weights of a Linear-ReLU-Linear layer that computes the function.
 
         Args:
             facing: the side on which the ReLUs are active. Let them face away from a flat ray: there all are off, and
@@ -115,19 +99,23 @@ class PiecewiseLinear:
         kept = change != 0
         sign, end, slope = (1.0, 0, self.left) if facing == "right" else (-1.0, -1, self.right)
         offset = float(self.values[end] - slope * self.knots[end])
-        return Weights(sign, self.knots[kept], change[kept], float(slope), offset)
+        return Ramps(sign, self.knots[kept], change[kept], float(slope), offset)
 
 
 class Target:
     """A smooth function g on an interval, with what an exact comparison with straight lines needs.
 
+    A target of your own says its values, its `tangents`, its `limit` at an infinite end, and its `best` approximation.
+
     Attributes:
         low: lower end of the domain, possibly -inf.
         high: upper end of the domain, possibly inf.
+        step: by how many kinks its best approximations grow.
     """
 
     low: float
     high: float
+    step: ClassVar[int] = 1
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
         """g at finite `x`, any shape."""
@@ -141,115 +129,16 @@ class Target:
         """The line (slope, value at 0) that g approaches at an infinite `end` of its domain."""
         raise HgmError(f"{self} has no asymptote at {end}")
 
+    def best(self, units: int | None, tol: float | None) -> PiecewiseLinear:
+        """The best approximation for a number of kinks, or the best one with the fewest kinks for a largest error.
 
-@dataclass(frozen=True)
-class Exp(Target):
-    """``scale e^x`` for x <= 0."""
+        Numerical and not trusted: `hgm.relu.pieces.targets.minimax` asks for it, and certifies what comes.
 
-    scale: float = 1.0
-    low = -np.inf
-    high = 0.0
-
-    def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``scale e^x``."""
-        return np.asarray(self.scale * np.exp(x))
-
-    def tangents(self, slopes: Floats) -> Floats:
-        """``x = log(c / scale)``."""
-        return np.log(_positive(slopes / self.scale))[None]
-
-    def limit(self, end: float) -> tuple[float, float]:
-        """0 on the left."""
-        return 0.0, 0.0
-
-
-@dataclass(frozen=True)
-class Log(Target):
-    """``log x`` for 0 < low <= x <= high."""
-
-    low: float
-    high: float
-
-    def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``log x``."""
-        return np.asarray(np.log(x))
-
-    def tangents(self, slopes: Floats) -> Floats:
-        """``x = 1 / c``."""
-        return (1 / _positive(slopes))[None]
-
-
-@dataclass(frozen=True)
-class SoftplusTail(Target):
-    """``log(1 + e^-t)`` for t >= 0: what log(e^a + e^b) adds to max(a, b) when t = |a - b|."""
-
-    low = 0.0
-    high = np.inf
-
-    def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``log(1 + e^-t)``."""
-        return np.asarray(np.log1p(np.exp(-np.asarray(x, dtype=np.float64))))
-
-    def tangents(self, slopes: Floats) -> Floats:
-        """``t = log((1 + c) / -c)``."""
-        return np.log(_positive((1 + slopes) / _positive(-slopes)))[None]
-
-    def limit(self, end: float) -> tuple[float, float]:
-        """0 on the right."""
-        return 0.0, 0.0
-
-
-@dataclass(frozen=True)
-class LogRatio(Target):
-    """``g(x) = log((a + b e^x) / (c + d e^x))`` on the whole line, for positive a, b, c, d given by their logs.
-
-    With ``center = (log a/b + log c/d) / 2`` and ``bend = (log bc/ad) / 2``,
-
-        g(center + u) = middle + softplus(u + bend) - softplus(u - bend) - bend,
-
-    an odd function of u about its inflection, from -bend to bend, whose steepest slope is tanh(bend / 2).
-    """
-
-    log_a: float
-    log_b: float
-    log_c: float
-    log_d: float
-    low = -np.inf
-    high = np.inf
-
-    @property
-    def center(self) -> float:
-        """The inflection point, about which g is odd."""
-        return 0.5 * ((self.log_a - self.log_b) + (self.log_c - self.log_d))
-
-    @property
-    def bend(self) -> float:
-        """Half the rise of g from one end of the line to the other; negative if g falls."""
-        return 0.5 * ((self.log_b - self.log_d) - (self.log_a - self.log_c))
-
-    @property
-    def middle(self) -> float:
-        """The value at the inflection point."""
-        return 0.5 * ((self.log_a - self.log_c) + (self.log_b - self.log_d))
-
-    def __call__(self, x: npt.ArrayLike) -> Floats:
-        """The logarithm of the ratio."""
-        x = np.asarray(x, dtype=np.float64)
-        return np.asarray(np.logaddexp(self.log_a, self.log_b + x) - np.logaddexp(self.log_c, self.log_d + x))
-
-    def tangents(self, slopes: Floats) -> Floats:
-        """Two points, symmetric about the inflection."""
-        # g'(u) = sinh k / (cosh u + cosh k); with q = e^-2k this reads cosh u = e^k ((1 - c) - q (1 + c)) / 2c.
-        bend = abs(self.bend)
-        c = _positive(slopes * np.sign(self.bend))
-        log_cosh = bend + np.log(_positive(((1 - c) - np.exp(-2 * bend) * (1 + c)) / (2 * c)))
-        log_cosh = np.where(log_cosh >= 0, log_cosh, np.nan)
-        u = log_cosh + np.log1p(np.sqrt(-np.expm1(-2 * log_cosh)))
-        return self.center + np.stack((-u, u))
-
-    def limit(self, end: float) -> tuple[float, float]:
-        """log a/c on the left, log b/d on the right."""
-        return 0.0, self.log_a - self.log_c if end < 0 else self.log_b - self.log_d
+        Args:
+            units: number of kinks, >= 0, or ``None`` where `tol` is given.
+            tol: largest absolute error, > 0.
+        """
+        raise NotImplementedError
 
 
 class ErrorRange(NamedTuple):
@@ -306,6 +195,6 @@ def certify(p: PiecewiseLinear, target: Target) -> ErrorRange:
     return ErrorRange(float(min(errors) - allowance), float(max(errors) + allowance))
 
 
-def _positive(x: Floats) -> Floats:
+def positive(x: Floats) -> Floats:
     """`x` where positive, NaN elsewhere: no solution."""
     return np.where(x > 0, x, np.nan)
