@@ -8,7 +8,7 @@ from .bp.posterior import log_likelihood as log_likelihood
 from .bridges.networkx import from_networkx as from_networkx
 from .bridges.networkx import to_networkx as to_networkx
 from .bridges.pgmpy import from_pgmpy as from_pgmpy
-from .bridges.pgmpy import to_pgmpy as to_pgmpy
+from .bridges.pgmpy_out import to_pgmpy as to_pgmpy
 from .errors import BadEvidence as BadEvidence
 from .errors import BadPotential as BadPotential
 from .errors import BadSpec as BadSpec

@@ -74,7 +74,6 @@ def draw_nodes(tree: Tree) -> Figure:
     assert levels is not None
     picture = _placed(tree, *levels)
     scheme = color_scheme(tree)
-    shown = sorted({level for part in levels for level in part})
 
     font = float(np.clip(72 * picture.pitch * 0.34, 4.5, 9.0))
     longest = max(len(short(tree.names[v])) for v in picture.place) * font * 0.62 / 72
@@ -100,7 +99,7 @@ def draw_nodes(tree: Tree) -> Figure:
     place = {v: (x + move[0], y + move[1]) for v, (x, y) in picture.place.items()}
 
     _levels(axes, tree, picture, place, levels, width)
-    _factors(axes, tree, scheme, picture, place, set(shown))
+    _factors(axes, tree, scheme, picture, place)
     _variables(axes, tree, picture, place)
     _names(axes, tree, picture, place, font, inside, turned)
     axes.text(0.25, figure.get_figheight() - 0.2, title(tree), fontsize=10, va="top", color=INK, weight="bold")
@@ -187,8 +186,7 @@ def _levels(
 
     first, last = levels
     if picture.way == "rings":
-        v = next(iter(place))
-        center = (place[v][0] - picture.place[v][0], place[v][1] - picture.place[v][1])
+        center = _center(picture, place)
         for radius in picture.radii:
             axes.add_patch(Circle(center, radius, fill=False, edgecolor=SHADE, linewidth=0.8, zorder=0))
         return
@@ -213,9 +211,7 @@ def _levels(
             axes.text(0.25, (a[1] + b[1]) / 2, f"... {words} ...", fontsize=8, va="center", color=GREY)
 
 
-def _factors(
-    axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: dict[int, Point], levels: set[int]
-) -> None:
+def _factors(axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: dict[int, Point]) -> None:
     from matplotlib.collections import LineCollection
 
     lines: list[tuple[Point, Point]] = []
@@ -273,24 +269,16 @@ def _beside(at: Point, picture: Picture, number: int, side: int) -> Point:
 
 def _variables(axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point]) -> None:
     xs, ys = zip(*place.values(), strict=True)
-    leaf = np.isin(list(place), tree.leaves)
-    axes.scatter(
-        xs,
-        ys,
-        s=(72 * picture.size) ** 2,
-        c=[SHADE if is_leaf else "white" for is_leaf in leaf],
-        edgecolors=INK,
-        linewidths=float(np.clip(3.0 * picture.size, 0.4, 1.0)),
-        zorder=3,
-    )
+    fills = [SHADE if leaf else "white" for leaf in np.isin(list(place), tree.leaves)]
+    thin = float(np.clip(3.0 * picture.size, 0.4, 1.0))
+    axes.scatter(xs, ys, s=(72 * picture.size) ** 2, c=fills, edgecolors=INK, linewidths=thin, zorder=3)
 
 
 def _names(
     axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point], font: float, inside: bool, turned: bool
 ) -> None:
     reach = 0.5 * picture.size + 0.05
-    first = next(iter(place))
-    center = (place[first][0] - picture.place[first][0], place[first][1] - picture.place[first][1])
+    center = _center(picture, place)
     leaves = set(tree.leaves.tolist())
     for v, at in place.items():
         text = axes.text(*at, short(tree.names[v]), fontsize=font, color=INK, zorder=4, parse_math=False)
@@ -317,6 +305,12 @@ def _names(
             above = _above(tree, v, place)
             side = 1 if above[0] < x - 0.01 else -1  # away from the line to the parent
             text.set(x=x + 0.75 * side * reach, y=y + 0.85 * reach, ha="left" if side > 0 else "right", va="bottom")
+
+
+def _center(picture: Picture, place: dict[int, Point]) -> Point:
+    """Where the middle of the rings is."""
+    v = next(iter(place))
+    return place[v][0] - picture.place[v][0], place[v][1] - picture.place[v][1]
 
 
 def _above(tree: Tree, v: int, place: dict[int, Point]) -> Point:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hgm.tree.potential import Potential, Rules
+from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
 from hgm.viz.style import GREY, INK, PALETTE, SHADE, shades
 from hgm.viz.words import counted
@@ -65,10 +65,10 @@ class Scheme:
 
 
 def kind_of(potential: Potential) -> str:
-    """``"prior"``, ``"edge"``, ``"joint"`` or ``"rules"``."""
+    """``"prior"``, ``"edge"``, ``"joint"``, or ``"rules"`` for tables that have zeros by their kind."""
     if potential.axes == 1:
         return "prior"
-    if isinstance(potential, Rules):
+    if not potential.complete:
         return "rules"
     return "edge" if potential.axes == 2 else "joint"
 
@@ -130,12 +130,13 @@ def _family(tree: Tree, uses: np.ndarray, color: Sequence[str], members: list[in
     counts = sorted({int(uses[i]) for i in members})
     reach = f"{counts[0]:,} to {counts[-1]:,} factors" if len(counts) > 1 else counted(counts[0], "factor")
     shapes = {tree.potentials[i].shape for i in members}
-    what = counted(len(members), _WORDS[kind_of(first)])
+    kind = kind_of(first)
+    what = counted(len(members), _WORDS[kind])
     if len(shapes) == 1:
         what += f" of {counted(first.shape[0], 'state')}" if first.axes == 1 else f" {times(first.shape)}"
-        what += f" with {len(first.states):,} rules" if isinstance(first, Rules) else ""
+        what += f" with {first.size:,} rules" if kind == "rules" else ""
     each = "each " if len(members) > 1 else ""
-    return Family(tuple(members), colors, kind_of(first), f"{what}, {each}in {reach}")
+    return Family(tuple(members), colors, kind, f"{what}, {each}in {reach}")
 
 
 _WORDS = {"prior": "prior", "edge": "matrix", "joint": "joint table", "rules": "rule table"}

@@ -102,6 +102,25 @@ def test_the_legend_says_what_there_is():
     assert rules.text == "1 rule table 4×4×4×4×4 with 8 rules, in 4 factors" and rules.kind == "rules"
 
 
+class Circulant(hgm.Potential):
+    """A kind from outside the package: S weights, and psi[i, j] = w[(j - i) mod S]."""
+
+    def __init__(self, weights):
+        self.log_potential, self._values = np.log(weights), None
+        self.shape = (len(weights),) * 2
+
+    def entries(self):
+        return (np.arange(self.size) - np.arange(self.size)[:, None]) % self.size
+
+
+def test_a_potential_of_a_kind_from_outside_is_drawn_as_what_it_is():
+    ring = Circulant([0.5, 0.3, 0.2])
+    tree = hgm.Tree.from_edges([("a", "b", ring), ("b", "c", ring)])
+    assert [f.text for f in color_scheme(tree).families] == ["1 matrix 3×3, in 2 factors"]
+    for style in ("nodes", "levels"):
+        hgm.draw(tree, style=style)
+
+
 def test_words():
     assert [counted(n, "leaf") for n in (1, 2, 1024)] == ["1 leaf", "2 leaves", "1,024 leaves"]
     assert title(CASES["forest"].tree).startswith("4 trees, 7 variables, 4 leaves")
