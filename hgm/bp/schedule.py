@@ -7,7 +7,6 @@ one shape are put together instead. Everything here depends on the tree's shape 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hgm.tree.potential import Rules
+from hgm.tree.structure import once
 from hgm.tree.tree import Tree
 
 __all__ = ["Bucket", "Group", "Index", "Step", "schedule", "take"]
@@ -87,20 +87,9 @@ def take(x: Tensor, index: Index) -> Tensor:
     return x[..., index] if isinstance(index, slice) else x.index_select(-1, index)
 
 
+@once
 def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
-    """The steps of levels 0 to depth; computed once per tree and device, also for `Tree.with_potentials`."""
-    key = (id(tree.potential_id), str(device))  # it stays the same object where only the potentials change
-    kept = _cache.get(key)
-    if kept is None or kept[1] is not tree.scope or kept[2] is not tree.up:
-        forget = weakref.ref(tree.potential_id, lambda _: _cache.pop(key, None))
-        kept = _cache[key] = (forget, tree.scope, tree.up, _steps(tree, device))
-    return kept[3]
-
-
-_cache: dict[tuple[int, str], tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray, Sequence[Step]]] = {}
-
-
-def _steps(tree: Tree, device: torch.device) -> Sequence[Step]:
+    """The steps of levels 0 to depth."""
     level = tree.level[tree.parent]
     key = _group_keys(tree, level)
     order = np.lexsort((key, level))  # stable: inside a group the factors keep their order

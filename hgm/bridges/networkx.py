@@ -31,8 +31,9 @@ import numpy.typing as npt
 
 from hgm.bridges.keys import as_names
 from hgm.errors import BadPotential, BadSpec
+from hgm.tree.checks import States
 from hgm.tree.potential import Pool, Potential
-from hgm.tree.tree import States, Tree
+from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -72,8 +72,8 @@ def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
 
     Args:
         tree: the model.
-        e: ``(B, S_leaf, *leaf shape)`` log likelihoods: S_leaf the largest cardinality of a leaf, leaf shape the last
-            level's ``(n,)`` or ``(H, W)`` on a grid, else ``(number of leaves,)`` in the order of `Tree.leaves`.
+        e: ``(B, S_leaf, *leaf shape)`` log likelihoods: S_leaf the largest cardinality of a leaf, leaf shape that of
+            `Tree.leaf_shape`, in the order of `Tree.leaves`.
 
     Returns:
         ``(B, S, V)`` in the type and on the device of `e`, differentiable; 0 for all states of the other variables.
@@ -81,7 +81,7 @@ def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
     Raises:
         BadEvidence: for a wrong shape, NaN or ``+inf``.
     """
-    shape = tree.grid[-1] if tree.grid is not None else (len(tree.leaves),)
+    shape = tree.leaf_shape
     states = int(tree.cardinality[tree.leaves].max())
     if e.ndim != 2 + len(shape) or tuple(e.shape[1:]) != (states, *shape):
         raise BadEvidence(

@@ -116,7 +116,7 @@ class _Columns:
             x = data.detach() if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
         except (TypeError, ValueError) as error:
             raise BadEvidence(f"data are a mapping from names of variables, or an array of numbers: {error}") from None
-        shape = tree.grid[-1] if tree.grid is not None and tree.grid[-1] else (len(tree.leaves),)
+        shape = tree.leaf_shape
         if x.is_complex() or x.dtype == torch.bool or x.ndim == 0:
             raise BadEvidence(f"data are integer states or float log likelihoods; got {x.dtype}, {tuple(x.shape)}")
         if not x.is_floating_point():

@@ -547,7 +547,7 @@ def compile(
     if rooted is not tree:
         inputs = np.array([rooted.index(tree.names[int(v)]) for v in inputs], dtype=np.int64)
     the_plan = plan(rooted, inputs)
-    leaf_shape = tree.grid[-1] if tree.grid is not None and tree.grid[-1] else (len(tree.leaves),)
+    leaf_shape = tree.leaf_shape
     leaf_states = int(tree.cardinality[tree.leaves].max())
     the_channel = (Soft() if channel is None else channel).bound(leaf_states)
     options: dict[str, Any] = {

@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadPotential
+from hgm.tree.arrays import Frozen, frozen
 
 __all__ = ["Edge", "Pool", "Potential", "Rules", "Table", "as_potential"]
 
 
-class Potential:
+class Potential(Frozen):
     """A non-negative table over the joint states of a factor's scope. Immutable.
 
     Attributes:
@@ -158,8 +159,8 @@ class Table(Potential):
         if np.isneginf(log_potential).all():
             raise BadPotential(f"the potential of shape {log_potential.shape} is zero everywhere: no state is allowed")
         self.shape = log_potential.shape
-        self.log_potential = _frozen(log_potential)
-        self._values = None if values is None else _frozen(values)
+        self.log_potential = frozen(log_potential)
+        self._values = None if values is None else frozen(values)
 
 
 class Edge(Table):
@@ -231,9 +232,9 @@ class Rules(Potential):
         if len(states) == 0 or np.isneginf(log_weights).all():
             raise BadPotential("rules without a positive weight: no state is allowed")
         self.shape = shape
-        self.states = _frozen(states.astype(np.int64))
-        self.log_potential = _frozen(log_weights)
-        self._values = None if weights is None else _frozen(weights)
+        self.states = frozen(states.astype(np.int64))
+        self.log_potential = frozen(log_weights)
+        self._values = None if weights is None else frozen(weights)
 
     def entries(self) -> np.ndarray:
         """The number of the rule at each place, -1 where there is none. Dense, though rules are not."""
@@ -308,9 +309,3 @@ def _rows(states: npt.ArrayLike) -> np.ndarray:
 def _first(mask: np.ndarray) -> tuple[int, ...]:
     """Index of the first true entry."""
     return tuple(int(i) for i in np.argwhere(mask)[0])
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(array)
-    array.flags.writeable = False
-    return array

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadPotential, BadSpec
+from hgm.tree.checks import States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.potential import Edge, Pool, Potential, Rules, Table, as_potential
-from hgm.tree.tree import States, Tree, read_states
+from hgm.tree.tree import Tree
 
 __all__ = ["Level", "ghm"]
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hgm.errors import BadSpec
+from hgm.tree.checks import States
 from hgm.tree.potential import Edge, Potential, Table
-from hgm.tree.tree import States, Tree
+from hgm.tree.tree import Tree
 from hgm.zoo.draw import fraction, log_uniform, whole
 
 __all__ = ["forest", "random_tree"]

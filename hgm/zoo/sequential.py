@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadSpec
+from hgm.tree.checks import States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.potential import Edge, Pool, Potential, Table, as_potential
-from hgm.tree.tree import States, Tree, read_states
+from hgm.tree.tree import Tree
 from hgm.zoo.draw import Arity, sides, stochastic, whole
 
 __all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]

@@ -72,10 +72,9 @@ def evidence(tree: Tree, batch: int, seed: int = 0) -> Tensor:
     """Random log evidence of all leaves, ``(B, S, *leaf shape)``, 0 in states that a leaf does not have."""
     generator = torch.Generator().manual_seed(seed)
     cardinality = torch.from_numpy(tree.cardinality[tree.leaves])
-    shape = tree.grid[-1] if tree.grid is not None else (len(tree.leaves),)
     e = torch.randn(batch, int(cardinality.max()), len(tree.leaves), generator=generator)
     e = e.masked_fill(torch.arange(e.shape[1])[:, None] >= cardinality, 0.0)
-    return e.view(*e.shape[:2], *shape)
+    return e.view(*e.shape[:2], *tree.leaf_shape)
 
 
 def peers(tree: Tree, kind: str, dtype: torch.dtype = torch.float32) -> dict[str, Function]:

@@ -3,7 +3,6 @@
 `assert_exact` is the comparison everything rests on; the sabotage tests at the end show what it refuses.
 """
 
-import gc
 import itertools
 import math
 from dataclasses import dataclass
@@ -492,16 +491,11 @@ def test_a_tensor_is_batched_and_computed_in_float64():
     assert repr(named).startswith("Posterior of a Tree: 9 variables")
 
 
-def test_steps_are_kept_for_new_potentials_and_freed_with_the_tree():
+def test_steps_are_kept_for_new_potentials():
     tree = hgm.Tree.from_edges([("a", "b", [[1.0, 2.0], [3.0, 4.0]])])
     other = tree.with_potentials([hgm.Edge([[4.0, 1.0], [1.0, 1.0]])])
-    hgm.infer(tree)
-    before = len(schedule_module._cache)
+    assert schedule_module.schedule(other, torch.device("cpu")) is schedule_module.schedule(tree, torch.device("cpu"))
     assert hgm.infer(other).log_partition.item() == pytest.approx(math.log(7))
-    assert len(schedule_module._cache) == before
-    del tree, other
-    gc.collect()
-    assert len(schedule_module._cache) == before - 1
 
 
 def test_few_and_many_factors_with_a_potential_are_grouped_alike():

@@ -135,7 +135,7 @@ def test_leaf_evidence_of_an_irregular_tree_follows_its_leaves(name):
 
 def test_leaf_evidence_of_a_layered_model_without_levels():
     tree = hgm.ghm(levels=[], root=3)
-    assert leaf_log_evidence(tree, torch.zeros(2, 3)).shape == (2, 3, 1)
+    assert leaf_log_evidence(tree, torch.zeros(2, 3, 1)).shape == (2, 3, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 8), (1, 3, 2, 4), (1, 2, 4, 2), (2, 2, 4)])

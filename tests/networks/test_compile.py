@@ -102,7 +102,7 @@ def test_the_default_question_is_the_root_and_the_default_answer_the_leaves(case
     assert_close(net(*args), padded(case, joints, [root])[:, :, 0], EXACT, "posterior of the root")
 
     net = hgm.compile(case.tree)
-    shape = case.tree.grid[-1] if case.tree.grid else (len(case.tree.leaves),)
+    shape = case.tree.leaf_shape
     got = net(*args)
     assert got.shape[2:] == shape
     assert_close(got.flatten(2), padded(case, joints, net.inputs), EXACT, "posterior of the leaves")
@@ -149,7 +149,7 @@ def test_the_denoiser_gives_the_mean_of_the_values(case, vectors):
         torch.stack([torch.as_tensor(joint.marginal(name) @ values[: case.card(name)]) for name in leaves], -1)
         for joint in joints
     ])  # fmt: skip
-    shape = tree.grid[-1] if tree.grid else (len(leaves),)
+    shape = tree.leaf_shape
     assert got.shape == (len(joints), *((3,) if vectors else ()), *shape)
     assert_close(got.reshape(want.shape), want, EXACT, "means")
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from tree.test_tree import check_structure, joint
+from oracles.promises import check_structure, joint
 
 import hgm
 from hgm import zoo

@@ -1,0 +1,143 @@
+"""`Structure`: the views keep their promises, are computed once for a structure, and nothing can be changed."""
+
+import copy
+import pickle
+import tracemalloc
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from oracles.promises import check_structure
+from oracles.trees import CASES, random_cases
+
+import hgm
+from hgm.bp.schedule import schedule
+from hgm.tree.names import ReorderedNames
+from hgm.tree.structure import Structure, once
+
+E22 = [[0.9, 0.1], [0.2, 0.8]]
+COPIES = {
+    "pickle": lambda tree: pickle.loads(pickle.dumps(tree)),
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+    "replace": lambda tree: replace(tree, potentials=tree.potentials),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_canonical_trees_keep_every_promise(case):
+    check_structure(case.tree)
+
+
+@settings(max_examples=40)
+@given(random_cases())
+def test_random_trees_keep_every_promise(case):
+    check_structure(case.tree)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_leaves_have_the_shape_of_the_last_level_on_a_grid_and_are_a_row_elsewhere(case):
+    grid = case.tree.grid
+    assert np.prod(case.tree.leaf_shape) == len(case.tree.leaves)
+    assert case.tree.leaf_shape == (grid[-1] if grid else (len(case.tree.leaves),))
+    assert hgm.ghm([], 3).leaf_shape == (1,)
+
+
+# ---------------------------------------------------------------------- computed once
+
+
+def test_what_is_computed_once_serves_all_trees_of_the_structure():
+    calls = []
+
+    @once
+    def twice(tree, number, *, more=0):
+        calls.append(number + more)
+        return [2 * (number + more)]
+
+    tree = CASES["ragged"].tree.reroot(CASES["ragged"].names[-1])
+    other = tree.with_potentials([p.scaled(1.0) for p in tree.potentials])
+    assert twice(tree, 1) is twice(other, 1) and twice(other, 2) == [4] and twice(tree, 1, more=1) == [4]
+    assert calls == [1, 2, 2]
+    assert other.leaves is tree.leaves and schedule(other, torch.device("cpu")) is schedule(tree, torch.device("cpu"))
+    turned = replace(tree, up=tree.up)
+    assert twice(turned, 1) == [2] and len(calls) == 4, "a structure of its own"
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", ["ragged", "quad_2d", "rhm"])
+def test_a_copy_is_equal_and_cannot_be_changed_either(name, copied):
+    tree = CASES[name].tree
+    z = hgm.infer(tree).log_partition
+    twin = copied(tree)
+    assert twin == tree and twin.grid == tree.grid and twin.memo == {}
+    assert torch.equal(hgm.infer(twin).log_partition, z)
+    for array in (
+        twin.scope,
+        twin.cardinality,
+        twin.leaves,
+        twin.potentials[0].log_potential,
+        twin.potentials[0].values,
+    ):
+        assert not array.flags.writeable
+
+
+def test_nothing_in_a_tree_can_be_changed():
+    tree = CASES["ragged"].tree
+    with pytest.raises(FrozenInstanceError):
+        tree.scope = tree.scope
+    for name in ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id", "label_set", "level", "parent",
+                 "parent_factor", "factor_ptr", "leaves", "roots"):  # fmt: skip
+        assert not getattr(tree, name).flags.writeable, name
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(tree)
+
+
+# ---------------------------------------------------------------------- names, states, comparison
+
+
+def test_states_by_label_and_number():
+    tree = hgm.Tree.from_edges([("sky", "mood", [[1, 2, 3], [4, 5, 6]])], variables={"sky": ["sun", "rain"]})
+    sky, mood = tree.index("sky"), tree.index("mood")
+    assert tree.labels(sky) == ("sun", "rain") and tree.labels(mood) is None
+    assert [tree.state(sky, s) for s in ("sun", "rain", 1, np.int64(0))] == [0, 1, 1, 0] and tree.state(mood, 2) == 2
+
+
+def test_errors_about_states():
+    tree = hgm.Tree.from_edges([("a", "b", E22)], variables={"a": ["u", "v"]})
+    a, b = tree.index("a"), tree.index("b")
+    for variable, state, message in [
+        (a, "w", "'a' has no state 'w'; its states are u, v"),
+        (a, 2, "'a' has no state 2; its states are 0 to 1"),
+        (b, "u", "'b' has no state labels; give 'u' as a number 0 to 1"),
+        (b, -1, "'b' has no state -1"),
+    ]:
+        with pytest.raises(hgm.BadEvidence, match=message):
+            tree.state(variable, state)
+    with pytest.raises(hgm.BadEvidence, match=r"no variable 'q'; it has x0, x1, .*\.\.\."):
+        hgm.chain(1000).index("q")
+
+
+def test_equal_structures_may_differ_in_their_numbers_and_grid_only():
+    tree = CASES["quad_2d"].tree
+    other = tree.with_potentials([p.scaled(1.0) for p in tree.potentials])
+    assert Structure.__eq__(tree, other) and tree != other
+    assert Structure.__eq__(tree, replace(tree, grid=None)) and not Structure.__eq__(tree, CASES["ragged"].tree)
+
+
+# ---------------------------------------------------------------------- size
+
+
+def test_a_million_nodes_take_arrays_and_no_objects():
+    tracemalloc.start()
+    tree = hgm.ghm([hgm.Level((2, 2), 4) for _ in range(10)], 10, grid=(1024, 1024))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(tree) == (4**11 - 1) // 3 and len(tree.leaves) == 1 << 20
+    assert kept < 100 * len(tree), "bytes kept: ten 8-byte numbers for each node and no more"
+    assert peak < 500 * len(tree)
+    assert tree.names[len(tree) - 1] == "x1023_1023" and tree.index("x512_3") in tree.leaves
+    turned = tree.reroot("x512_3")
+    assert isinstance(turned.names, ReorderedNames) and turned.names[0] == "x512_3"
+    assert turned.depth == 20 and turned.index("label") in turned.at_level(10)
