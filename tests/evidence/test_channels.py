@@ -193,7 +193,7 @@ def channel_of(case, k=None):
     leaves = [tree.names[int(v)] for v in tree.leaves]
     states = max(case.card(name) for name in leaves)
     values = np.random.default_rng(5).normal(size=(states, k) if k else states) * 2
-    shape = tree.grid[-1] if tree.grid else (len(leaves),)
+    shape = tree.leaf_shape
     return leaves, values, shape
 
 
