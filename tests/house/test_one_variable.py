@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hgm
-from hgm.evidence.named import leaf_log_evidence
+from hgm.evidence.checked import leaf_log_evidence
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 LIKELIHOOD = np.array([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
