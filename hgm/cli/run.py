@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hgm.cli.options import Seed, app, examples
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, listing
 
 
 @app.command(epilog=examples("hgm demo --out out/"))
@@ -45,6 +45,6 @@ def study(
         for each in STUDIES.values():
             print(f"{each.name:12} {each.text}")
     elif name not in STUDIES:
-        raise BadSpec(f"there is no study {name!r}; there are {', '.join(STUDIES)}")
+        raise BadSpec(f"there is no study {name!r}; there are {listing(list(STUDIES))}")
     else:
         STUDIES[name].run(out or Path("docs") / name, quick)

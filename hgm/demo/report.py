@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -18,43 +16,29 @@ from markupsafe import Markup
 
 from hgm.demo import pictures
 from hgm.demo.measure import Networks
+from hgm.demo.results import Images, Results
 from hgm.files.whole import write_whole
 from hgm.viz import draw as viz
 from hgm.viz.style import DPI
-
-if TYPE_CHECKING:
-    from hgm.demo.run import Results
 
 __all__ = ["write_report"]
 
 MOST_MISTAKES = 20
 
 
-def write_report(
-    results: Results,
-    networks: Networks,
-    shown: Mapping[str, np.ndarray],
-    samples: np.ndarray,
-    test: np.ndarray,
-    labels: np.ndarray,
-    posterior: np.ndarray,
-    draws: int,
-) -> None:
+def write_report(results: Results, networks: Networks, images: Images, draws: int) -> None:
     """Write the picture and the page.
 
     Args:
         results: the numbers, and where to write.
         networks: what was compiled.
-        shown: images ``(10, 8, 8)`` of one test image for each digit, by what they are.
-        samples: new images ``(n, 10, 8, 8)``.
-        test: the test images, ``(N, 8, 8)``.
-        labels: ``(N,)`` their digits.
-        posterior: ``(N, 10)`` what the ConvNet says of them.
+        images: what is shown.
         draws: of noise for each test image.
     """
-    png = _picture(results, shown, samples)
+    png = _picture(results, images)
     write_whole(results.files["picture"], png)
 
+    labels, posterior = images.labels, images.posterior
     guess = posterior.argmax(1)
     counts = np.zeros((10, 10), dtype=np.int64)
     np.add.at(counts, (labels, guess), 1)
@@ -77,7 +61,7 @@ def write_report(
             "curve": _svg(pictures.curve(results.fit.history, results.fit.rows)),
             "psnr": _svg(pictures.psnr_chart({k: v for k, v in results.psnr.items() if k != "ReLU U-Net"})),
             "confusion": _svg(pictures.confusion(counts)),
-            "mistakes": _svg(pictures.mistakes(test[wrong], words)) if len(wrong) else Markup(),
+            "mistakes": _svg(pictures.mistakes(images.test[wrong], words)) if len(wrong) else Markup(),
         },
         classifier=str(networks.classifier),
         denoiser=str(networks.denoiser),
@@ -99,12 +83,13 @@ def write_report(
     write_whole(results.files["report"], page.encode("utf-8"))
 
 
-def _picture(results: Results, shown: Mapping[str, np.ndarray], samples: np.ndarray) -> bytes:
+def _picture(results: Results, images: Images) -> bytes:
+    shown = images.shown
     denoising = [[("original", shown["clean"])]]
     for sigma in next(iter(results.psnr.values())):
         denoising.append([(f"σ = {sigma}", shown[f"noisy {sigma}"]), ("U-Net", shown[f"denoised {sigma}"])])
     denoising.append([("half of it", np.where(shown["holes"] < 0, 4.0, shown["holes"])), ("U-Net", shown["filled"])])
-    drawn = [[("", images) for images in samples]]
+    drawn = [[("", row) for row in images.samples]]
     figure = pictures.grid(
         [("Test images, denoised and completed", denoising), ("New digits, drawn from the model", drawn)]
     )

@@ -8,13 +8,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from hgm.bp.posterior import infer
 from hgm.demo.digits import LABEL, Digits, Settings, learn, load, require_libraries
@@ -29,64 +27,22 @@ from hgm.demo.measure import (
     prior_denoiser,
     psnr,
 )
+from hgm.demo.results import Images, Results
 from hgm.errors import BadSpec
 from hgm.files.model import save
 from hgm.files.whole import write_whole
-from hgm.learn.em import Fit
 from hgm.networks.network import compile
 from hgm.networks.relunet import ReluUNet
 from hgm.tree.tree import Tree
 
-__all__ = ["SIGMAS", "Results", "run"]
+__all__ = ["SIGMAS", "run"]
 
 SIGMAS = (1.0, 2.0, 4.0)
 SAMPLES = 9  # new images of each digit
 DRAWS = 4  # of noise, for each test image and noise level
 CONVNET, UNET, RELU_UNET = "ConvNet", "U-Net", "ReLU U-Net"
 TOL = 1.0  # grey levels, of the means that the ReLU U-Net gives
-
-_say = partial(print, flush=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """What `run` found, all on the test images.
-
-    Attributes:
-        fit: the learned model.
-        differences: largest difference in probability between each compiled network and the reference.
-        accuracy: by method, and by what it saw: ``"clean"`` or a noise level such as ``"4"``.
-        psnr: in decibels (peak 16), by method and noise level.
-        relu: of the U-Net of ReLUs its ``units``, its ``parameters``, how far its means were ``proved`` to be from
-            the exact ones at most, and the largest difference ``measured`` on all noisy images.
-        settings: of the model and its learning.
-        images: numbers of training and of test images.
-        seconds: of each step.
-        files: what was written, by kind: ``"report"``, ``"picture"``, ``"model"``, ``"figures"``.
-    """
-
-    fit: Fit
-    differences: dict[str, float]
-    accuracy: dict[str, dict[str, float]]
-    psnr: dict[str, dict[str, float]]
-    relu: dict[str, float]
-    settings: Settings
-    images: tuple[int, int]
-    seconds: dict[str, float] = field(default_factory=dict)
-    files: dict[str, Path] = field(default_factory=dict)
-
-    def figures(self) -> dict[str, Any]:
-        """All numbers, as plain data."""
-        return {
-            "images": {"train": self.images[0], "test": self.images[1]},
-            "settings": dict(vars(self.settings)),
-            "log_likelihood_per_image": self.fit.log_likelihood[-1] / self.fit.rows,
-            "difference_to_reference": self.differences,
-            "accuracy": self.accuracy,
-            "psnr": self.psnr,
-            "relu": self.relu,
-            "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
-        }
+STEPS = 9
 
 
 def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Settings | None = None) -> Results:
@@ -183,11 +139,13 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
         write_report(
             results,
             networks,
-            {name: x.double().numpy() for name, x in pictures.items()},
-            samples.numpy(),
-            digits.test.numpy(),
-            digits.test_labels.numpy(),
-            posterior.numpy(),
+            Images(
+                {name: x.double().numpy() for name, x in pictures.items()},
+                samples.numpy(),
+                digits.test.numpy(),
+                digits.test_labels.numpy(),
+                posterior.numpy(),
+            ),
             DRAWS,
         )
     write_whole(results.files["figures"], (json.dumps(results.figures(), indent=2) + "\n").encode())
@@ -197,17 +155,27 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
     return results
 
 
+def _say(text: str) -> None:
+    with tqdm.external_write_mode():  # above the bar
+        print(text, flush=True)
+
+
 class _Clock:
-    """Seconds of each step; as text those of the last one."""
+    """Seconds of each step, and on a terminal a bar that says which runs; as text the seconds of the last one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._bar = tqdm(total=STEPS, unit="step", leave=False, disable=None)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        self._bar.set_description(step)
         start = time.perf_counter()
         yield
         self.seconds[step] = time.perf_counter() - start
+        self._bar.update()
+        if len(self.seconds) == STEPS:
+            self._bar.close()
 
     def __str__(self) -> str:
         return f"{list(self.seconds.values())[-1]:.1f} s"
