@@ -138,7 +138,7 @@ class Channel(nn.Module):
         flat = z.reshape(z.shape[0], prod(z.shape[1:])).t().contiguous()  # of all ways to turn it the fastest
         return flat.view(*components, prod(positions), z.shape[0])
 
-    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
         """The arguments with their positions flattened and put in another order: ``z[..., order]``, and noise.
 
         ``None`` if the positions must stay as they are; then it is the log evidence that is put in order.

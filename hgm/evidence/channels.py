@@ -60,7 +60,7 @@ class Erasure(Clamp, name="erasure"):
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         return super().states_first(_kept(z, *noise))
 
-    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
         return super().rearranged(order, _kept(z, *noise))
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
@@ -181,7 +181,7 @@ class Missing(Channel, name="missing"):
         e = self.channel.states_first(filled, *noise)
         return torch.where(hole.any(0) if hole.ndim == 3 else hole, 0.0, e)  # a hole in any component is a hole
 
-    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Tensor | float, ...] | None:
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
         return self.channel.rearranged(order, z, *noise)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ reference gets the very numbers that the network gets, so rounding of the eviden
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
-from hgm.evidence.named import log_evidence
+from hgm.measure.feed import feed
+from hgm.measure.samples import evidence_by_kind
 from hgm.networks.network import ConvNet, Task, UNet, compile
 from hgm.tree.tree import Tree
 
@@ -130,7 +131,7 @@ def verify(
         inner = [tree.names[int(v)] for v in np.setdiff1d(np.arange(len(tree)), tree.leaves)]
         anywhere = compile(tree, task, query=asked, observed=inner)
         for dtype, most in tolerance.items():
-            for kind, e in _evidence(tree, batch, seed):
+            for kind, e in evidence_by_kind(tree, batch, seed):
                 net = anywhere if kind == "anywhere" else at_leaves
                 output, log_partition = _differences(tree, net, e.to(dtype))
                 found.append(Difference(task, kind, dtype, output, log_partition, most))
@@ -139,19 +140,16 @@ def verify(
 
 def _differences(tree: Tree, net: ConvNet | UNet, e: Tensor) -> tuple[float, float]:
     """The largest differences of output and log partition, on evidence ``(B, S, V)`` for the whole tree."""
-    inputs = torch.tensor([tree.index(name) for name in net.inputs])
-    leaves = len(tree.leaves)
-    observation = e[:, : net.states_in, inputs[:leaves]].unflatten(2, net.leaf_shape)
-    more = e[:, : net.states_in, inputs[leaves:]] if net.extra else None
+    args, kwargs = feed(net, tree, e)
     with torch.no_grad():
-        got, got_log = net(observation, evidence=more).double(), net.log_partition(observation, evidence=more).double()
+        got, got_log = net(*args, **kwargs).double(), net.log_partition(*args, **kwargs).double()
     reference = infer(tree, e.double())
     if isinstance(net, ConvNet):
         root = net.plan.tree.names[int(net.plan.levels[0].order[net.position])]
         want = reference[root]
     elif net.mean:
         values = torch.arange(net.leaf_states, dtype=torch.float64)
-        at_leaves = reference.marginals[:, : net.leaf_states, inputs[:leaves]]
+        at_leaves = reference.marginals[:, : net.leaf_states, torch.from_numpy(tree.leaves.copy())]
         span = max(net.leaf_states - 1, 1)
         want = torch.einsum("s,bsn->bn", values, at_leaves).unflatten(1, net.leaf_shape) / span
         got = got / span
@@ -163,31 +161,3 @@ def _differences(tree: Tree, net: ConvNet | UNet, e: Tensor) -> tuple[float, flo
 
 def _largest(x: Tensor) -> float:
     return float(x.abs().max())  # NaN if there is one
-
-
-def _evidence(tree: Tree, batch: int, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Log evidence ``(B, S, V)`` of every kind, float64."""
-    generator = torch.Generator().manual_seed(seed)
-    states = infer(tree).sample(batch, generator=generator).states  # (B, V): no state that is impossible
-    blank = log_evidence(tree).expand(batch, -1, -1)
-    truth = torch.zeros(blank.shape, dtype=torch.bool).scatter_(1, states[:, None, :], True)
-    at_leaf = torch.zeros(len(tree), dtype=torch.bool)
-    at_leaf[torch.from_numpy(tree.leaves.copy())] = True
-
-    def normal() -> Tensor:
-        return torch.randn(blank.shape, generator=generator, dtype=torch.float64)
-
-    def where(probability: float, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator) < probability
-
-    hard = blank.masked_fill(~truth, -torch.inf)
-    half = where(0.5, batch, 1, len(tree))
-    excluded = where(0.5, *blank.shape) & ~truth
-    yield "none", blank[:1]
-    yield "hard", torch.where(at_leaf, hard, blank)
-    yield "missing", torch.where(at_leaf & half, hard, blank)
-    yield "soft", torch.where(at_leaf, blank + normal(), blank)
-    yield "zeros", torch.where(at_leaf, (blank + normal()).masked_fill(excluded, -torch.inf), blank)
-    yield "strong", torch.where(at_leaf, blank + 30 * normal(), blank)
-    soft = (blank + normal()).masked_fill(excluded, -torch.inf)
-    yield "anywhere", torch.where(half, torch.where(where(0.5, batch, 1, len(tree)), hard, soft), blank)

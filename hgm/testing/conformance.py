@@ -20,61 +20,18 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
 from hgm.errors import ImpossibleEvidence
+from hgm.measure.feed import feed
+from hgm.measure.samples import random_evidence
 from hgm.networks.network import ConvNet, UNet, compile
-from hgm.tree.potential import Rules
+from hgm.testing.battery import Battery, assert_close
 from hgm.tree.tree import Tree
 
-__all__ = ["Conformance", "assert_close", "expected_counts", "feed", "random_evidence"]
-
-
-def feed(network: ConvNet | UNet, tree: Tree, log_evidence: Tensor) -> tuple[tuple[Tensor], dict[str, Tensor]]:
-    """The arguments with which a network sees evidence of a whole tree: ``network(*args, **kwargs)``.
-
-    Args:
-        network: compiled with a channel that takes log evidence (the default).
-        tree: the tree it was compiled from.
-        log_evidence: ``(B, S, V)`` in the tree's order, as made by `hgm.log_evidence`. What it says of variables that
-            are not among ``network.inputs`` is left out.
-    """
-    columns = [tree.index(name) for name in network.inputs]
-    count = len(columns) - network.extra
-    leaves = log_evidence[:, : network.leaf_states, columns[:count]]
-    args = (leaves.reshape(*leaves.shape[:2], *network.leaf_shape),)
-    if not network.extra:
-        return args, {}
-    return args, {"evidence": log_evidence[:, : network.states_in, columns[count:]]}
-
-
-def random_evidence(tree: Tree, seed: int = 0, batch: int = 6, decades: float = 2.0) -> Tensor:
-    """``(B, S, V)`` float64 log evidence that is possible: by row none, soft, hard, exclusions, and mixtures of them.
-
-    Args:
-        tree: the model.
-        seed: of everything.
-        batch: B.
-        decades: spread of soft likelihoods, in powers of ten.
-    """
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
-    truth = infer(tree).sample(batch, generator=generator).states.numpy()
-    states, variables = int(tree.cardinality.max()), len(tree)
-    exists = np.arange(states)[:, None] < tree.cardinality
-    e = np.zeros((batch, states, variables))
-    for row in range(batch):
-        kind = rng.integers(4, size=variables) if row >= 4 else np.full(variables, row % 4)
-        soft = rng.uniform(-1, 0, (states, variables)) * decades * np.log(10)
-        true = np.arange(states)[:, None] == truth[row]
-        e[row] = np.select(
-            [kind == 0, kind == 1, kind == 2], [0.0 * soft, soft, np.where(true, 0.0, -np.inf)], default=soft
-        )
-        e[row][(kind == 3) & (rng.random((states, variables)) < 0.4) & ~true] = -np.inf
-    return torch.from_numpy(np.where(exists, e, -np.inf))
+__all__ = ["Conformance", "expected_counts"]
 
 
 def expected_counts(posterior: Posterior) -> list[Tensor]:
@@ -87,31 +44,13 @@ def expected_counts(posterior: Posterior) -> list[Tensor]:
     counts = [torch.zeros(p.log_potential.shape, dtype=torch.float64) for p in tree.potentials]
     for factor in range(tree.factors):
         number = int(tree.potential_id[factor])
-        table = posterior.factor_marginals(factor).reshape(-1, *tree.potentials[number].shape).sum(0)
-        potential = tree.potentials[number]
-        if isinstance(potential, Rules):
-            table = table[tuple(torch.from_numpy(potential.states.T.copy()))]
-        counts[number] += table
+        entries = torch.from_numpy(tree.potentials[number].entries()).flatten()
+        places = posterior.factor_marginals(factor).reshape(-1, len(entries)).sum(0)
+        counts[number].view(-1).index_add_(0, entries[entries >= 0], places[entries >= 0])
     return counts
 
 
-def assert_close(got: Tensor, want: Tensor, tolerance: float, what: str) -> None:
-    """Raises `AssertionError`, saying by how much and where, unless |got - want| <= tolerance * max(1, |want|)."""
-    if got.shape != want.shape:
-        raise AssertionError(f"{what}: shape {tuple(got.shape)} instead of {tuple(want.shape)}")
-    got, want = got.detach().double(), want.detach().double()
-    error = ((got - want).abs() / want.abs().clamp_min(1.0)).nan_to_num(torch.inf, torch.inf)
-    error = torch.where(got == want, 0.0, error)  # infinities that agree
-    if error.numel() and float(error.max()) > tolerance:
-        at = np.unravel_index(int(error.argmax()), error.shape)
-        raise AssertionError(
-            f"{what}: {float(got[at])} instead of {float(want[at])} at {tuple(int(i) for i in at)}: "
-            f"off by {float(error.max()):.3g}, allowed {tolerance:.3g}; {int((error > tolerance).sum())} of "
-            f"{error.numel()} entries are wrong"
-        )
-
-
-class Conformance:
+class Conformance(Battery):
     """What every potential kind and every layer must fulfil. Subclass it, and supply `make_tree`.
 
     Attributes:
@@ -139,12 +78,6 @@ class Conformance:
         return compile(tree, task, **options)
 
     # ------------------------------------------------------------------ the battery
-
-    def run(self) -> None:
-        """Every test of the battery, for use without pytest. Raises the first `AssertionError`."""
-        for name in dir(self):
-            if name.startswith("test_"):
-                getattr(self, name)()
 
     def test_marginals_are_those_of_the_reference(self) -> None:
         """Of all variables, float64."""

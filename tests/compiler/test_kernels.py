@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import hgm
 from hgm.compiler.plan import SAFE, plan
-from hgm.testing.conformance import assert_close, feed, random_evidence
+from hgm.testing import assert_close, feed, random_evidence
 
 DECADES = -SAFE / np.log(10)  # about 30
 

@@ -9,7 +9,7 @@ from oracles.trees import CASES
 import hgm
 from hgm.compiler.layers import Conv
 from hgm.compiler.plan import plan
-from hgm.testing.conformance import feed, random_evidence
+from hgm.testing import feed, random_evidence
 
 
 def ops(tree, **options):

@@ -8,7 +8,7 @@ from scipy import stats
 
 import hgm
 from hgm.errors import BadEvidence, ImpossibleEvidence
-from hgm.testing.conformance import assert_close
+from hgm.testing import assert_close
 
 
 def same_up_to_a_constant(got, want, tolerance=1e-12):

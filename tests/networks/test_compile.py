@@ -13,7 +13,7 @@ from oracles.enumeration import sum_product
 from oracles.trees import CASES, KINDS, draw_evidence, random_cases
 
 import hgm
-from hgm.testing.conformance import assert_close, expected_counts, feed, random_evidence
+from hgm.testing import assert_close, expected_counts, feed, random_evidence
 
 EXACT, SINGLE = 1e-12, 1e-6
 

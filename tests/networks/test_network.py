@@ -12,7 +12,7 @@ from oracles.trees import CASES
 
 import hgm
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence
-from hgm.testing.conformance import assert_close, feed, random_evidence
+from hgm.testing import assert_close, feed, random_evidence
 
 network = importlib.import_module("hgm.networks.network")
 

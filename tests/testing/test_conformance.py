@@ -14,7 +14,7 @@ from hgm.compiler.plan import EdgeOp, Plan
 from hgm.compiler.plan import plan as make_plan
 from hgm.compiler.rules import lower
 from hgm.errors import HgmError, NoLoweringRule
-from hgm.testing.conformance import Conformance, assert_close, random_evidence
+from hgm.testing import Conformance, assert_close, random_evidence
 
 network = importlib.import_module("hgm.networks.network")
 

@@ -1,0 +1,28 @@
+"""How a network is fed evidence of its whole tree."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hgm.networks.network import Network
+from hgm.tree.tree import Tree
+
+__all__ = ["feed"]
+
+
+def feed(network: Network, tree: Tree, log_evidence: Tensor) -> tuple[tuple[Tensor], dict[str, Tensor]]:
+    """The arguments with which a network sees evidence of a whole tree: ``network(*args, **kwargs)``.
+
+    Args:
+        network: compiled with a channel that takes log evidence (the default).
+        tree: the tree it was compiled from.
+        log_evidence: ``(B, S, V)`` in the tree's order, as made by `hgm.log_evidence`. What it says of variables that
+            are not among ``network.inputs`` is left out.
+    """
+    columns = [tree.index(name) for name in network.inputs]
+    count = len(columns) - network.extra
+    leaves = log_evidence[:, : network.leaf_states, columns[:count]]
+    args = (leaves.reshape(*leaves.shape[:2], *network.leaf_shape),)
+    if not network.extra:
+        return args, {}
+    return args, {"evidence": log_evidence[:, : network.states_in, columns[count:]]}

@@ -1,0 +1,76 @@
+"""Random evidence that is possible: its hard states are those of a sample from the model.
+
+Everything is float64 log evidence ``(B, S, V)`` in the tree's order, ``-inf`` in states that a variable does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import log
+
+import torch
+from torch import Tensor
+
+from hgm.bp.posterior import infer
+from hgm.evidence.checked import unobserved
+from hgm.tree.tree import Tree
+
+__all__ = ["evidence_by_kind", "random_evidence", "soft_evidence"]
+
+
+def soft_evidence(tree: Tree, batch: int, scale: float, generator: torch.Generator) -> Tensor:
+    """Log likelihoods of every state of every variable: normal, of standard deviation `scale`."""
+    blank = unobserved(tree, batch, torch.float64, "cpu")
+    return blank + scale * torch.randn(blank.shape, generator=generator, dtype=torch.float64)
+
+
+def random_evidence(tree: Tree, seed: int = 0, batch: int = 6, decades: float = 2.0) -> Tensor:
+    """Evidence of every variable: by row none, soft, hard, exclusions, and then mixtures of them.
+
+    Args:
+        tree: the model.
+        seed: of everything.
+        batch: B.
+        decades: spread of soft likelihoods, in powers of ten.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    blank, truth = _possible(tree, batch, generator)
+    kind = torch.randint(4, (batch, 1, len(tree)), generator=generator)
+    kind[:4] = torch.arange(4)[:batch, None, None]
+    soft = blank - decades * log(10) * torch.rand(blank.shape, generator=generator, dtype=torch.float64)
+    excluded = (torch.rand(blank.shape, generator=generator) < 0.4) & ~truth & (kind == 3)
+    hard = blank.masked_fill(~truth, -torch.inf)
+    return torch.where(kind == 0, blank, torch.where(kind == 2, hard, soft.masked_fill(excluded, -torch.inf)))
+
+
+def evidence_by_kind(tree: Tree, batch: int, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Evidence of each kind that `hgm.verify` tries, and what it is called."""
+    generator = torch.Generator().manual_seed(seed)
+    blank, truth = _possible(tree, batch, generator)
+    at_leaf = torch.zeros(len(tree), dtype=torch.bool)
+    at_leaf[torch.from_numpy(tree.leaves.copy())] = True
+
+    def where(probability: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) < probability
+
+    def soft(scale: float = 1.0) -> Tensor:
+        return soft_evidence(tree, batch, scale, generator)
+
+    hard = blank.masked_fill(~truth, -torch.inf)
+    half = where(0.5, batch, 1, len(tree))
+    excluded = where(0.5, *blank.shape) & ~truth
+    yield "none", blank[:1]
+    yield "hard", torch.where(at_leaf, hard, blank)
+    yield "missing", torch.where(at_leaf & half, hard, blank)
+    yield "soft", torch.where(at_leaf, soft(), blank)
+    yield "zeros", torch.where(at_leaf, soft().masked_fill(excluded, -torch.inf), blank)
+    yield "strong", torch.where(at_leaf, soft(30.0), blank)
+    some = soft().masked_fill(excluded, -torch.inf)
+    yield "anywhere", torch.where(half, torch.where(where(0.5, batch, 1, len(tree)), hard, some), blank)
+
+
+def _possible(tree: Tree, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """No evidence ``(B, S, V)``, and the states of a sample from the model, as booleans."""
+    states = infer(tree).sample(batch, generator=generator).states  # (B, V)
+    blank = unobserved(tree, batch, torch.float64, "cpu")
+    return blank, torch.zeros(blank.shape, dtype=torch.bool).scatter_(1, states[:, None, :], True)
