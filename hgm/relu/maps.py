@@ -20,8 +20,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, Plan, RulesOp, StagePlan
-from hgm.errors import NoLoweringRule
+from hgm.compiler.plan import Op, Plan, RulesOp, StagePlan
 from hgm.relu.constructions.logmatrix import contraction
 from hgm.relu.pieces.piecewise import Floats
 from hgm.tree.tree import Tree
@@ -111,23 +110,15 @@ def _groups(tree: Tree, op: Op, possible: np.ndarray) -> tuple[FactorGroup, ...]
 def matrices(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
     """The maps of one factor of an op: up, then down to each child. Open to users, as `hgm.compiler.rules.lower` is.
 
+    By default the columns are the joint states of the senders, without those that the table never allows; that is right
+    for every op, and a kind of op with very large tables may know better.
+
     Args:
         op: the plan's op.
         tree: the tree.
         factor: index of the factor.
         allowed: possible states of the parent, then of each child.
-
-    Raises:
-        NoLoweringRule: if the op's type is not registered.
     """
-    raise NoLoweringRule(
-        f"no ReLU construction is registered for the plan op {type(op).__name__}; register a function with "
-        "@matrices.register (from hgm.relu.maps import matrices)"
-    )
-
-
-def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
-    """Columns are the joint states of the senders; those that the table never allows are left out."""
     table = np.moveaxis(tree.potential_of(factor).dense_log(), int(tree.up[factor]), 0)[np.ix_(*allowed)]
     maps = []
     for receiver in range(table.ndim):
@@ -141,6 +132,7 @@ def _dense(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[Fa
     return tuple(maps)
 
 
+@matrices.register
 def _sparse(op: RulesOp, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
     """Columns are the joint states of the senders that some rule allows."""
     weights = tree.potential_of(factor).log_potential
@@ -156,11 +148,6 @@ def _sparse(op: RulesOp, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tu
         combinations = math.prod(len(allowed[i]) for i in senders)
         maps.append(_map(matrix, tuple(columns.T), rows, len(columns) == combinations))
     return tuple(maps)
-
-
-for _kind in (ConvOp, EdgeOp, JointOp):
-    matrices.register(_kind, _dense)
-matrices.register(RulesOp, _sparse)
 
 
 def _map(log_psi: Floats, takes: tuple[Ints, ...], rows: Ints, complete: bool) -> FactorMap:

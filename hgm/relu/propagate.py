@@ -81,10 +81,7 @@ class Flow:
     def of(cls, plan: Plan, stages: Sequence[StageMaps]) -> Self:
         """The flow of a plan and the maps of its stages, root first."""
         maps: list[FactorMap] = []
-        stage_of: list[int] = []
-        upward: list[bool] = []
-        count: list[int] = []
-        potential: list[int] = []
+        uses: list[tuple[int, bool, int, int]] = []
         flows = []
         for stage in stages:
             up, factor, down, start = [], [], [], 0
@@ -97,10 +94,9 @@ class Flow:
                     mine_up[group.factors] = first
                     mine_down[:, group.factors] = first + 1 + np.arange(op.children)[:, None]
                     maps += group.maps
-                    stage_of += [stage.plan.level] * len(group.maps)
-                    upward += [True] + [False] * op.children
-                    count += [len(group.factors)] * len(group.maps)
-                    potential += [group.potential] * len(group.maps)
+                    uses += [
+                        (stage.plan.level, i == 0, len(group.factors), group.potential) for i in range(len(group.maps))
+                    ]
                 up.append(mine_up)
                 down.append(mine_down.ravel())
                 factor.append(np.tile(np.arange(start, start + size), op.children))
@@ -112,15 +108,8 @@ class Flow:
             arrays = (np.concatenate(up), parent, child, np.concatenate(factor), np.concatenate(down))
             up_, parent_, child_, factor_, down_ = (torch.from_numpy(np.array(a)) for a in arrays)
             flows.append(StageFlow(up_, parent_, child_, factor_, down_, below))
-        return cls(
-            tuple(flows),
-            tuple(maps),
-            np.array(stage_of, dtype=np.int64),
-            np.array(upward, dtype=bool),
-            np.array(count, dtype=np.int64),
-            np.array(potential, dtype=np.int64),
-            plan.levels[0].nodes,
-        )
+        level, upward, count, potential = np.array(uses, dtype=np.int64).reshape(-1, 4).T
+        return cls(tuple(flows), tuple(maps), level, upward.astype(bool), count, potential, plan.levels[0].nodes)
 
     def errors(
         self, omega: Tensor, *, down: bool = True, tau: Tensor | None = None, own: Sequence[Tensor] | None = None

@@ -1,10 +1,9 @@
-"""The studies by name.
+"""The studies by name: `STUDIES`, which `hgm study` lists, and what enters one there.
 
-A study of your own is a function and a line above it::
+A study is a function whose docstring begins with what it asks:
 
-@study("mine")
-def run(out: Path, *, quick: bool) -> None:
-    \"\"\"What it asks, in one line.\"\"\"
+    @study("mine")
+    def run(out: Path, *, quick: bool) -> None: ...
 """
 
 from __future__ import annotations
@@ -12,34 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from hgm.errors import HgmError
 
 __all__ = ["STUDIES", "Study", "study"]
 
-
-class Function(Protocol):
-    """What a study does: answer, and write what it found into the folder `out`; `quick` wants a small version."""
-
-    def __call__(self, out: Path, *, quick: bool) -> Any:
-        """Run it."""
-
-
-F = TypeVar("F", bound=Function)
+F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
 class Study:
-    """A function under a name.
-
-    Attributes:
-        name: as the command line takes it.
-        function: what it does.
-    """
+    """A function ``f(out, *, quick)`` under a name: it writes what it finds into the folder `out`."""
 
     name: str
-    function: Function
+    function: Callable[..., object]
 
     @property
     def text(self) -> str:
@@ -47,7 +33,7 @@ class Study:
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
 
     def run(self, out: Path, quick: bool = False) -> None:
-        """Run it, and write what it found into the folder `out`."""
+        """Run it; `quick` for a small version."""
         self.function(out, quick=quick)
 
 

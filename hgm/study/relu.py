@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -191,9 +191,7 @@ def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
 
 
 @study("relu")
-def run(
-    out: str | os.PathLike[str], *, quick: bool = False, workers: int = 2, say: Callable[[str], None] = print
-) -> list[Row]:
+def run(out: str | os.PathLike[str], *, quick: bool = False, workers: int = 2) -> list[Row]:
     """ReLU networks: units against tolerance, and measured against certified error.
 
     Writes ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg``.
@@ -202,7 +200,6 @@ def run(
         out: the folder; made if needed.
         quick: only two small models.
         workers: processes, of one thread each.
-        say: gets one line for each model and tolerance.
     """
     grid = [(m, d, s, k) for s in STATES for k in BOUNDS for m in ARITIES for d in DEPTHS]
     if quick:
@@ -212,7 +209,7 @@ def run(
         for mine in pool.imap(_rows_of, grid):
             rows += mine
             for row in mine:
-                say(_line(row))
+                print(_line(row))
     write(rows, out)
     return rows
 
