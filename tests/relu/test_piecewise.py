@@ -1,4 +1,4 @@
-"""Piecewise-linear functions: the certificate against dense sampling, and the approximations against their theory."""
+"""Piecewise-linear functions: the certificate against dense sampling and sabotage, and their layers."""
 
 import math
 
@@ -6,43 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from relu.functions import TARGETS, sampled
 
-from hgm.errors import HgmError, Uncertifiable
-from hgm.relu.pieces.grids import uniform_exp, uniform_log
 from hgm.relu.pieces.piecewise import PiecewiseLinear, certify
-from hgm.relu.pieces.targets import Exp, Log, LogRatio, SoftplusTail, minimax
-from hgm.relu.pieces.tube import relative_exp
-
-
-def ratio(a, b, c, d):
-    return (
-        LogRatio(a, b, c, d),
-        lambda x: np.log((np.exp(a) + np.exp(b + x)) / (np.exp(c) + np.exp(d + x))),
-        (-45.0, 45.0),
-    )
-
-
-# Each target, the same function in a formula of its own, and an interval that covers where it bends.
-TARGETS = {
-    "exp": (Exp(), np.exp, (-40.0, 0.0)),
-    "log": (Log(0.2, 60.0), np.log, (0.2, 60.0)),
-    "softplus tail": (SoftplusTail(), lambda t: np.logaddexp(0.0, -t), (0.0, 40.0)),
-    "rising": ratio(0.3, 2.0, -1.0, -2.5),
-    "falling": ratio(4.0, 0.0, 0.0, 3.0),
-    "weak": ratio(0.0, 0.02, 0.01, 0.0),
-}
-DENSITY = {"exp": 0.5, "log": math.log(300) / 4, "softplus tail": math.pi / 8}
-DENSITY |= {name: TARGETS[name][0].density for name in ("rising", "falling", "weak")}
-
-
-def sampled(p, name, points=200_001):
-    """Smallest and largest error found on a grid, the knots of p, and far out."""
-    target, g, (low, high) = TARGETS[name]
-    x = np.concatenate((np.linspace(low, high, points), p.knots, [10 * low, 10 * high]))
-    x = np.clip(x, target.low, target.high)
-    errors = p(x) - g(x)
-    return errors.min(), errors.max()
+from hgm.relu.pieces.targets import Exp, SoftplusTail, minimax
 
 
 def in_layer(p, facing, x):
@@ -69,63 +36,6 @@ def test_certificate_of_any_function_bounds_a_dense_sample_and_is_sharp(name, da
     range_, (least, most) = certify(p, target), sampled(p, name)
     assert range_.low <= least and most <= range_.high
     assert most - least > 0.98 * (range_.high - range_.low) - 1e-4
-
-
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("tol", [0.2, 1e-2, 1e-3])
-def test_minimax_keeps_its_tolerance_and_its_certificate_is_sharp(name, tol):
-    target = TARGETS[name][0]
-    p = minimax(target, tol=tol)
-    range_, (least, most) = certify(p, target), sampled(p, name)
-    assert range_.sup <= tol
-    assert range_.low <= least and most <= range_.high
-    assert range_.high <= 1.02 * most and range_.low >= 1.02 * least
-    assert range_.high == pytest.approx(-range_.low, rel=1e-4)  # the error reaches both edges of the tube
-
-
-@pytest.mark.parametrize("name", ["exp", "log", "softplus tail", "rising", "falling"])
-@pytest.mark.parametrize("tol", [1e-2, 1e-4])
-def test_one_unit_less_misses_the_tolerance(name, tol):
-    target = TARGETS[name][0]
-    p = minimax(target, tol=tol)
-    step = 2 if isinstance(target, LogRatio) else 1
-    assert certify(minimax(target, units=p.units - step), target).sup > tol
-    same = minimax(target, units=p.units)
-    assert same.units == p.units and certify(same, target).sup == pytest.approx(certify(p, target).sup, rel=1e-4)
-
-
-@pytest.mark.parametrize("name", ["exp", "log", "softplus tail", "rising", "falling", "weak"])
-def test_number_of_pieces_follows_the_formula(name):
-    target = TARGETS[name][0]
-    pieces = minimax(target, tol=1e-5).units + 1
-    assert pieces * math.sqrt(1e-5) == pytest.approx(DENSITY[name], rel=0.03)
-
-
-def test_density_of_a_steep_ratio_is_that_of_two_separate_bends():
-    assert LogRatio(0.0, 400.0, 0.0, -400.0).density == pytest.approx(math.pi / 2, rel=1e-3)
-    assert LogRatio(1.0, 3.0, 0.0, 2.0).density == 0.0
-
-
-@pytest.mark.parametrize(("name", "units"), [("exp", 1), ("exp", 2), ("softplus tail", 1), ("softplus tail", 2)])
-def test_no_other_function_with_as_few_kinks_does_better(name, units):
-    """A direct search over knots and values, from random starts, ends where the march does."""
-    target, g, (low, high) = TARGETS[name]
-    grid = np.linspace(low, high, 8001)
-    rng = np.random.default_rng(0)
-    best = minimax(target, units=units)
-
-    def function(free):
-        left, right = (0.0, free[-1]) if name == "exp" else (free[-1], 0.0)
-        return PiecewiseLinear(free[:units], free[units:-1], left, right)
-
-    def error(free):
-        return np.abs(function(free)(grid) - g(grid)).max() if (np.diff(free[:units]) > 1e-3).all() else 10.0
-
-    ours = np.array([*best.knots, *best.values, best.right if name == "exp" else best.left])
-    starts = ours * (1 + 0.2 * rng.standard_normal((4, ours.size)))
-    found = [minimize(error, start, method="Nelder-Mead", options={"maxfev": 1500}).x for start in starts]
-    least = min(certify(function(free), target).sup for free in found)
-    assert certify(best, target).sup <= least <= 1.1 * certify(best, target).sup
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "softplus tail", "rising"])
@@ -185,48 +95,3 @@ def test_moved_and_mirrored():
     x = np.linspace(-9, 3, 101)
     np.testing.assert_allclose(p.moved(2.0, 0.5)(x), p(x - 2.0) + 0.5, atol=1e-14)
     np.testing.assert_allclose(p.moved(2.0, 0.5, mirror=True)(x), p(2.0 - x) + 0.5, atol=1e-14)
-
-
-@pytest.mark.parametrize("ratio", [1e-3, 1.0, 300.0, 1e6])
-@pytest.mark.parametrize("tol", [0.5, 1e-2, 1e-3])
-def test_relative_exp_keeps_its_weighted_tolerance(ratio, tol):
-    p = relative_exp(ratio, tol=tol)
-    x = np.append(np.linspace(-60, 0, 100_001), p.knots)
-    assert p(0.0) == pytest.approx(1.0, abs=1e-12)
-    used = np.abs(p(x) - np.exp(x)) / (np.exp(x) + 1 / ratio)
-    assert used.max() <= tol * (1 + 1e-6)
-    if p.units > 5:
-        assert p.units == pytest.approx(math.asinh(math.sqrt(ratio)) / (2 * math.sqrt(tol)), rel=0.1, abs=1.5)
-
-
-@pytest.mark.parametrize("units", [0, 1, 7, 300])
-def test_uniform_grids(units):
-    p, q = uniform_exp(units), uniform_log(0.5, 8.0, units)
-    assert p.units == q.units == units
-    assert certify(p, Exp()).sup == pytest.approx(1 / (units + 1))
-    if units > 100:
-        assert certify(q, Log(0.5, 8.0)).sup == pytest.approx((15 / (units + 1)) ** 2 / 8, rel=0.1)
-
-
-@pytest.mark.parametrize("bend", [1e-9, 1e-4, 30.0, 900.0])
-@pytest.mark.parametrize("tol", [0.1, 1e-3])
-def test_ratios_weak_and_extreme(bend, tol):
-    target = LogRatio(700.0, 700.0 + bend, -700.0, -700.0 - bend)
-    p = minimax(target, tol=tol)
-    assert certify(p, target).sup <= tol
-    x = target.center + np.concatenate((np.linspace(-2, 2, 1001) * (bend + 40), [-1e6, 1e6]))
-    exact = np.logaddexp(700.0, 700.0 + bend + x) - np.logaddexp(-700.0, -700.0 - bend + x)
-    assert np.abs(p(x) - exact).max() <= tol + 1e-9
-
-
-def test_bad_requests_are_refused():
-    with pytest.raises(HgmError, match="either units or tol"):
-        minimax(Exp())
-    with pytest.raises(HgmError, match="positive"):
-        minimax(Exp(), tol=0.0)
-    with pytest.raises(Uncertifiable, match="10000"):
-        minimax(Exp(), tol=1e-12)
-    with pytest.raises(HgmError, match="increasing"):
-        PiecewiseLinear(np.array([1.0, 0.0]), np.array([0.0, 0.0]))
-    with pytest.raises(HgmError, match="length"):
-        PiecewiseLinear(np.array([1.0, 2.0]), np.array([0.0]))
