@@ -28,7 +28,8 @@ LINEAR = {"add", "sub", "mul", "matmul", "mm", "bmm", "sum", "pad", "relu", "rel
 MOVES = {
     "permute", "slice", "index_select", "select", "unsqueeze", "squeeze", "view", "reshape", "expand", "cat", "clone",
     "transpose", "t", "unflatten", "flatten", "split", "split_with_sizes", "getitem", "alias", "to", "zeros_like",
-    "new_zeros", "unbind", "narrow", "numpy_T", "numpy_t", "_assert_tensor_metadata", "sym_size", "movedim", "contiguous",
+    "new_zeros", "unbind", "narrow", "numpy_T", "numpy_t", "_assert_tensor_metadata", "sym_size",
+    "movedim", "contiguous",
 }  # fmt: skip
 
 
