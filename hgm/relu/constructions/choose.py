@@ -98,7 +98,7 @@ def cheapest(log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
     except Uncertifiable:
         pass
     # Asymptotic counts, a quarter off at most, tell which constructions cannot win.
-    counts = {kind: _cost(kind, log_potential) / math.sqrt(tol) for kind in CONSTRUCTIONS}
+    counts = {kind: _cost(kind, log_potential) / math.sqrt(tol) for kind in CONSTRUCTIONS if kind != "constant"}
     best: LogMatrix | None = None
     for kind in sorted(counts, key=counts.__getitem__):
         if best is not None and counts[kind] > 1.25 * best.units:
