@@ -35,11 +35,9 @@ from .learn.em import fit as fit
 from .measure.exactness import Difference as Difference
 from .measure.exactness import Verification as Verification
 from .measure.exactness import verify as verify
-from .networks.network import ConvNet as ConvNet
-from .networks.network import UNet as UNet
-from .networks.network import compile as compile
-from .networks.relunet import ReluConvNet as ReluConvNet
-from .networks.relunet import ReluUNet as ReluUNet
+from .networks.compile import compile as compile
+from .networks.heads import ConvNet as ConvNet
+from .networks.heads import UNet as UNet
 from .relu.certificate import Certificate as Certificate
 from .tree.potential import Edge as Edge
 from .tree.potential import Potential as Potential

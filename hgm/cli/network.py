@@ -155,7 +155,7 @@ def compile(
     else:
         hgm.export(net, out, dtype=getattr(torch, precision.value))
     stages, weights = len(net.plan.stages), net.certificate.parameters if relu else net.plan.weights
-    print(f"wrote {out}: a {type(net).__name__}, stages: {stages:,}, weights: {weights:,}")
+    print(f"wrote {out}: a {'ReLU ' if relu else ''}{type(net).__name__}, stages: {stages:,}, weights: {weights:,}")
     if relu:
         print(net.certificate)
 

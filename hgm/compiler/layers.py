@@ -8,11 +8,19 @@ batch.
 
 (THEORY: arXiv 2404.18444, Section 3, with exp and log taken out.) In the ``"linear"`` kernel messages are rescaled
 probabilities; in the ``"log"`` kernel x, u, q, r and w are logs in float64 and sums become log-sum-exps. Both compute
-the same layer. `kernel_weight` gives the layer's weight as an ordinary convolution kernel.
+the same layer. A layer can be called by itself: ``layer(x)`` is `up` with its current weight.
+
+The registry from an op of the plan to its layer is `layer_for`:
+
+    @layer_for.register
+    def _(op: MyOp, slots: int) -> FactorLayer: ...
+
+(`functools.singledispatch`: the type of the op decides, subclasses inherit, and there is no second table to keep.)
 """
 
 from __future__ import annotations
 
+from functools import singledispatch
 from math import prod
 
 import torch
@@ -20,77 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import logsumexp
-from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Kernel, Op, RulesOp
-from hgm.tree.potential import Potential
+from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, RulesOp
+from hgm.compiler.ranges import Kernel
+from hgm.compiler.weights import Weights
+from hgm.errors import NoLoweringRule
 
-__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "RuleTable", "Weights"]
-
-
-class Weights(nn.Module):
-    """All distinct weights of a network in one vector: entry p is log psi of one entry of one potential.
-
-    Tied factors read the same entries, so tying needs no further care; `potentials` gives them back as a tree's.
-
-    Args:
-        potentials: the tree's.
-        uses: ``(len(potentials),)`` how many factors use each.
-        trainable: make the vector a parameter instead of a buffer.
-    """
-
-    log_potential: Tensor
-    owner: Tensor
-    uses: Tensor
-
-    def __init__(self, potentials: tuple[Potential, ...], uses: Tensor, trainable: bool) -> None:
-        super().__init__()
-        self.of = potentials
-        flat = torch.cat(
-            [
-                torch.zeros(0, dtype=torch.float64),
-                *(torch.from_numpy(p.log_potential.ravel().copy()) for p in potentials),
-            ]
-        )
-        if trainable:
-            self.log_potential = nn.Parameter(flat)
-        else:
-            self.register_buffer("log_potential", flat)
-        sizes = torch.tensor([p.size for p in potentials], dtype=torch.int64)
-        self.register_buffer("owner", torch.repeat_interleave(torch.arange(len(potentials)), sizes), persistent=False)
-        self.register_buffer("uses", uses.to(torch.float64), persistent=False)
-
-    def largest(self) -> Tensor:
-        """``(len(potentials),)`` the largest log entry of each; a constant to autograd."""
-        empty = torch.full(
-            (len(self.of),), -torch.inf, dtype=self.log_potential.dtype, device=self.log_potential.device
-        )
-        return empty.scatter_reduce(0, self.owner, self.log_potential.detach(), "amax")
-
-    def ranges(self) -> Tensor:
-        """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
-        flat = self.log_potential.detach()
-        prior = torch.tensor([p.axes == 1 for p in self.of], dtype=torch.bool, device=flat.device)[self.owner]
-        counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
-        empty = torch.full((len(self.of),), torch.inf, dtype=flat.dtype, device=flat.device)
-        return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest()
-
-    def scaled(self) -> Tensor:
-        """``(P + 1,)`` log weights with every potential's largest at 0, and a last 0 that pads (index -1)."""
-        return F.pad(self.log_potential - self.largest()[self.owner], (0, 1))
-
-    def constant(self) -> Tensor:
-        """What the scaling took from log Z: the sum over all factors of their largest log entry."""
-        return (self.uses * self.largest()).sum()
-
-    def potentials(self) -> tuple[Potential, ...]:
-        """The current weights as potentials."""
-        pieces = self.log_potential.detach().double().cpu().split([p.size for p in self.of])
-        return tuple(
-            p.with_log(piece.numpy().reshape(p.log_potential.shape)) for p, piece in zip(self.of, pieces, strict=True)
-        )
-
-    def extra_repr(self) -> str:
-        kind = "trainable" if isinstance(self.log_potential, nn.Parameter) else "fixed"
-        return f"{len(self.log_potential)} in {len(self.of)} potentials, {kind}"
+__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "RuleTable", "layer_for"]
 
 
 class FactorLayer(nn.Module):
@@ -102,6 +45,7 @@ class FactorLayer(nn.Module):
     """
 
     index: Tensor
+    _source: tuple[Weights]
 
     def __init__(self, op: Op, slots: int) -> None:
         super().__init__()
@@ -111,6 +55,10 @@ class FactorLayer(nn.Module):
         self.factors, self.child_count = len(op.factors), op.children
         self.register_buffer("index", torch.from_numpy(op.index), persistent=False)
         self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def bind(self, weights: Weights) -> None:
+        """Take the weight from a network's vector of all weights."""
+        self._source = (weights,)  # in a tuple, so that it is not a module of this one
 
     def materialise(self, scaled: Tensor) -> Tensor:
         """The weight from `Weights.scaled`: psi (linear) or log psi (log), a potential's largest entry at 1 or 0."""
@@ -122,11 +70,15 @@ class FactorLayer(nn.Module):
         weight = self.materialise(scaled.detach())
         self._fixed = {(dtype, weight.device): weight.to(dtype) for dtype in (torch.float64, torch.float32)}
 
-    def weight(self, like: Tensor, scaled: Tensor | None) -> Tensor:
-        """The weight in the dtype and on the device of `like`: from `scaled` if given (training), or the fixed one."""
-        if scaled is not None:
-            return self.materialise(scaled).to(like.dtype)
-        return self._fixed[like.dtype, like.device]
+    def weight(self, like: Tensor, scaled: Tensor | None = None) -> Tensor:
+        """The current weight in the dtype and on the device of `like`; `scaled` saves computing it for each layer."""
+        if scaled is None and self._fixed:
+            return self._fixed[like.dtype, like.device]
+        return self.materialise(self._source[0].scaled() if scaled is None else scaled).to(like.dtype)
+
+    def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
+        """`up`, with the layer's current weight if none is given."""
+        return self.up(x, self.weight(x) if w is None else w)
 
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         """Children's messages ``(S', children, B)`` to the parents' ``(k, S, n, B)``."""
@@ -174,9 +126,9 @@ class Conv(FactorLayer):
         r = torch.bmm(w.mT, u) if self.kernel == "linear" else logsumexp(w[..., None] + u[:, :, None], 1)
         return r.view(k, self.states_in, n, b).transpose(0, 1)
 
-    def kernel_weight(self, scaled: Tensor) -> Tensor:
+    def kernel_weight(self) -> Tensor:
         """``(m S, S', *arity)``: the weight as a convolution kernel; block j is zero off its own sibling position."""
-        psi = scaled[self.index].exp().expand(self.slots, -1, -1)
+        psi = self._source[0].scaled()[self.index].exp().expand(self.slots, -1, -1)
         kernel = torch.diag_embed(psi.permute(1, 2, 0)).permute(3, 0, 1, 2)  # (j, S, S', j')
         shape = self.arity if prod(self.arity) == self.slots else (self.slots,)
         return kernel.reshape(-1, self.states_in, *shape)
@@ -317,3 +269,18 @@ class RuleTable(FactorLayer):
 def _pad_states(x: Tensor, states: int, value: float) -> Tensor:
     """x ``(C, F, B)`` with `value` in the states C.. that the variable does not have."""
     return x if x.shape[0] == states else F.pad(x, (0, 0, 0, 0, 0, states - x.shape[0]), value=value)
+
+
+@singledispatch
+def layer_for(op: Op, slots: int) -> FactorLayer:
+    """The layer for an op whose stage gives each parent `slots` slots. Raises `NoLoweringRule` if there is none."""
+    raise NoLoweringRule(
+        f"no layer is registered for the plan op {type(op).__name__}; register one with "
+        "@layer_for.register (from hgm.compiler.layers import layer_for) on a function of op and slots"
+    )
+
+
+layer_for.register(ConvOp, Conv)
+layer_for.register(EdgeOp, LocalEdges)
+layer_for.register(JointOp, Joint)
+layer_for.register(RulesOp, RuleTable)

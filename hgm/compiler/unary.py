@@ -1,9 +1,11 @@
-"""What the variables of a level know by themselves: their evidence, their priors, and which states they have.
+"""What the variables of a level know by themselves: the evidence at each times its unary potentials.
 
 o_v(s) = exp(e_v(s)) * prod_{unary factors f at v} psi_f(s)        0 for states that v does not have
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,18 +13,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import nodes
-from hgm.compiler.plan import LevelPlan, Plan
-from hgm.compiler.stage import Own
-from hgm.tree.potential import Rules
+from hgm.compiler.plan import PAD, ZERO, LevelPlan, Plan
 
-__all__ = ["SILENT", "OwnEvidence"]
+__all__ = ["SILENT", "Unary", "UnaryTerms"]
+
+
+@dataclass(slots=True)
+class Unary:
+    """The level's own knowledge, states first, in the level's kernel.
+
+    `inner` is for the parents with child factors (``None`` if they know nothing), `leaf` for the others.
+    """
+
+    inner: Tensor | None
+    leaf: Tensor | None
+
 
 #: a level that knows nothing by itself
-SILENT = Own(None, None)
+SILENT = Unary(None, None)
 
 
-class OwnEvidence(nn.Module):
-    """`Own` of one level, from the network's input.
+class UnaryTerms(nn.Module):
+    """`Unary` of one level, from the engine's evidence.
 
     Args:
         level: the level.
@@ -47,13 +59,13 @@ class OwnEvidence(nn.Module):
         self.flat = mask is None and not len(level.unary)
         self.neutral = 0.0 if level.kernel == "log" else 1.0
         self.impossible = -torch.inf if level.kernel == "log" else 0.0
-        self.seen: list[tuple[bool, bool]] = []  # of the inner nodes and of the leaves: are some observed, are some not
+        self.first: list[int] = []  # of the inner nodes and of the leaves: the first column, -1 if none is observed
         for name, part in (("inner_columns", level.observed[:inner]), ("leaf_columns", level.observed[inner:])):
-            self.seen.append((bool((part >= 0).any()), bool((part < 0).any())))
-            columns = np.where(part < 0, len(plan.inputs), part)
-            same = np.array_equal(columns, np.arange(len(plan.inputs)))
-            self.register_buffer(name, None if same else torch.from_numpy(columns), persistent=False)
-        self.speaks = inner < level.nodes or self.seen[0][0] or not self.flat
+            seen = part[part >= 0]
+            self.first.append(int(seen[0]) if len(seen) else -1)
+            gaps = np.where(part < 0, len(plan.inputs), part) if 0 < len(seen) < len(part) else None
+            self.register_buffer(name, None if gaps is None else torch.from_numpy(gaps), persistent=False)
+        self.speaks = inner < level.nodes or self.first[0] >= 0 or not self.flat
         self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def prior(self, scaled: Tensor) -> Tensor | None:
@@ -63,8 +75,7 @@ class OwnEvidence(nn.Module):
         shape = (self.states, self.nodes)
         total = scaled.new_zeros(shape) if self.mask is None else self.mask.to(scaled.dtype)
         if len(self.unary):
-            tables = F.pad(scaled, (0, 1), value=-torch.inf)[self.unary]
-            total = total.index_add(1, self.unary_position, tables.t())
+            total = total.index_add(1, self.unary_position, scaled[self.unary].t())
         return (total.exp() if self.kernel == "linear" else total).unsqueeze(2)
 
     def fix(self, scaled: Tensor) -> None:
@@ -72,11 +83,11 @@ class OwnEvidence(nn.Module):
         prior = self.prior(scaled.detach())
         self._fixed = {} if prior is None else {(d, prior.device): prior.to(d) for d in (torch.float64, torch.float32)}
 
-    def forward(self, logs: Tensor | None, linear: Tensor | None, scaled: Tensor | None, like: Tensor) -> Own:
+    def forward(self, logs: Tensor | None, linear: Tensor | None, scaled: Tensor | None, like: Tensor) -> Unary:
         """The level's knowledge.
 
         Args:
-            logs: the input ``(S_in, n_in, B)``, maximum 0, in float64; read if the level's kernel is log.
+            logs: the evidence ``(S_in, n_in, B)``, maximum 0, in float64; read if the level's kernel is log.
             linear: the same as probabilities, maximum 1; read if the level's kernel is linear.
             scaled: `Weights.scaled` of a trained network, ``None`` for fixed weights.
             like: a tensor with the dtype and device of linear messages.
@@ -91,39 +102,38 @@ class OwnEvidence(nn.Module):
         leaf: Tensor | None = None
         if self.inner:
             before = prior if prior is None or self.inner == self.nodes else prior[:, : self.inner]
-            inner = self._part(x, 0, self.inner_columns, before)
+            inner = self._part(x, 0, self.inner, self.inner_columns, before)
         if self.inner < self.nodes:
-            leaf = self._part(x, 1, self.leaf_columns, prior if prior is None else prior[:, self.inner :])
+            after = prior if prior is None else prior[:, self.inner :]
+            leaf = self._part(x, 1, self.nodes - self.inner, self.leaf_columns, after)
             if leaf is None:
-                leaf = torch.full(
-                    (self.states, self.nodes - self.inner, 1), self.neutral, dtype=dtype, device=like.device
-                )
-        return Own(inner, leaf)
+                shape = (self.states, self.nodes - self.inner, 1)
+                leaf = torch.full(shape, self.neutral, dtype=dtype, device=like.device)
+        return Unary(inner, leaf)
 
-    def _part(self, x: Tensor | None, which: int, columns: Tensor | None, prior: Tensor | None) -> Tensor | None:
-        some, gaps = self.seen[which]
-        if not some:
+    def _part(
+        self, x: Tensor | None, which: int, size: int, gaps: Tensor | None, prior: Tensor | None
+    ) -> Tensor | None:
+        first = self.first[which]
+        if first < 0:
             return prior
         assert x is not None
-        if self.states > x.shape[0]:
-            x = F.pad(x, (0, 0, 0, 0, 0, self.states - x.shape[0]), value=self.impossible)
-        if gaps:
-            x = torch.cat([x, torch.full_like(x[:, :1], self.neutral)], 1)
-        part = (x if columns is None else nodes(x, columns))[: self.states]
-        if prior is None or not (gaps or which == 0 or len(self.unary)):
-            return part  # the input's own mask has seen to the states that a variable does not have
+        if gaps is None:
+            part = x if size == x.shape[1] else x.narrow(1, first, size)
+        else:
+            part = nodes(torch.cat([x, torch.full_like(x[:, :1], self.neutral)], 1), gaps)
+        part = part[: self.states]
+        if self.states > part.shape[0]:
+            part = F.pad(part, (0, 0, 0, 0, 0, self.states - part.shape[0]), value=self.impossible)
+        if prior is None or not (gaps is not None or which == 0 or len(self.unary)):
+            return part  # the evidence's own mask has seen to the states that a variable does not have
         return part * prior if self.kernel == "linear" else part + prior
 
 
 def _entries(level: LevelPlan, plan: Plan) -> np.ndarray:
-    """``(U, S)`` entry numbers of the level's unary potentials in `Weights.scaled`; P + 1 stands for a hard zero."""
-    index = np.full((len(level.unary), level.states), -2, dtype=np.int64)  # -2: the neutral padding of `Weights.scaled`
-    for row, factor in enumerate(level.unary):
-        potential_id = int(plan.tree.potential_id[factor])
-        table = plan.tree.potentials[potential_id]
-        states: np.ndarray = np.arange(table.size)
-        if isinstance(table, Rules):  # a prior given as rules lists its states; the others are impossible
-            index[row, : table.shape[0]] = -1
-            states = table.states[:, 0]
-        index[row, states] = plan.offset[potential_id] + np.arange(table.size)
+    """``(U, S)`` entry numbers of the level's unary potentials in `Weights.scaled`."""
+    index = np.full((len(level.unary), level.states), PAD, dtype=np.int64)
+    for row, factor in zip(index, level.unary, strict=True):
+        entries = plan.tree.potential_of(int(factor)).entries()
+        row[: len(entries)] = np.where(entries >= 0, plan.offset[plan.tree.potential_id[factor]] + entries, ZERO)
     return index

@@ -12,7 +12,8 @@ from hgm.demo.digits import GREYS, Digits
 from hgm.evidence.channels import Gaussian
 from hgm.evidence.checked import leaf_log_evidence
 from hgm.learn.em import fit
-from hgm.networks.network import ConvNet, UNet, compile
+from hgm.networks.compile import compile
+from hgm.networks.heads import ConvNet, UNet
 from hgm.tree.tree import Tree
 from hgm.zoo.hierarchy import Level, ghm
 

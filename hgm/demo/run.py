@@ -31,8 +31,8 @@ from hgm.demo.results import Images, Results
 from hgm.errors import BadSpec
 from hgm.files.model import save
 from hgm.files.whole import write_whole
-from hgm.networks.network import compile
-from hgm.networks.relunet import ReluUNet
+from hgm.networks.compile import compile
+from hgm.networks.heads import UNet
 from hgm.tree.tree import Tree
 
 __all__ = ["SIGMAS", "run"]
@@ -81,7 +81,7 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
     with clock("compile to ReLUs"):
         channel = networks.denoiser.channel
         relu_unet = compile(tree, "denoise", channel=channel, activation="relu", tol=TOL, bound="mean")
-        assert isinstance(relu_unet, ReluUNet)
+        assert isinstance(relu_unet, UNet) and relu_unet.certificate is not None
     certificate = relu_unet.certificate
     _say(
         f"          and a U-Net of {certificate.units:,} ReLUs, proved: its means are within "
@@ -215,7 +215,7 @@ def _classify(
 
 
 def _denoise(
-    digits: Digits, networks: Networks, relu_unet: ReluUNet, noisy: dict[float, Tensor]
+    digits: Digits, networks: Networks, relu_unet: UNet, noisy: dict[float, Tensor]
 ) -> tuple[dict[str, dict[str, float]], dict[float, Tensor], float]:
     """PSNR of all methods, the U-Net's images, and the largest difference of those of the ReLU U-Net."""
     denoised = {sigma: networks.denoiser(z, sigma) for sigma, z in noisy.items()}

@@ -21,15 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hgm.compiler.plan import plan
+from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.schedule import schedule_of
 from hgm.errors import BadSpec, HgmError
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Clamp, Erasure, Flip, Gaussian, Missing, Soft
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
 from hgm.files.whole import write_whole
-from hgm.networks.network import ConvNet, UNet
-from hgm.networks.relunet import ReluConvNet, ReluNetwork, ReluUNet
+from hgm.networks.compile import assemble
+from hgm.networks.heads import ConvNet, UNet
+from hgm.relu.engine import Relu
 from hgm.tree.potential import Edge, Potential, Rules, Table
 
 if TYPE_CHECKING:
@@ -43,12 +45,12 @@ KEY = "hgm"  # of the header in the file's metadata
 CHANNELS: dict[str, type[Channel]] = {kind.__name__: kind for kind in (Soft, Clamp, Erasure, Flip, Gaussian, Missing)}
 POTENTIALS: dict[str, type[Potential]] = {kind.__name__: kind for kind in (Edge, Table, Rules)}
 
-AnyNet = ConvNet | UNet | ReluConvNet | ReluUNet
+AnyNet = ConvNet | UNet
 
 # pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
 
 
-def save_network(net: ConvNet | UNet | ReluConvNet | ReluUNet, path: str | os.PathLike[str]) -> None:
+def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     """Write a compiled network to a .safetensors file, so that `load_network` gives it back with equal outputs.
 
     A ReLU network keeps its certificate, which is about the weights as built, also if it was trained since.
@@ -75,7 +77,7 @@ def save_network(net: ConvNet | UNet | ReluConvNet | ReluUNet, path: str | os.Pa
     write_whole(where, save(tensors, {KEY: json.dumps(header)}))
 
 
-def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet | ReluConvNet | ReluUNet:
+def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     """The network in a file that `save_network` wrote, on the CPU.
 
     Nothing in the file is executed.
@@ -104,7 +106,7 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet | ReluConvNet |
 
 def _taken_apart(net: AnyNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     kind = type(net)
-    if kind not in (ConvNet, UNet, ReluConvNet, ReluUNet):
+    if kind not in (ConvNet, UNet):
         raise BadSpec(f"a file holds a network that hgm.compile made; got a {kind.__name__}")
     tree = net.plan.tree
     state, sources = net.state_dict(), _sources(net)
@@ -114,16 +116,15 @@ def _taken_apart(net: AnyNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "format": FORMAT,
         "hgm": version("hgm"),
         "network": kind.__name__,
-        "mean": isinstance(net, UNet | ReluUNet) and net.mean,
+        "mean": net.task == "denoise",
         "trainable": net.trainable,
         "reloaded": _is_reloaded(net),
         "leaf_shape": list(net.leaf_shape),
         "channel": _channel_entry(net.channel),
         "tree": tree_entry(tree, tensors),
-        "relu": design_entry(net.design, tensors) if isinstance(net, ReluNetwork) else None,
+        "relu": design_entry(net.engine.design, tensors) if isinstance(net.engine, Relu) else None,
     }
-    query = net.query if isinstance(net, UNet | ReluUNet) else net.plan.levels[0].order[[net.position]]
-    tensors["query"] = torch.from_numpy(query.copy())
+    tensors["query"] = torch.from_numpy(net.query.copy())
     return header, tensors
 
 
@@ -131,22 +132,19 @@ def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> AnyNet:
     tree = tree_from(header.tree, tensors)
     inputs, query = indices(tensors["inputs"], len(tree)), indices(tensors["query"], len(tree))
     channel = _channel(header.channel, tensors)
-    the_plan, shape = plan(tree, inputs), tuple(header.leaf_shape)
+    plan, shape = schedule_of("levels")(tree, inputs), tuple(header.leaf_shape)
     if not 1 <= prod(shape) <= len(inputs) or not len(query):
         raise BadSpec("its input and output do not fit its tree")
-    common = (the_plan, channel, shape, header.trainable)
-    net: AnyNet
-    match header.network:
-        case "ConvNet":
-            net = ConvNet(*common, int(query[0]))
-        case "UNet":
-            net = UNet(*common, query, header.mean)
-        case "ReluConvNet":
-            net = ReluConvNet(*common, design_from(header.relu, the_plan, tensors, down=False), int(query[0]))
-        case _:
-            net = ReluUNet(*common, design_from(header.relu, the_plan, tensors, down=True), query, header.mean)
-    state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
-    net = net.to(state["input_mask" if isinstance(net, ReluNetwork) else "weights.log_potential"].dtype)
+    down = header.network.endswith("UNet")
+    engine: Engine
+    if header.relu is None:
+        engine = Exact(plan, header.trainable, down)
+    else:
+        engine = Relu(plan, design_from(header.relu, plan, tensors, down=down), header.trainable, down)
+    task: Any = "classify" if not down else "denoise" if header.mean else "posterior"
+    net = assemble(engine, task, channel, shape, query)
+    state = {_present(name): tensor for name, tensor in tensors.items() if name.startswith("state.")}
+    net = net.to(state["engine.weights.log_potential" if net.certificate is None else "engine.mask"].dtype)
     sources, own = _sources(net), net.state_dict()
     if state.keys() != set(sources.values()) or not all(
         torch.equal(tensor, own[name])
@@ -157,6 +155,14 @@ def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> AnyNet:
     if header.reloaded:
         net.load_state_dict({name: state[source] for name, source in sources.items()})
     return net
+
+
+def _present(name: str) -> str:
+    """The name in a state dict of a stored tensor, also if a network of format 1 stored it."""
+    name = name.removeprefix("state.")
+    if name.startswith(("channel.", "engine.")):
+        return name
+    return "engine." + name.replace("input_mask", "mask")
 
 
 def _sources(net: AnyNet) -> dict[str, str]:
@@ -171,11 +177,11 @@ def _is_reloaded(net: AnyNet) -> bool:
 
     Those of ReLU networks always count as others: they depend on how the machine that built them rounds exp.
     """
-    if isinstance(net, ReluNetwork):
+    if not isinstance(net.engine, Exact):
         return True
     own = torch.from_numpy(np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in net.plan.tree.potentials)]))
-    weights = net.weights.log_potential.detach().cpu()
-    everywhere = net.rescale_leaves and all(stage.rescale for stage in net.stages)
+    weights = net.engine.weights.log_potential.detach().cpu()
+    everywhere = net.engine.rescale_leaves and all(stage.rescale for stage in net.engine.stages)
     return bool(everywhere) or not torch.equal(weights, own.to(weights.dtype))
 
 

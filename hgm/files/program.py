@@ -28,7 +28,7 @@ from hgm.errors import BadSpec, HgmError
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Clamp, Flip, Gaussian, Missing, Soft
 from hgm.files.whole import write_whole
-from hgm.networks.network import ConvNet, Network, UNet
+from hgm.networks.network import Network
 
 __all__ = ["export"]
 
@@ -153,7 +153,7 @@ def _example(net: Network, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor,
     leaves = len(net.plan.inputs) - net.extra
     symbols = states[:, :leaves].reshape(rows, *net.leaf_shape)
     evidence = {}
-    hard = isinstance(net, ConvNet | UNet)  # a ReLU network may know of no bound there
+    hard = net.certificate is None  # a ReLU network may know of no bound there
     if net.extra:
         evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator, hard)
     return _observed(net.channel, symbols, dtype, generator, hard), evidence

@@ -7,19 +7,19 @@ so one collect through the compiled encoder and one reverse pass count everythin
 
 from __future__ import annotations
 
-from math import log
-
 import torch
 from torch import Tensor
 
+from hgm.compiler.levels import by_levels
+from hgm.compiler.ranges import Ranges
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.data import Data
-from hgm.networks.network import TreeNetwork, compile
+from hgm.networks.compile import compile
+from hgm.networks.network import Network
 from hgm.tree.tree import Tree
 
 __all__ = ["Expectation", "with_flat_log"]
 
-DECADE = log(10)  # a network is built for the smallest entry of each table, rounded down to a power of ten
 NUMBERS = 1 << 20  # messages held at once in a batch of the default size
 
 
@@ -38,8 +38,7 @@ class Expectation:
         self.batch_size = batch_size or max(1, NUMBERS // (int(tree.cardinality.max()) * len(tree)))
         sizes = torch.tensor([p.size for p in tree.potentials], dtype=torch.int64)
         self._owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(data.states.device)
-        self._network: TreeNetwork | None = None
-        self._built_for = torch.zeros(0)
+        self._network: Network | None = None
 
     def __call__(self, log_potential: Tensor, counts: bool = True) -> tuple[float, Tensor | None]:
         """``log Z`` summed over the rows, and ``(P,)`` expected counts if wanted, at log potentials ``(P,)`` float64.
@@ -48,7 +47,7 @@ class Expectation:
             ImpossibleEvidence: naming the rows that have probability zero.
         """
         network = self._fitting(log_potential)
-        flat = network.weights.log_potential
+        (flat,) = network.parameters()
         total = 0.0
         sums = torch.zeros_like(flat) if counts else None
         for start in range(0, self.data.rows, self.batch_size):
@@ -66,28 +65,20 @@ class Expectation:
                 sums += torch.autograd.grad(log_z, flat)[0].double()
         return total, sums
 
-    def _fitting(self, log_potential: Tensor) -> TreeNetwork:
-        """The network with these potentials: the last one, if they are in the range that it was built for.
+    def _fitting(self, log_potential: Tensor) -> Network:
+        """The network with these potentials: the last one, if they are in the ranges that it was planned for.
 
         Which kernels are safe is decided by the zeros and the smallest entries, and building is slow for large trees.
-        So a network is built for smallest entries of a power of ten, and serves until they cross the next one.
+        So a network is planned for smallest entries of a power of ten, and serves until they cross the next one.
         """
-        none = log_potential.new_zeros(len(self.tree.potentials))
-        zero = torch.isneginf(log_potential)
-        positive = torch.where(zero, torch.inf, log_potential)
-        low = none.scatter_reduce(0, self._owner, positive, "amin", include_self=False)
-        high = none.scatter_reduce(0, self._owner, log_potential, "amax", include_self=False)
-        zeros = none.index_add(0, self._owner, zero.double()) > 0
-        decades = torch.where(high > low, ((high - low) / DECADE).floor() + 1, 0)
-        built_for = torch.stack([decades, zeros])
-        if self._network is None or not torch.equal(built_for, self._built_for):
-            lowered = torch.where(positive == low[self._owner], (high - decades * DECADE)[self._owner], log_potential)
+        ranges = Ranges.of(self.tree.potentials, log_potential.cpu().numpy()).rounded()
+        if self._network is None or ranges != self._network.plan.ranges:
             names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
-            tree = with_flat_log(self.tree, lowered)
-            self._network = compile(tree, observed=names, trainable=True).to(log_potential.device)
-            self._built_for = built_for
+            plan = by_levels(self.tree, self.data.variables, ranges)
+            self._network = compile(self.tree, observed=names, trainable=True, plan=plan).to(log_potential.device)
         with torch.no_grad():
-            self._network.weights.log_potential.copy_(log_potential)
+            for flat in self._network.parameters():
+                flat.copy_(log_potential)
         return self._network
 
 

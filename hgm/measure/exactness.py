@@ -18,7 +18,8 @@ from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
 from hgm.measure.feed import feed
 from hgm.measure.samples import evidence_by_kind
-from hgm.networks.network import ConvNet, Task, UNet, compile
+from hgm.networks.compile import Task, compile
+from hgm.networks.heads import ConvNet, UNet
 from hgm.tree.tree import Tree
 
 __all__ = ["TOLERANCE", "Difference", "Verification", "verify"]
@@ -147,7 +148,7 @@ def _differences(tree: Tree, net: ConvNet | UNet, e: Tensor) -> tuple[float, flo
     if isinstance(net, ConvNet):
         root = net.plan.tree.names[int(net.plan.levels[0].order[net.position])]
         want = reference[root]
-    elif net.mean:
+    elif net.task == "denoise":
         values = torch.arange(net.leaf_states, dtype=torch.float64)
         at_leaves = reference.marginals[:, : net.leaf_states, torch.from_numpy(tree.leaves.copy())]
         span = max(net.leaf_states - 1, 1)

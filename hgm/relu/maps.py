@@ -20,7 +20,8 @@ from functools import singledispatch
 
 import numpy as np
 
-from hgm.compiler.plan import Op, Plan, RulesOp, StagePlan
+from hgm.compiler.plan import LevelStage, Op, Plan, RulesOp
+from hgm.errors import NoLoweringRule
 from hgm.relu.constructions.logmatrix import contraction
 from hgm.relu.pieces.piecewise import Floats
 from hgm.tree.tree import Tree
@@ -76,13 +77,24 @@ class FactorGroup:
 class StageMaps:
     """The groups of every op of a stage, op by op."""
 
-    plan: StagePlan
+    plan: LevelStage
     groups: tuple[tuple[FactorGroup, ...], ...]
 
 
 def stage_maps(plan: Plan, possible: np.ndarray) -> tuple[StageMaps, ...]:
-    """The maps of every stage, root first; `possible` as from `hgm.tree.possible.possible_states`."""
-    return tuple(StageMaps(stage, tuple(_groups(plan.tree, op, possible) for op in stage.ops)) for stage in plan.stages)
+    """The maps of every stage, root first; `possible` as from `hgm.tree.possible.possible_states`.
+
+    Raises:
+        NoLoweringRule: for a plan with stages that are not by levels.
+    """
+    maps = []
+    for stage in plan.stages:
+        if not isinstance(stage, LevelStage):
+            raise NoLoweringRule(
+                f"ReLU networks run plans by levels; this one has a {type(stage).__name__}: use schedule='levels'"
+            )
+        maps.append(StageMaps(stage, tuple(_groups(plan.tree, op, possible) for op in stage.ops)))
+    return tuple(maps)
 
 
 def _groups(tree: Tree, op: Op, possible: np.ndarray) -> tuple[FactorGroup, ...]:
@@ -108,7 +120,7 @@ def _groups(tree: Tree, op: Op, possible: np.ndarray) -> tuple[FactorGroup, ...]
 
 @singledispatch
 def matrices(op: Op, tree: Tree, factor: int, allowed: Sequence[Ints]) -> tuple[FactorMap, ...]:
-    """The maps of one factor of an op: up, then down to each child. Open to users, as `hgm.compiler.rules.lower` is.
+    """The maps of one factor of an op: up, then down to each child. Open to users, as `layer_for` is.
 
     By default the columns are the joint states of the senders, without those that the table never allows; that is right
     for every op, and a kind of op with very large tables may know better.

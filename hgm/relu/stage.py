@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from hgm.compiler.plan import LevelPlan, Plan
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.maps import FactorMap, StageMaps
-from hgm.tree.potential import Rules
 
-__all__ = ["MapLayer", "ReluEvidence", "ReluStage", "normalize"]
+__all__ = ["MapLayer", "ReluEvidence", "ReluStage", "ReluUp", "normalize"]
 
 #: bytes of ReLUs at once, about what stays in a core's cache
 BLOCK = 1 << 23
@@ -198,6 +197,10 @@ class ReluStage(nn.Module):
         q = q if self.take is None else q.index_select(1, self.take)
         return normalize(self._pool(q) + own), q
 
+    def forward(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """`collect`."""
+        return self.collect(h, own)
+
     def distribute(self, b: Tensor, q: Tensor, h: Tensor) -> Tensor:
         """Beliefs of the parents ``(S, n, B)``, the skips q and h, to beliefs of the children ``(S', n', B)``."""
         if self.even:
@@ -230,6 +233,22 @@ class ReluStage(nn.Module):
         return f"level {self.level + 1} -> {self.level}"
 
 
+class ReluUp(nn.Module):
+    """One decoder stage: the maps down of an encoder stage, which holds them."""
+
+    def __init__(self, stage: ReluStage) -> None:
+        super().__init__()
+        self._stage = (stage,)  # in a tuple: a module of the encoder, not of this one
+
+    def forward(self, b: Tensor, q: Tensor, h: Tensor) -> Tensor:
+        """`ReluStage.distribute`."""
+        return self._stage[0].distribute(b, q, h)
+
+    def extra_repr(self) -> str:
+        level = self._stage[0].level
+        return f"level {level} -> {level + 1}, skips q and h"
+
+
 class ReluEvidence(nn.Module):
     """What the variables of a level know by themselves: their evidence, their priors, and -inf in impossible states.
 
@@ -247,26 +266,26 @@ class ReluEvidence(nn.Module):
         self.states = level.states
         bias = np.where(possible[: level.states, level.order], 0.0, -np.inf)
         for factor, position in zip(level.unary, level.unary_position, strict=True):
-            potential = plan.tree.potential_of(int(factor))
-            table = potential.dense_log() if isinstance(potential, Rules) else potential.log_potential
+            table = plan.tree.potential_of(int(factor)).dense_log()
             bias[: len(table), position] += table
         values = torch.from_numpy(bias[:, :, None])
         if len(level.unary):
             self.bias = nn.Parameter(values, requires_grad=False)
         else:
             self.register_buffer("bias", values)
-        self.observed = bool((level.observed >= 0).any())
-        self.gaps = bool((level.observed < 0).any())
-        columns = np.where(level.observed < 0, len(plan.inputs), level.observed)
-        same = np.array_equal(columns, np.arange(len(plan.inputs)))
-        self.register_buffer("columns", None if same else torch.from_numpy(columns), persistent=False)
+        seen = level.observed[level.observed >= 0]
+        self.first, self.nodes = (int(seen[0]) if len(seen) else -1), level.nodes
+        gaps = np.where(level.observed < 0, len(plan.inputs), level.observed) if 0 < len(seen) < level.nodes else None
+        self.register_buffer("columns", None if gaps is None else torch.from_numpy(gaps), persistent=False)
 
     def forward(self, e: Tensor) -> Tensor:
-        """The network's input ``(S_in, n_in, B)`` to ``(S, n, B)``."""
-        if not self.observed:
+        """The engine's evidence ``(S_in, n_in, B)`` to ``(S, n, B)``."""
+        if self.first < 0:
             return self.bias.expand(-1, -1, e.shape[2])
         e = e[: self.states]
+        if self.columns is None:
+            e = e if self.nodes == e.shape[1] else e.narrow(1, self.first, self.nodes)
+        else:
+            e = F.pad(e, (0, 0, 0, 1)).index_select(1, self.columns)
         e = F.pad(e, (0, 0, 0, 0, 0, self.states - e.shape[0])) if e.shape[0] < self.states else e
-        e = F.pad(e, (0, 0, 0, 1)) if self.gaps else e
-        e = e if self.columns is None else e.index_select(1, self.columns)
         return e + self.bias

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.compiler.plan import plan
-from hgm.networks.network import compile
+from hgm.compiler.levels import by_levels as plan
+from hgm.networks.compile import compile
 from hgm.relu.allocate import optimal
 from hgm.relu.constructions.choose import baseline_size, cost, expected_parameters
 from hgm.relu.maps import stage_maps

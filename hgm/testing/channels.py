@@ -25,7 +25,7 @@ from hgm.evidence.channels import Missing
 from hgm.evidence.checked import leaf_log_evidence
 from hgm.files.network import load_network, save_network
 from hgm.files.program import export
-from hgm.networks.network import compile
+from hgm.networks.compile import compile
 from hgm.testing.battery import Battery, assert_close
 from hgm.tree.tree import Tree
 from hgm.zoo.layered import random_ghm

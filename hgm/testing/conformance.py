@@ -27,7 +27,8 @@ from hgm.bp.posterior import Posterior, infer
 from hgm.errors import ImpossibleEvidence
 from hgm.measure.feed import feed
 from hgm.measure.samples import random_evidence
-from hgm.networks.network import ConvNet, UNet, compile
+from hgm.networks.compile import compile
+from hgm.networks.heads import ConvNet, UNet
 from hgm.testing.battery import Battery, assert_close
 from hgm.tree.tree import Tree
 
@@ -127,7 +128,8 @@ class Conformance(Battery):
             network = self.make_network(tree, observed=tree.names, trainable=True)
             args, kwargs = feed(network, tree, e)
             network.log_partition(*args, **kwargs).sum().backward()
-            gradient = network.weights.log_potential.grad
+            (weights,) = network.parameters()
+            gradient = weights.grad
             if gradient is None:
                 raise AssertionError("the log partition does not depend on the weights")
             want = torch.cat([e.new_zeros(0), *(count.ravel() for count in expected_counts(infer(tree, e)))])
@@ -142,7 +144,8 @@ class Conformance(Battery):
             p = network(*args, **kwargs)
             weights = torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view_as(p)
             (p * weights).sum().backward()
-            for name, gradient in (("evidence", x.grad), ("weights", network.weights.log_potential.grad)):
+            (flat,) = network.parameters()
+            for name, gradient in (("evidence", x.grad), ("weights", flat.grad)):
                 if gradient is None or not bool(gradient.isfinite().all()):
                     raise AssertionError(f"the gradient of the marginals by the {name} is not finite")
 

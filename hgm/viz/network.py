@@ -14,8 +14,7 @@ import numpy as np
 
 from hgm.compiler.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec
-from hgm.networks.network import ConvNet, UNet
-from hgm.networks.relunet import ReluConvNet, ReluUNet
+from hgm.networks.heads import ConvNet, UNet
 from hgm.viz.potentials import times
 from hgm.viz.style import GREY, INK, new_figure
 from hgm.viz.words import counted, short
@@ -154,9 +153,9 @@ def draw_stages(net: Any) -> Figure:
 
 def _kind(net: object) -> tuple[bool, bool]:
     """Whether it is a U-Net, and whether it is made of ReLUs. Raises `BadSpec` for what is no network of hgm."""
-    if not isinstance(net, ConvNet | UNet | ReluConvNet | ReluUNet):
+    if not isinstance(net, ConvNet | UNet):
         raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
-    return isinstance(net, UNet | ReluUNet), isinstance(net, ReluConvNet | ReluUNet)
+    return isinstance(net, UNet), net.certificate is not None
 
 
 # ---------------------------------------------------------------------- places and sizes
@@ -280,7 +279,7 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
 
 
 def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
-    if net.mean:
+    if net.task == "denoise":
         words = f"mean of\n{times(net.query_shape)} values"
     else:
         here = net.plan.levels[level].order

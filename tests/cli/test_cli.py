@@ -268,9 +268,9 @@ def test_compile_saves_a_relu_network_and_prints_its_certificate(grid, tmp_path,
     path = tmp_path / "net.safetensors"
     out = run("compile", grid, "-o", path, "--relu", "--tol", "0.3", "--floor", "20", "--channel", "clamp")
     net = hgm.load_network(path)
-    assert isinstance(net, hgm.ReluUNet)
+    assert isinstance(net, hgm.UNet) and net.certificate is not None
     weights = f"{net.certificate.parameters:,}"
-    assert out == f"wrote {path}: a ReluUNet, stages: 2, weights: {weights}\n{net.certificate}\n"
+    assert out == f"wrote {path}: a ReLU UNet, stages: 2, weights: {weights}\n{net.certificate}\n"
     assert net.certificate.log_posterior <= net.certificate.tol == 0.3 and net.floor == 20
     assert net(torch.zeros(1, 4, 4, dtype=torch.int64)).isfinite().all()
 

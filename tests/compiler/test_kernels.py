@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hgm
-from hgm.compiler.plan import SAFE, plan
+from hgm.compiler.levels import by_levels as plan
+from hgm.compiler.ranges import SAFE
 from hgm.testing import assert_close, feed, random_evidence
 
 DECADES = -SAFE / np.log(10)  # about 30
@@ -220,7 +221,7 @@ def changed(tree, small, trainable, loaded):
         net.load_state_dict({**net.state_dict(), "weights.log_potential": flat})
     else:
         with torch.no_grad():
-            net.weights.log_potential.copy_(flat)
+            net.engine.weights.log_potential.copy_(flat)
     return net, wild
 
 
@@ -269,7 +270,7 @@ def test_weights_near_the_bound_may_move_as_far_as_there_is_room(decades):
     assert {level.kernel for level in net.plan.levels} == {"linear"}
     room = (DECADES - sum(decades)) * np.log(10) / len(decades) / 2
     with torch.no_grad():
-        net.weights.log_potential[net.weights.log_potential < 0] -= room
+        net.engine.weights.log_potential[net.engine.weights.log_potential < 0] -= room
     e = hgm.log_evidence(tree, {f"x{i}": [0, 1, i % 2] for i in range(len(decades))}).float()
     args, kwargs = feed(net, tree, e)
     assert_close(net(*args, **kwargs), hgm.infer(net.tree(), e.double()).marginals, 1e-6, "marginals")

@@ -8,7 +8,7 @@ from oracles.trees import CASES
 
 import hgm
 from hgm.compiler.layers import Conv
-from hgm.compiler.plan import plan
+from hgm.compiler.levels import by_levels as plan
 from hgm.testing import feed, random_evidence
 
 
@@ -151,18 +151,17 @@ def test_every_layer_is_torch_s_convolution_with_the_layer_s_own_weight(name, ti
     two = len(tree.grid[-1]) == 2
     conv, transposed = (F.conv2d, F.conv_transpose2d) if two else (F.conv1d, F.conv_transpose1d)
     arity = [stage.ops[0].arity for stage in net.plan.stages]
-    scaled = net.weights.scaled().detach()
     generator = torch.Generator().manual_seed(0)
     kernels = set()
     for stage, module in zip(net.plan.stages, reversed(list(net.encoder)), strict=True):
-        (layer,) = module.layers
+        (layer,) = module.layers()
         assert isinstance(layer, Conv)
         assert layer.kernel == stage.ops[0].kernel
         kernels.add(layer.kernel)
         log = layer.kernel == "log"
         above, below = tree.grid[stage.level] or (1,) * (1 + two), tree.grid[stage.level + 1]
         k, (n, n_below) = int(np.prod(layer.arity)), (int(np.prod(above)), int(np.prod(below)))
-        w, kernel = layer.weight(scaled, scaled), layer.kernel_weight(scaled)
+        w, kernel = layer.weight(torch.zeros(0, dtype=torch.float64)).detach(), layer.kernel_weight()
         assert kernel.shape == (k * layer.states_out, layer.states_in, *layer.arity)
 
         x = torch.rand(layer.states_in, n_below, 5, dtype=torch.float64, generator=generator) + 0.01
@@ -185,12 +184,12 @@ def train(net, tree):
     e = random_evidence(tree, 0)
     args, _ = feed(net, tree, e)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.05)
-    before = net.weights.log_potential.detach().clone()
+    before = net.engine.weights.log_potential.detach().clone()
     for _ in range(3):
         optimiser.zero_grad()
         (-net.log_partition(*args).mean()).backward()
         optimiser.step()
-    assert float((net.weights.log_potential.detach() - before).abs().max()) > 1e-3
+    assert float((net.engine.weights.log_potential.detach() - before).abs().max()) > 1e-3
 
 
 def test_a_classifier_is_a_stack_of_convolutions_products_and_rescalings():
@@ -200,8 +199,8 @@ def test_a_classifier_is_a_stack_of_convolutions_products_and_rescalings():
     x = torch.randn(7, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     h = x.exp()
     for module in net.encoder:
-        (layer,) = module.layers
-        q = F.conv2d(h, layer.kernel_weight(net.weights.scaled()), stride=layer.arity)
+        (layer,) = module.layers()
+        q = F.conv2d(h, layer.kernel_weight(), stride=layer.arity)
         h = q.unflatten(1, (4, -1)).prod(1)
         h = h / h.amax(1, keepdim=True)
     prior = torch.from_numpy(np.exp(tree.potential_of(0).log_potential))

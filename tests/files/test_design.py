@@ -24,7 +24,7 @@ def relu(name="joint_table", task="posterior", **options):
 
 def constructions(net):
     """The distinct ones."""
-    return {matrix for matrix in net.design.built if matrix is not None}
+    return {matrix for matrix in net.engine.design.built if matrix is not None}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_every_construction_comes_back(tmp_path, construction):
     net = hgm.compile(tree, activation="relu", tol=0.3, construction=construction, floor=20.0)
     again = saved(net, tmp_path)
     assert_equal(net, again)
-    assert again.floor == again.certificate.floor == 20.0
+    assert again.engine.floor == again.certificate.floor == 20.0
     symbols = torch.tensor([[0, 1, -1, 1, 1, 0, 0, -1]])
     assert torch.equal(net(symbols), again(symbols))
 
@@ -77,7 +77,7 @@ def test_tied_constructions_stay_one_and_are_stored_once(tmp_path):
     tree = hgm.chain(6, 2, transition=[[0.9, 0.1], [0.1, 0.9]])
     net = hgm.compile(tree, query="all", activation="relu", tol=0.3, allocation="uniform", trainable=True)
     again = saved(net, tmp_path)
-    maps = sum(matrix is not None for matrix in net.design.built)
+    maps = sum(matrix is not None for matrix in net.engine.design.built)
     assert len(constructions(net)) == len(constructions(again)) < maps
     assert [p.shape for p in net.parameters()] == [p.shape for p in again.parameters()]
     weights = sum(name.startswith("state.") for name in load_file(tmp_path / "net.safetensors"))
@@ -119,7 +119,7 @@ def test_a_relu_file_made_to_mislead_is_refused(tmp_path):
         "certificate: other types": {"relu": {**good, "certificate": json.dumps({**certificate, "floor": "low"})}},
         "no design": {"relu": None},
         "another network": {"network": "UNet"},
-        "less of a network": {"network": "ReluConvNet"},
+        "less of a network": {"network": "ConvNet"},
         "sizes: sum": {"relu.sizes": tensors["relu.sizes"] + 1},
         "sizes: signs": {"relu.sizes": -tensors["relu.sizes"]},
         "sizes: type": {"relu.sizes": tensors["relu.sizes"].double()},

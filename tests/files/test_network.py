@@ -49,11 +49,11 @@ def test_every_channel_comes_back(tmp_path, name):
 def test_trained_weights_are_kept(tmp_path, dtype):
     net = hgm.compile(CASES["ragged"].tree, "posterior", query="all", trainable=True).to(dtype)
     with torch.no_grad():
-        net.weights.log_potential.add_(torch.randn(net.weights.log_potential.shape, dtype=dtype))
+        net.engine.weights.log_potential.add_(torch.randn(net.engine.weights.log_potential.shape, dtype=dtype))
     hgm.save_network(net, tmp_path / "net.safetensors")
     again = hgm.load_network(tmp_path / "net.safetensors")
     assert_equal(net, again)
-    assert again.weights.log_potential.requires_grad
+    assert again.engine.weights.log_potential.requires_grad
     assert torch.equal(net(observe(net)[0]), again(observe(net)[0]))
     assert again.tree() != CASES["ragged"].tree
 
@@ -62,7 +62,7 @@ def test_a_file_is_text_and_tensors_only(tmp_path):
     hgm.save_network(hgm.compile(TREE, "classify"), tmp_path / "net.safetensors")
     with safe_open(tmp_path / "net.safetensors", "pt") as file:
         header = json.loads(file.metadata()["hgm"])
-        assert file.get_tensor("state.weights.log_potential").dtype == torch.float64
+        assert file.get_tensor("state.engine.weights.log_potential").dtype == torch.float64
     assert header["network"] == "ConvNet" and header["channel"] == {"kind": "Soft"} and header["hgm"]
 
 
@@ -142,7 +142,7 @@ def test_other_files_are_refused(tmp_path):
         {"tree.potential_id": torch.full((12,), 5)},
         {"tree.cardinality": torch.full((11,), 9)},
         {"tree.log_potential": torch.zeros(3, dtype=torch.float64)},
-        {"state.weights.log_potential": torch.zeros(3, dtype=torch.float64)},
+        {"state.engine.weights.log_potential": torch.zeros(3, dtype=torch.float64)},
         {"state.channel.values": None},
         {"network": "Sequential"},
         {"leaf_shape": [3, 3]},

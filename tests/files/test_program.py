@@ -104,7 +104,7 @@ def test_a_relu_network(tmp_path, ending):
 def test_a_trained_network_keeps_its_mode(tmp_path):
     net = hgm.compile(TREE, "classify", trainable=True).train()
     hgm.export(net, tmp_path / "net.pt2")
-    assert net.training and net.weights.log_potential.requires_grad
+    assert net.training and net.engine.weights.log_potential.requires_grad
 
 
 def test_a_program_with_other_results_is_not_written(tmp_path, monkeypatch):

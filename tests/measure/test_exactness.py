@@ -7,7 +7,7 @@ from oracles.trees import CASES
 
 import hgm
 from hgm.measure import exactness
-from hgm.networks.network import compile as compile_tree
+from hgm.networks.compile import compile as compile_tree
 
 TREE = CASES["binary_tied"].tree
 

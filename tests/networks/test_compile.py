@@ -177,7 +177,7 @@ def test_the_gradient_by_log_potentials_is_the_expected_counts(case, kind):
     args, kwargs = feed(net, case.tree, e)
     net.log_partition(*args, **kwargs).sum().backward()
     want = torch.cat([c.ravel() for c in expected_counts(hgm.infer(case.tree, e))])
-    assert_close(net.weights.log_potential.grad, want, 100 * EXACT, "expected counts")
+    assert_close(net.engine.weights.log_potential.grad, want, 100 * EXACT, "expected counts")
 
 
 @cases
@@ -190,7 +190,7 @@ def test_gradients_of_marginals_are_finite_at_zeros(case, dtype):
     (p * torch.linspace(-1, 1, p.numel(), dtype=dtype).view_as(p)).sum().backward()
     assert bool(e.grad.isfinite().all())
     if case.tree.potentials:
-        assert bool(net.weights.log_potential.grad.isfinite().all())
+        assert bool(net.engine.weights.log_potential.grad.isfinite().all())
 
 
 @cases
@@ -202,15 +202,15 @@ def test_derivatives_are_those_of_finite_differences(case):
     e = random_evidence(tree, 0, batch=2)[1:2]  # soft: smooth where it is finite
     exists = torch.isfinite(e)
     net = hgm.compile(tree, query="all", observed=tree.names, trainable=True)
-    positive = torch.isfinite(net.weights.log_potential.detach())
-    start = net.weights.log_potential.detach()[positive]
+    positive = torch.isfinite(net.engine.weights.log_potential.detach())
+    start = net.engine.weights.log_potential.detach()[positive]
 
     def run(method, x, w):
         full = e.masked_scatter(exists, x)
         args, kwargs = feed(net, tree, full)
-        weights = net.weights.log_potential.detach().masked_scatter(positive, w)
+        weights = net.engine.weights.log_potential.detach().masked_scatter(positive, w)
         return torch.func.functional_call(
-            Method(net, method), {"net.weights.log_potential": weights}, args, kwargs
+            Method(net, method), {"net.engine.weights.log_potential": weights}, args, kwargs
         ).flatten()
 
     x, w = e[exists].requires_grad_(), start.clone().requires_grad_()

@@ -96,7 +96,7 @@ def test_a_state_dict_goes_round(tree, trainable):
     if tree.potentials and tree is not TREES["rules"]:
         assert float((target(*args, **kwargs) - want).detach().abs().max()) > 1e-6
     state = source.state_dict()
-    assert set(state) <= {"weights.log_potential", "channel.values"}
+    assert set(state) <= {"engine.weights.log_potential", "channel.values"}
     assert target.load_state_dict(state) == ([], [])
     assert_close(target(*args, **kwargs), want, 1e-14, "loaded")
     holder = torch.nn.Sequential(made(wider, trainable=trainable)[0])
@@ -116,7 +116,7 @@ def test_a_copy_stands_on_its_own(tree):
     want = net(*args, **kwargs).detach()
     twin = copy.deepcopy(net)
     with torch.no_grad():
-        net.weights.log_potential.zero_()
+        net.engine.weights.log_potential.zero_()
     assert_close(twin(*args, **kwargs), want, 0.0, "the copy")
 
 
@@ -165,8 +165,8 @@ def test_large_batches_are_sliced_and_nobody_can_tell(tree, task, monkeypatch):
     whole, log_z = net(*args, **kwargs), net.log_partition(*args, **kwargs)
     inputs = net.states_in * len(net.inputs)
     runs = []
-    run = net._run
-    monkeypatch.setattr(net, "_run", lambda *a: runs.append(1) or run(*a))
+    answer = net._answer
+    monkeypatch.setattr(net, "_answer", lambda *a: runs.append(1) or answer(*a))
     for rows in (1, 4, 28, 29):
         monkeypatch.setattr(network, "SLICE", rows * inputs)
         runs.clear()
@@ -331,10 +331,10 @@ def test_functional_calls_swap_the_weights(tree):
     if not tree.potentials:
         return
     net, args, kwargs = made(tree, trainable=True)
-    others = {"weights.log_potential": net.weights.log_potential.detach() * 0.7}
+    others = {"engine.weights.log_potential": net.engine.weights.log_potential.detach() * 0.7}
     got = torch.func.functional_call(net, others, args, kwargs)
     with torch.no_grad():
-        net.weights.log_potential.mul_(0.7)
+        net.engine.weights.log_potential.mul_(0.7)
     assert_close(got, net(*args, **kwargs), 1e-13, "functional_call")
 
 

@@ -242,7 +242,7 @@ def check(net, factors, roots):
     """The bound at every variable, ``{name: E_b}``.
 
     Args:
-        net: a `ReluUNet`.
+        net: a U-Net of ReLUs.
         factors: ``[(names, table)]`` of a forest.
         roots: names of the roots.
     """

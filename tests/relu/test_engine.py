@@ -76,7 +76,7 @@ def test_error_never_exceeds_certificate_on_random_trees(case, seed, allocation)
 def test_classification_costs_no_decoder(name):
     case = CASES[name]
     net = hgm.compile(case.tree, "classify", activation="relu", tol=TOL)
-    assert isinstance(net, hgm.ReluConvNet)
+    assert isinstance(net, hgm.ConvNet) and net.certificate is not None
     generator = torch.Generator().manual_seed(0)
     e = evidence(case.tree, 30, 2.0, generator)
     e[:, :, np.setdiff1d(np.arange(len(case.tree)), case.tree.leaves)] *= 0.0
@@ -182,4 +182,4 @@ def test_other_precisions_run_and_their_error_is_measured(dtype, most):
     net = hgm.compile(tree, activation="relu", floor=30.0)
     e = evidence(tree, 50, 2.0, torch.Generator().manual_seed(0))[:, :, torch.tensor(tree.leaves)]
     assert 0 < net.extra_error(dtype, e.float()) < most
-    assert net.input_mask.dtype == torch.float64
+    assert net.engine.mask.dtype == torch.float64

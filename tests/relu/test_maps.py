@@ -7,7 +7,7 @@ import pytest
 from oracles.trees import CASES
 
 import hgm
-from hgm.compiler.plan import plan
+from hgm.compiler.levels import by_levels as plan
 from hgm.relu.maps import stage_maps
 from hgm.tree.possible import possible_states
 

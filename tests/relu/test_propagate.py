@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hgm
-from hgm.compiler.plan import plan
+from hgm.compiler.levels import by_levels as plan
 from hgm.relu.maps import stage_maps
 from hgm.relu.propagate import Flow
 from hgm.tree.possible import possible_states

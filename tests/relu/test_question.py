@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hgm
-from hgm.compiler.plan import plan
+from hgm.compiler.levels import by_levels as plan
 from hgm.errors import BadSpec
 from hgm.relu.question import Question
 

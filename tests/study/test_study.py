@@ -7,7 +7,7 @@ import torch
 
 import hgm
 from hgm.cli import main
-from hgm.compiler.plan import plan
+from hgm.compiler.levels import by_levels as plan
 from hgm.relu.maps import stage_maps
 from hgm.relu.propagate import Flow
 from hgm.study.relu import measure, naive_error, rows_of, sizes_of

@@ -1,6 +1,5 @@
 """The conformance battery: every potential kind and layer of hgm passes it, a user's own too, and broken ones fail."""
 
-import importlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,15 +7,13 @@ import pytest
 import torch
 
 import hgm
-from hgm.compiler.layers import FactorLayer, LocalEdges
+from hgm.compiler.layers import FactorLayer, LocalEdges, layer_for
+from hgm.compiler.levels import by_levels
 from hgm.compiler.numerics import logsumexp
 from hgm.compiler.plan import EdgeOp, Plan
-from hgm.compiler.plan import plan as make_plan
-from hgm.compiler.rules import lower
+from hgm.compiler.schedule import SCHEDULES
 from hgm.errors import HgmError, NoLoweringRule
 from hgm.testing import Conformance, assert_close, random_evidence
-
-network = importlib.import_module("hgm.networks.network")
 
 
 class Battery(Conformance):
@@ -157,8 +154,8 @@ class WithOp(Battery):
 
     def make_network(self, tree, task="posterior", **options):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(network, "plan", lambda *args: rewrite(make_plan(*args), self.kind))
-            made = super().make_network(tree, task, **options)
+            patch.setitem(SCHEDULES, "mine", lambda *args: rewrite(by_levels(*args), self.kind))
+            made = super().make_network(tree, task, schedule="mine", **options)
         assert all(type(op) is not EdgeOp for stage in made.plan.stages for op in stage.ops)
         return made
 
@@ -166,7 +163,7 @@ class WithOp(Battery):
 class TestOwnOp(WithOp):
     @pytest.fixture(autouse=True)
     def registered(self):
-        lower.register(EinsumOp, EinsumLayer)
+        layer_for.register(EinsumOp, EinsumLayer)
 
     def test_the_layer_runs(self):
         net = self.make_network(self.make_tree(0))
@@ -192,7 +189,7 @@ def broken(up=None, down=None):
     class Op(EinsumOp):
         pass
 
-    lower.register(Op, Layer)
+    layer_for.register(Op, Layer)
 
     class Broken(WithOp):
         kind = Op
@@ -269,13 +266,14 @@ def test_an_op_without_a_layer_is_named():
         kind = Unknown
 
     # a subclass of a known op inherits its layer; an op of no known kind has none
-    assert isinstance(WithUnknown().make_network(hgm.random_tree(5, seed=0)).stages[0].layers[0], LocalEdges)
+    net = WithUnknown().make_network(hgm.random_tree(5, seed=0))
+    assert isinstance(next(net.encoder[0].layers()), LocalEdges)
 
     class Stranger:
         pass
 
     with pytest.raises(NoLoweringRule, match="Stranger"):
-        lower(Stranger(), 1)
+        layer_for(Stranger(), 1)
 
 
 def test_assert_close_says_how_far_off():

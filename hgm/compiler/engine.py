@@ -1,0 +1,253 @@
+"""Engines: what runs a plan. `Exact` passes messages through stages of exact layers.
+
+    evidence ──► [stage L-1 collect] ──► ... ──► [stage 0 collect] ──► root posterior
+                      │ skips: h, q                  │                    │
+    posteriors  ◄── [stage L-1 distribute] ◄── ... ◄── [stage 0 distribute] ◄──
+
+Activations are ``(S, n, B)``: states first, batch last; the columns n of the evidence are in the engine's own order
+(`Plan.arrangement`). Heads (`hgm.networks.heads`) read out what an engine computes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
+from hgm.compiler.plan import LevelStage, Plan
+from hgm.compiler.ranges import allowed
+from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for
+from hgm.compiler.stages.choose import level_stage
+from hgm.compiler.unary import SILENT, UnaryTerms
+from hgm.compiler.weights import Weights
+from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
+from hgm.tree.tree import Tree
+
+__all__ = ["Engine", "Exact"]
+
+stage_for.register(LevelStage, level_stage)
+
+
+class Engine(nn.Module):
+    """Base of the engines.
+
+    Args:
+        plan: what to run.
+        trainable: whether its weights are parameters that learn.
+
+    Attributes:
+        plan, trainable: as given.
+        certificate: a proof of how far the engine is from exact, or ``None`` for one that is exact.
+        encoder: the stages of collect, leaves first.
+        decoder: those of distribute, root first; empty if it does not.
+    """
+
+    certificate: Any = None
+    encoder: nn.ModuleList
+    decoder: nn.ModuleList
+
+    def __init__(self, plan: Plan, trainable: bool) -> None:
+        super().__init__()
+        self.plan = plan
+        self.trainable = trainable
+
+    @abstractmethod
+    def collect(self, e: Tensor, first_row: int = 0) -> Any:
+        """Messages from the leaves to the roots.
+
+        Args:
+            e: log evidence ``(S, n_in, B)`` in the engine's order, float32 or float64.
+            first_row: number of the first batch row, for errors.
+
+        Raises:
+            BadEvidence: for NaN or +inf.
+            ImpossibleEvidence: with the batch rows whose evidence has probability zero.
+        """
+
+    @abstractmethod
+    def roots(self, collected: Any) -> Tensor:
+        """Probabilities ``(S, n, B)`` of the roots, from what `collect` gave."""
+
+    @abstractmethod
+    def distribute(self, collected: Any, levels: Sequence[int]) -> list[Tensor]:
+        """Probabilities ``(S, n, B)`` of the variables of some levels, from what `collect` gave."""
+
+    @abstractmethod
+    def log_partition(self, collected: Any) -> Tensor:
+        """``(B,)`` float64 log of the sum over all states, from what `collect` gave."""
+
+    @abstractmethod
+    def tree(self) -> Tree:
+        """The tree with the engine's current weights."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """Messages of every level, root first; skips and scales, leaves' stage first."""
+
+    messages: list[Message]
+    skips: list[Skip]
+    scales: list[Scale]
+
+
+class Exact(Engine):
+    """Belief propagation itself.
+
+    Args:
+        plan: what to run.
+        trainable: make the weights a parameter.
+        down: whether it is to distribute too.
+
+    Attributes:
+        weights: all distinct weights.
+        unary: what the variables of each level know by themselves, root level first.
+    """
+
+    mask: Tensor | None
+    allowed: Tensor
+
+    def __init__(self, plan: Plan, trainable: bool, down: bool) -> None:
+        super().__init__(plan, trainable)
+        tree = plan.tree
+        uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
+        self.weights = Weights(tree.potentials, uses, trainable)
+        cardinality = tree.cardinality[plan.inputs[plan.arrangement]]
+        mask = np.where(np.arange(cardinality.max())[:, None] < cardinality, 0.0, -np.inf)[:, :, None]
+        self.register_buffer("mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
+        self.encoder = nn.ModuleList(
+            stage_for(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+        )
+        self.decoder = nn.ModuleList(Up(stage) for stage in reversed(self.stages) if down)
+        inner = np.ones(len(tree), dtype=bool)
+        inner[tree.leaves] = False
+        self.unary = nn.ModuleList(UnaryTerms(level, int(inner[level.order].sum()), plan) for level in plan.levels)
+        kernels = [level.kernel for level in plan.levels]
+        self.by_node = any(stage.layout == "nodes" for stage in self.stages)
+        self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
+        self.rescale_leaves = plan.levels[-1].rescale
+        linear = np.array(kernels) == "linear"
+        most = allowed(tree, plan.inputs, plan.ranges, plan.linear, linear)
+        self.register_buffer("allowed", torch.from_numpy(most), persistent=False)
+        for layer in (layer for stage in self.stages for layer in stage.layers()):
+            layer.bind(self.weights)
+        if trainable:
+            self._rescale_always()
+        self.register_load_state_dict_post_hook(_loaded)
+        self._fix()
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The encoder's stages, typed."""
+        return list(self.encoder)  # type: ignore[arg-type]
+
+    def tree(self) -> Tree:
+        return self.plan.tree.with_potentials(self.weights.potentials())
+
+    def collect(self, e: Tensor, first_row: int = 0) -> Collected:
+        scaled: Tensor | None = None
+        if self.trainable:
+            scaled = self.weights.scaled()
+            if not torch.compiler.is_compiling():
+                self._check_weights()
+        if self.mask is not None:
+            e = e + self.mask.to(e.dtype)
+        top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
+        logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
+        linear = exp_shifted(e, top) if self.needs_linear else None
+        if linear is not None and self.by_node:
+            linear = linear.transpose(0, 1).contiguous().transpose(0, 1)
+        owns = [unary(logs, linear, scaled, e) if unary.speaks else SILENT for unary in self.unary]
+        leaf, deepest = owns[-1].leaf, self.plan.levels[-1]
+        assert leaf is not None
+        leaf = leaf if leaf.shape[-1] == e.shape[-1] else leaf.expand(-1, -1, e.shape[-1])
+        scales = [Scale(top, "log")]
+        if self.rescale_leaves:
+            leaf, taken = scale_linear(leaf) if deepest.kernel == "linear" else scale_log(leaf)
+            scales.append(Scale(taken, deepest.kernel))
+        messages = [Message(leaf, deepest.kernel, e.dtype)]
+        skips: list[Skip] = []
+        for stage, own in zip(self.encoder, reversed(owns[:-1]), strict=True):
+            message, taken_here, skip = stage(messages[-1], own, scaled)
+            messages.append(message)
+            skips.append(skip)
+            scales += taken_here
+        messages.reverse()
+        if not torch.compiler.is_compiling():
+            _check(messages[0], first_row)
+        return Collected(messages, skips, scales)
+
+    def roots(self, collected: Collected) -> Tensor:
+        top = collected.messages[0]
+        h = top.h if top.kernel == "linear" else to_linear(top.h, torch.float64)
+        return (h / h.sum(0, keepdim=True)).to(top.dtype)
+
+    def distribute(self, collected: Collected, levels: Sequence[int]) -> list[Tensor]:
+        top = collected.messages[0]
+        b = top.h / top.h.sum(0, keepdim=True) if top.kernel == "linear" else top.h - logsumexp(top.h, 0)
+        beliefs = [Belief(b, None)]
+        for up, skip in zip(self.decoder, reversed(collected.skips), strict=True):
+            beliefs.append(up(beliefs[-1], skip))
+        kernels = [message.kernel for message in collected.messages]
+        return [
+            beliefs[level].b if kernels[level] == "linear" else exp(beliefs[level].b).to(top.dtype) for level in levels
+        ]
+
+    def log_partition(self, collected: Collected) -> Tensor:
+        top = collected.messages[0]
+        mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
+        total = mass.sum(0, dtype=torch.float64) + self.weights.constant()
+        for taken, kernel in collected.scales:
+            total = total + (taken if kernel == "log" else taken.log()).sum((0, 1), dtype=torch.float64)
+        return total
+
+    # ------------------------------------------------------------------ weights and devices
+
+    def _rescale_always(self) -> None:
+        """Rescale at every level: where it can be skipped was decided for other weights."""
+        self.rescale_leaves = True
+        for stage in self.stages:
+            stage.rescale_always()
+
+    def _check_weights(self) -> None:
+        """Raise `BadPotential` if weights have left the range for which the linear kernels were chosen."""
+        ranges = self.weights.ranges()
+        if bool((ranges < self.allowed).any()):
+            bad = torch.nonzero(ranges < self.allowed).flatten().tolist()
+            raise BadPotential(
+                f"the weights of potentials {listing(bad)} have left the range for which this network's kernels were "
+                "chosen; compile a new network from net.tree()"
+            )
+
+    def _fix(self) -> None:
+        if not self.trainable:
+            scaled = self.weights.scaled()
+            for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
+                part.fix(scaled)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._fix()
+        return self
+
+
+def _loaded(engine: Exact, _: object) -> None:
+    engine._check_weights()
+    engine._rescale_always()
+    engine._fix()
+
+
+def _check(top: Message, first_row: int) -> None:
+    mass = top.h.detach().sum(0) if top.kernel == "linear" else exp(logsumexp(top.h.detach(), 0))
+    good = mass > 0
+    if not bool(good.all()):
+        rows = (torch.nonzero(~good.all(0)).flatten() + first_row).tolist()
+        if bool(mass.isnan().any()):
+            bad = (torch.nonzero(mass.isnan().any(0)).flatten() + first_row).tolist()
+            raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(bad)}")
+        raise ImpossibleEvidence(rows)

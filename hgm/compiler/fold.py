@@ -1,0 +1,139 @@
+"""Folding: factors of one stage that run as one batched op. The registry from a kind of potential to its op.
+
+Edges, also of different matrices, fold into one op, joint tables of one shape into one, by `Potential.entries`. A kind
+with an op of its own registers a function, which gets the factors of one potential and one upward axis at a time:
+
+    @fold.register
+    def _(potential: Banded, batch: Factors) -> Op: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import numpy as np
+
+from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, RulesOp
+from hgm.compiler.ranges import Kernel
+from hgm.tree.potential import Potential, Rules
+from hgm.tree.tree import Tree
+
+__all__ = ["Factors", "fold", "fold_stage"]
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Factors between two levels that are to run as one op.
+
+    Attributes:
+        tree: the tree.
+        factors: ``(F,)`` factor indices, in slot order.
+        groups: the parents by number of child factors, in network order.
+        alone: whether these are all factors of the stage.
+        offset: where each potential starts in the vector of all weights.
+        grid: the shapes of both levels, if the tree has one.
+        states_out, states_in: S of the parents, S' of the children.
+        kernel: the kernel of the op, if its layer has both.
+    """
+
+    tree: Tree
+    factors: np.ndarray
+    groups: Sequence[Group]
+    alone: bool
+    offset: np.ndarray
+    grid: tuple[tuple[int, ...], tuple[int, ...]] | None
+    states_out: int
+    states_in: int
+    kernel: Kernel
+
+    @property
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs (potential, upward axis) that occur, ``(n, 2)``, and which of them each factor has, ``(F,)``."""
+        pairs = np.stack([self.tree.potential_id[self.factors], self.tree.up[self.factors]])
+        pairs, which = np.unique(pairs, axis=1, return_inverse=True)
+        return pairs.T, which.ravel()
+
+    def entries(self, potential_id: int, axis: int) -> np.ndarray:
+        """A potential's places in the vector of weights, the parent's axis first; `ZERO` at its hard zeros."""
+        entries = self.tree.potentials[potential_id].entries()
+        return np.moveaxis(np.where(entries >= 0, self.offset[potential_id] + entries, ZERO), axis, 0)
+
+    @property
+    def arity(self) -> tuple[int, ...]:
+        """Children of each parent, on a regular level: ``(m,)``, or ``(m1, m2)`` on a 2-D grid."""
+        if self.grid is not None and len(self.grid[1]) == 2:
+            above = self.grid[0] or (1, 1)
+            return tuple(n // m for n, m in zip(self.grid[1], above, strict=True))
+        return (self.groups[0].arity,)
+
+
+@singledispatch
+def fold(potential: Potential, batch: Factors) -> Op:
+    """The op of factors of a kind of potential; `potential` is that of the first of them."""
+    return _edges(batch) if potential.axes == 2 else _joint(batch)
+
+
+@fold.register
+def _(potential: Rules, batch: Factors) -> RulesOp:
+    ((potential_id, axis),) = batch.distinct[0]
+    axes = [axis, *(a for a in range(potential.axes) if a != axis)]
+    shape = tuple(potential.shape[a] for a in axes)
+    index = batch.offset[potential_id] + np.arange(potential.size)
+    wide = int(np.prod(shape[1:]))
+    return RulesOp(batch.factors, batch.states_out, wide, index, "log", potential.states[:, axes], shape)
+
+
+def fold_stage(every: Factors, linear: np.ndarray) -> tuple[np.ndarray, list[Op]]:
+    """The ops of all factors of a stage, and which op each of them belongs to, ``(F,)``.
+
+    An op is linear if all of its factors are, as `linear` ``(factors of the tree,)`` says.
+    """
+    tree, seen = every.tree, dict[object, int]()
+    pairs, which = every.distinct
+    kinds = []
+    for potential_id, axis in pairs:
+        potential = tree.potentials[potential_id]
+        own = fold.dispatch(type(potential))
+        if own is not fold.dispatch(Potential):
+            kind: object = (own, int(potential_id), int(axis))
+        elif potential.axes == 2:
+            kind = "edge"
+        else:
+            kind = (potential.shape[axis], *np.delete(potential.shape, axis).tolist())
+        kinds.append(seen.setdefault(kind, len(seen)))
+    op_of = np.array(kinds)[which]
+    ops = []
+    for number in range(len(seen)):
+        factors = every.factors[op_of == number]
+        kernel: Kernel = "linear" if linear[factors].all() else "log"
+        batch = replace(every, factors=factors, alone=len(seen) == 1, kernel=kernel)
+        ops.append(fold(tree.potential_of(int(factors[0])), batch))
+    return op_of, ops
+
+
+def _edges(batch: Factors) -> Op:
+    pairs, which = batch.distinct
+    tables = np.full((len(pairs), batch.states_out, batch.states_in), PAD, dtype=np.int64)
+    for table, (potential_id, axis) in zip(tables, pairs, strict=True):
+        entries = batch.entries(potential_id, axis)
+        table[: entries.shape[0], : entries.shape[1]] = entries
+    common = (batch.factors, batch.states_out, batch.states_in)
+    even = batch.alone and len(batch.groups) == 1
+    if len(pairs) == 1 and batch.alone:
+        # all edges share one matrix; off a regular level that is a pointwise convolution
+        return ConvOp(*common, tables, batch.kernel, batch.arity if even else (1,))
+    if even:
+        by_position = which.reshape(batch.groups[0].arity, batch.groups[0].nodes)
+        if (by_position == by_position[:, :1]).all():
+            return ConvOp(*common, tables[by_position[:, 0]], batch.kernel, batch.arity)
+    index = tables[which]
+    return EdgeOp(*common, index, batch.kernel, regular=even and bool((index != PAD).all()))
+
+
+def _joint(batch: Factors) -> JointOp:
+    pairs, which = batch.distinct
+    tables = np.stack([batch.entries(potential_id, axis) for potential_id, axis in pairs])
+    index = tables if len(tables) == 1 else tables[which]
+    return JointOp(batch.factors, batch.states_out, int(np.prod(index.shape[2:])), index, batch.kernel)

@@ -1,0 +1,169 @@
+"""Every stage by levels: kernels and ops of all kinds, parents with any number of factors.
+
+In a linear stage every q is positive (`hgm.compiler.ranges`), so the cavity is b_v / q_u. In a log stage it is a sum
+over the others, because b_v - q_u would be -inf + inf under hard evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hgm.compiler.layers import FactorLayer, layer_for
+from hgm.compiler.numerics import LOWEST, exp, logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
+from hgm.compiler.plan import LevelPlan, LevelStage
+from hgm.compiler.ranges import Kernel
+from hgm.compiler.stage import SWEEP, Belief, Message, Scale, Skip, Stage
+from hgm.compiler.unary import Unary
+
+__all__ = ["General", "LevelSkip"]
+
+
+@dataclass(slots=True)
+class LevelSkip(Skip):
+    """What a stage by levels keeps.
+
+    Attributes:
+        q: ``(k, S, n, B)`` the messages of the factors.
+        child: the children's messages.
+        own: the parents' own knowledge.
+        weights: of the layers.
+    """
+
+    q: Tensor
+    child: Message
+    own: Unary
+    weights: list[Tensor]
+
+
+class General(Stage):
+    """A stage by levels, whatever is in it."""
+
+    take: Tensor | None
+    untake: Tensor | None
+    arrival: Tensor | None
+    unarrival: Tensor | None
+    slot_parent: Tensor
+
+    def __init__(self, plan: LevelStage, above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__(plan, above, below)
+        self.kernel: Kernel = above.kernel
+        self.sweep = self.kernel == "log" or self.level % SWEEP == SWEEP - 1  # a log cavity is rescaled on its way
+        self.groups = [(g.arity, g.nodes) for g in plan.groups]
+        self.inner = sum(n for k, n in self.groups if k)
+        self.regular = plan.regular
+        slots = plan.groups[0].arity if plan.regular else 1
+        self.folded = nn.ModuleList(layer_for(op, slots) for op in plan.ops)
+        self.sizes = [len(op.factors) for op in plan.ops]
+        self.child_sizes = [len(op.factors) * op.children for op in plan.ops]
+        for name, order in (("take", plan.take), ("arrival", plan.arrival)):
+            there = None if order is None else torch.from_numpy(order)
+            self.register_buffer(name, there, persistent=False)
+            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
+        self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
+
+    def layers(self) -> Iterator[FactorLayer]:
+        return iter(self.folded)  # type: ignore[arg-type]
+
+    def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
+        # a linear layer below a log level works in float64 like the level
+        dtype = torch.float64 if self.kernel == "log" and below.kernel == "log" else below.dtype
+        parts, weights, start = [], [], 0
+        x = below.h if self.arrival is None else below.h.index_select(1, self.arrival)
+        for layer, size in zip(self.layers(), self.child_sizes, strict=True):
+            mine = x if len(self.child_sizes) == 1 else x.narrow(1, start, size)
+            mine = _convert(mine, below.kernel, layer.kernel, dtype)
+            weights.append(layer.weight(mine, scaled))
+            q = layer(mine, weights[-1])
+            parts.append(safe_log(q).double() if layer.kernel != self.kernel else q)
+            start += size
+        q = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        q = q if self.take is None else q.index_select(2, self.take)
+        return *self.scaled(self._combine(q, own), below.dtype), LevelSkip(q, below, own, weights)
+
+    def scaled(self, h: Tensor, dtype: torch.dtype) -> tuple[Message, list[Scale]]:
+        """The parents' messages, with maximum 1 or 0 where the stage rescales, and what was taken for that."""
+        if not self.rescale:
+            return Message(h, self.kernel, dtype), []
+        h, taken = scale_linear(h) if self.kernel == "linear" else scale_log(h)
+        return Message(h, self.kernel, dtype), [Scale(taken, self.kernel)]
+
+    def distribute(self, above: Belief, skip: Skip) -> Belief:
+        assert isinstance(skip, LevelSkip)
+        u = self._cavity(above.b, above.r, skip)
+        u = u if self.untake is None else u.index_select(2, self.untake)
+        x = skip.child.h if self.arrival is None else skip.child.h.index_select(1, self.arrival)
+        parts, start, slot = [], 0, 0
+        for layer, w, size, factors in zip(self.layers(), skip.weights, self.child_sizes, self.sizes, strict=True):
+            mine = x if len(self.sizes) == 1 else x.narrow(1, start, size)
+            cavity = u if len(self.sizes) == 1 else u.narrow(2, slot, factors)
+            if layer.kernel != self.kernel:
+                cavity = exp(cavity - cavity.detach().amax(1, keepdim=True).clamp_min(LOWEST)).to(w.dtype)
+            if layer.child_count > 1:
+                mine = _convert(mine, skip.child.kernel, layer.kernel, w.dtype)
+            message = layer.down(cavity, mine, w)
+            parts.append(safe_log(message).double() if layer.kernel != skip.child.kernel else message)
+            start, slot = start + size, slot + factors
+        down = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        h = skip.child.h
+        if self.unarrival is not None:
+            down = down.reshape(h.shape).index_select(1, self.unarrival)
+        if skip.child.kernel == "linear":
+            b = (h.reshape(down.shape) * down).reshape(h.shape)
+            return Belief(b / b.sum(0, keepdim=True) if self.sweep else b, down)
+        down = scale_log(down.reshape(h.shape))[0]
+        b = h + down
+        return Belief(b - logsumexp(b, 0), down)
+
+    def _combine(self, q: Tensor, own: Unary) -> Tensor:
+        """``(S, n, B)``: own knowledge times the messages of all slots."""
+        linear = self.kernel == "linear"
+        if self.regular:
+            h = product(q) if linear else q.sum(0)
+        else:
+            parts, start = [], 0
+            for k, n in self.groups:
+                if k:
+                    block = q[0, :, start : start + k * n].unflatten(1, (k, n))
+                    parts.append(product(block, 1) if linear else block.sum(1))
+                    start += k * n
+            h = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if own.inner is not None:
+            h = h * own.inner if linear else h + own.inner
+        if own.leaf is not None:
+            h = torch.cat([h, own.leaf.to(h.dtype).expand(-1, -1, h.shape[-1])], 1)
+        return h
+
+    def _cavity(self, b: Tensor, r: Tensor | None, skip: LevelSkip) -> Tensor:
+        """``(k, S, n, B)``: for each slot the parent's belief without the slot's own message."""
+        q = skip.q
+        if self.kernel == "linear":
+            return b / q if self.regular else b.index_select(1, self.slot_parent) / q
+        t = torch.zeros_like(b) if r is None else r
+        if skip.own.inner is not None:
+            t = (
+                torch.cat([t[:, : self.inner] + skip.own.inner, t[:, self.inner :]], 1)
+                if self.inner < self.nodes
+                else t + skip.own.inner
+            )
+        if self.regular:
+            return t + others(q)
+        parts, start, parent = [], 0, 0
+        for k, n in self.groups:
+            if k:
+                block = q[0, :, start : start + k * n].unflatten(1, (k, n)).transpose(0, 1)
+                parts.append((t[:, parent : parent + n] + others(block)).transpose(0, 1).flatten(1, 2))
+                start, parent = start + k * n, parent + n
+        return torch.cat(parts, 1)[None]
+
+    def extra_repr(self) -> str:
+        combine = "product" if self.kernel == "linear" else "sum of logs"
+        return f"level {self.level + 1} -> {self.level}, {self.nodes} nodes, combine={combine}"
+
+
+def _convert(x: Tensor, have: Kernel, want: Kernel, dtype: torch.dtype) -> Tensor:
+    """A message in the kernel that a layer wants: levels next to a log layer are log, so only log -> linear occurs."""
+    return x if have == want else to_linear(x, dtype)

@@ -1,0 +1,41 @@
+"""A regular stage with linear messages on both sides: nothing to convert, gather or sort, only the formulas."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hgm.compiler.layers import FactorLayer
+from hgm.compiler.numerics import product
+from hgm.compiler.plan import LevelPlan, LevelStage
+from hgm.compiler.stage import Belief, Message, Scale, Skip
+from hgm.compiler.stages.general import General, LevelSkip
+from hgm.compiler.unary import Unary
+
+__all__ = ["Regular"]
+
+
+class Regular(General):
+    """Where autograd keeps nothing, q and the deepest h are overwritten on the way down: less memory is faster."""
+
+    def __init__(self, plan: LevelStage, above: LevelPlan, below: LevelPlan) -> None:
+        super().__init__(plan, above, below)
+        self.several = plan.groups[0].arity > 1  # with one slot, q may be the parents' h itself
+        self.deepest = below.deepest
+
+    def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
+        layer: FactorLayer = self.folded[0]  # type: ignore[assignment]
+        w = layer.weight(below.h, scaled)
+        q = layer(below.h, w)
+        h = product(q) if own.inner is None else product(q) * own.inner
+        return *self.scaled(h, below.dtype), LevelSkip(q, below, own, [w])
+
+    def distribute(self, above: Belief, skip: Skip) -> Belief:
+        assert isinstance(skip, LevelSkip)
+        layer: FactorLayer = self.folded[0]  # type: ignore[assignment]
+        h, q = skip.child.h, skip.q
+        free = not (torch.is_grad_enabled() and q.requires_grad)
+        u = torch.div(above.b, q, out=q) if free and self.several else above.b / q
+        r = layer.down(u, h, skip.weights[0])
+        b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).reshape(h.shape)
+        return Belief(b / b.sum(0, keepdim=True) if self.sweep else b, r)

@@ -1,0 +1,153 @@
+"""`compile`: a tree becomes a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.plan import Plan
+from hgm.compiler.schedule import schedule_of
+from hgm.errors import BadSpec
+from hgm.evidence.channel import Channel
+from hgm.evidence.channels import Soft
+from hgm.networks.heads import ConvNet, UNet
+from hgm.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from hgm.relu.question import Allocation, Bound
+
+__all__ = ["Task", "assemble", "compile"]
+
+Task = Literal["classify", "denoise", "posterior"]
+
+
+def compile(
+    tree: Tree,
+    task: Task = "posterior",
+    *,
+    channel: Channel | None = None,
+    query: str | Sequence[str] | None = None,
+    observed: Sequence[str] = (),
+    trainable: bool = False,
+    schedule: str | None = None,
+    plan: Plan | None = None,
+    activation: Literal["exact", "relu"] = "exact",
+    tol: float = 1e-2,
+    bound: Bound = "log_posterior",
+    allocation: Allocation = "optimal",
+    construction: str | None = None,
+    floor: float | None = None,
+) -> ConvNet | UNet:
+    """Compile a tree into a network with constructed weights: equal to belief propagation, or ReLUs close to it.
+
+    Args:
+        tree: any tree or forest.
+        task: ``"classify"``: a `ConvNet` for the posterior of one variable; ``"denoise"``: a `UNet` for the posterior
+            means of the leaves; ``"posterior"``: a `UNet` for marginals.
+        channel: how the leaves are observed; default `Soft`: log evidence, or integer symbols.
+        query: for ``"classify"`` the name of a variable (default the root; the tree is re-rooted there); else names of
+            variables, ``"leaves"`` (default) or ``"all"`` (all variables, in tree order).
+        observed: names of further variables, besides the leaves, at which evidence may be given.
+        trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
+        schedule: name of the schedule that plans the network (`hgm.compiler.schedule`); default ``"levels"``.
+        plan: a plan to run instead of making one: of the same tree (re-rooted at `query` to classify) with the same
+            inputs.
+        activation: ``"exact"``, or ``"relu"`` for a network of linear maps, ReLUs, sums and max normalisations whose
+            ``certificate`` proves how far it can be from exact. The arguments below are for ``"relu"`` only.
+        tol: how far it may be.
+        bound: of what: ``"log_posterior"`` (largest ``|log p - log p'|``), ``"tv"`` (total variation) or ``"mean"`` (of
+            posterior means), each for every asked-for variable.
+        allocation: ``"optimal"`` shares the tolerance so that units are few; ``"uniform"`` gives all maps the same.
+        construction: the only construction to use (`hgm.relu.constructions`); default the cheapest for each factor.
+        floor: B > 0 floors log evidence at -B below the largest among each variable's possible states, for evidence
+            with -inf.
+
+    Returns:
+        A `torch.nn.Module`; dtype and device of the results follow its input.
+
+    Raises:
+        BadSpec: for an unknown task or schedule, a plan of another tree, or a bad option.
+        BadEvidence: for an unknown variable.
+        Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
+    """
+    _keep_freed_memory()
+    if task not in ("classify", "denoise", "posterior"):
+        raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}")
+    if activation not in ("exact", "relu"):
+        raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
+    wanted = _wanted(tree, task, query)
+    rooted = tree.reroot(tree.names[int(wanted[0])]) if task == "classify" else tree
+    leaves = set(tree.leaves.tolist())
+    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if v not in leaves]
+    inputs = np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)])
+    if rooted is not tree:
+        inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))
+    if plan is None:
+        plan = schedule_of("levels" if schedule is None else schedule)(rooted, inputs)
+    elif schedule is not None:
+        raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={schedule!r}")
+    else:
+        _check_plan(plan, rooted, inputs)
+    channel = (Soft() if channel is None else channel).bound(int(tree.cardinality[tree.leaves].max()))
+    down = task != "classify"
+    if activation == "exact":
+        engine: Engine = Exact(plan, trainable, down)
+    else:
+        from hgm.relu.design import Design  # here, for a light `hgm.compile` of exact networks
+        from hgm.relu.engine import Relu
+        from hgm.relu.question import Question
+
+        asked = (plan, channel, tree.leaf_shape, wanted, down)
+        engine = Relu(plan, Design.of(Question(*asked, tol, bound, allocation, construction, floor)), trainable, down)
+    return assemble(engine, task, channel, tree.leaf_shape, wanted)
+
+
+def assemble(
+    engine: Engine, task: Task, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray
+) -> ConvNet | UNet:
+    """The network of an engine: its head for a task, with a channel before it. Arguments as for `Network`."""
+    if task == "classify":
+        return ConvNet(engine, channel, leaf_shape, query)
+    return UNet(engine, channel, leaf_shape, query, mean=task == "denoise")
+
+
+def _wanted(tree: Tree, task: Task, query: str | Sequence[str] | None) -> np.ndarray:
+    """``(n,)`` tree indices of the asked-for variables."""
+    if task == "classify":
+        if query is not None and not isinstance(query, str):
+            raise BadSpec(f"task 'classify' asks for one variable; got query={list(query)!r}")
+        return tree.roots[:1] if query is None else np.array([tree.index(query)])
+    if query is None or (isinstance(query, str) and query == "leaves"):
+        return tree.leaves
+    if isinstance(query, str):
+        wanted = np.arange(len(tree)) if query == "all" else np.array([tree.index(query)])
+    else:
+        wanted = np.array([tree.index(q) for q in query], dtype=np.int64)
+        if not len(wanted):
+            raise BadSpec("query names no variable")
+    if task == "denoise" and not np.array_equal(wanted, tree.leaves):
+        raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
+    return wanted
+
+
+def _check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
+    if not isinstance(plan, Plan):
+        raise BadSpec(f"plan must be a Plan (hgm.compiler.plan); got a {type(plan).__name__}")
+    if plan.tree is not tree and plan.tree != tree:
+        raise BadSpec("the plan is of another tree; make it from the tree that is compiled (re-rooted to classify)")
+    if not np.array_equal(plan.inputs, inputs):
+        names = [str(tree.names[int(v)]) for v in inputs[:8]]
+        raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {', '.join(names)}, ...")
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next forward instead of handing it back to the system.
+
+    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends
+    most of its time on page faults. The block is never touched, so this costs microseconds and no memory.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)

@@ -1,0 +1,126 @@
+"""The engine of ReLUs: collect and distribute by the maps of a `Design`, with its certificate.
+
+    log evidence ──► stages: maps, sums, max normalisation ──► softmax
+
+Beyond the input and the final softmax there are linear maps, convolutions with 0/1 weights (gathers), ReLUs, sums and
+max normalisations only. They run in the precision of their weights: float64 as built, ``net.float()``, ``net.half()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hgm.compiler.engine import Engine
+from hgm.compiler.plan import Plan
+from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
+from hgm.relu.design import Design
+from hgm.relu.stage import ReluEvidence, ReluStage, ReluUp, normalize
+from hgm.tree.tree import Tree
+
+__all__ = ["Relu"]
+
+#: span of log evidence; rounding is all that is left far below it
+MOST = 1e30
+
+
+class Relu(Engine):
+    """Stages of linear maps and ReLUs.
+
+    Args:
+        plan: what to run.
+        design: what the maps are made of.
+        trainable: make the weights require gradients.
+        down: whether it is to distribute too.
+
+    Attributes:
+        design: as given.
+        certificate: what is proved about the network as it was built.
+    """
+
+    mask: Tensor
+
+    def __init__(self, plan: Plan, design: Design, trainable: bool, down: bool) -> None:
+        super().__init__(plan, trainable)
+        self.design, self.certificate, self.floor = design, design.certificate, design.certificate.floor
+        stages, start = [], 0
+        for maps in design.maps:
+            size = sum(len(group.maps) for groups in maps.groups for group in groups)
+            levels = plan.levels[maps.plan.level : maps.plan.level + 2]
+            stages.append(ReluStage(maps, design.built[start : start + size], *levels))
+            start += size
+        self.encoder = nn.ModuleList(reversed(stages))
+        self.decoder = nn.ModuleList(ReluUp(stage) for stage in stages if down)
+        self.own = nn.ModuleList(ReluEvidence(level, plan, design.possible) for level in plan.levels)
+        inputs = plan.inputs[plan.arrangement]
+        states = int(plan.tree.cardinality[inputs].max())
+        self.register_buffer(
+            "mask", torch.from_numpy(np.where(design.possible[:states, inputs], 0.0, -np.inf))[:, :, None]
+        )
+        if trainable:
+            for parameter in self.parameters():
+                parameter.requires_grad_(True)
+
+    def tree(self) -> Tree:
+        """The tree that the network was built for."""
+        return self.plan.tree
+
+    def collect(self, e: Tensor, first_row: int = 0) -> tuple[list[Tensor], list[Tensor]]:
+        """h of every level, root first, and q of every stage, leaves first."""
+        given = e
+        e = normalize(e.to(self.mask.dtype) + self.mask)
+        if not torch.compiler.is_compiling():
+            self._check(given, e, first_row)
+        if self.floor is not None:
+            e = torch.relu(e + self.floor) - self.floor + self.mask
+        own = [level(e) for level in self.own]
+        h, q = [normalize(own[-1])], []
+        for stage, mine in zip(self.encoder, reversed(own[:-1]), strict=True):
+            message, skip = stage(h[-1], mine)
+            h.append(message)
+            q.append(skip)
+        return h[::-1], q
+
+    def roots(self, collected: tuple[list[Tensor], list[Tensor]]) -> Tensor:
+        return collected[0][0].softmax(0)
+
+    def distribute(self, collected: tuple[list[Tensor], list[Tensor]], levels: Sequence[int]) -> list[Tensor]:
+        h, q = collected
+        b = [h[0]]
+        for up, skip, child in zip(self.decoder, reversed(q), h[1:], strict=True):
+            b.append(up(b[-1], skip, child))
+        return [b[level].softmax(0) for level in levels]
+
+    def log_partition(self, collected: object) -> Tensor:
+        """Not available: messages are known up to constants only. Raises `HgmError`."""
+        raise HgmError("a ReLU network does not know log Z; compile with activation='exact' for it")
+
+    def _check(self, given: Tensor, e: Tensor, first_row: int) -> None:
+        """Evidence that the certificate does not cover; e is it normalised: NaN where all states are impossible."""
+
+        def rows(wrong: Tensor) -> list[int]:
+            return (torch.nonzero(wrong.flatten(0, -2).any(0)).flatten() + first_row).tolist()
+
+        if bool(e.isnan().any()):
+            wrong = given.isnan() | torch.isposinf(given)
+            if bool(wrong.any()):
+                raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(rows(wrong))}")
+            raise ImpossibleEvidence(rows(e.isnan()))
+        if bool(((e < -MOST) & ~torch.isneginf(e)).any()):
+            raise BadEvidence(f"log evidence spans over {MOST:g}, where sums lose everything; use -inf and floor=B")
+        gone = torch.isneginf(e) & (self.mask == 0)
+        if self.floor is None and bool(gone.any()):
+            tree = self.plan.tree
+            column = min(self.plan.arrangement[torch.nonzero(gone.any(0).any(1)).flatten().cpu().numpy()])
+            v = int(self.plan.inputs[column])
+            f = int(tree.parent_factor[v])
+            scope = ", ".join(str(tree.names[int(u)]) for u in tree.scope_of(f)) if f >= 0 else ""
+            where = f"its factor {scope}" if f >= 0 else "it has no factor above"
+            raise Uncertifiable(
+                f"the evidence at {tree.names[v]!r} ({where}) is -inf in batch rows {listing(rows(gone))}, where no "
+                "finite bound on the log posterior exists; compile with floor=B to floor log evidence at -B (the "
+                "bound is then conditional on B)"
+            )
