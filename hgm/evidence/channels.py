@@ -85,7 +85,7 @@ class Flip(Channel, name="flip"):
         check_symbols(z, states)
         z = self.batch_last(z)
         stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
-        return torch.where(z == MISSING, 0.0, torch.where(allowed(z, states, 0), stay, move))
+        return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
         states, eps = len(self.table()), _probability(x, *noise)
