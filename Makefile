@@ -1,34 +1,42 @@
-# `make demo` and `make test` set up the project's own environment in .venv and then do their work; nothing else is
+# `make demo` and `make test` set up the project's own environment in .venv, and then do their work; nothing else is
 # needed beyond Python 3.11 or later.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 JOBS ?= 2
+EXTRAS := demo,dev,export
 
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+# A Python that is asked for has an environment of its own: make test PYTHON=/path/to/python3.13
+VENV := .venv$(if $(filter file,$(origin PYTHON)),,-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types floors docs pytest bench study-relu clean
+.PHONY: help venv demo test check lint format types floors docs docs-serve pytest fast wheel-test bench study-relu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
 		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-venv: $(INSTALLED) ## the environment alone, in .venv
+venv: $(INSTALLED) ## the environment alone
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 and no python3 on the PATH; set PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x $(BIN)/pip || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $(PYTHON) is older than 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
-	test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,docs,export]'
+	test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,$(EXTRAS)]'
 	@touch $@
+
+# One thread for each process: tensors here are small, and workers would fight over the cores.
+demo pytest fast wheel-test bench: export OMP_NUM_THREADS = 1
 
 demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten digits
 	$(BIN)/hgm demo
 
 test: lint types floors docs pytest ## every check: lint, format, types, import floors, strict docs, tests
+
+check: lint types floors fast ## the checks that take a minute: what runs before a push
 
 lint: $(INSTALLED) ## ruff: lint and format, checked only
 	$(BIN)/ruff check .
@@ -48,18 +56,31 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(INSTALLED) ## the site, strictly, into site/
 	$(BIN)/mkdocs build --strict
 
-# One thread for each worker: tensors here are small, and workers would fight over the cores.
-pytest: export OMP_NUM_THREADS = 1
-pytest: $(INSTALLED) ## the tests alone, with JOBS=2 workers
+docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs-serve: $(INSTALLED) ## the site, at http://127.0.0.1:8000, as the pages change
+	$(BIN)/mkdocs serve
+
+pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
+
+fast: $(INSTALLED) ## the tests that pytest runs by default
 	$(BIN)/pytest -n $(JOBS)
 
-bench: export OMP_NUM_THREADS = 1
+wheel-test: $(INSTALLED) ## build the wheel, install it alone, and test it from a copy of the tests
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		"$$(echo build/wheel/*.whl)[$(EXTRAS)]"
+	cp -r tests pyproject.toml build/wheel/
+	cd build/wheel && venv/bin/pytest -n $(JOBS) -m "not slow"
+
 bench: $(INSTALLED) ## the benchmarks; each prints a table
 	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 study-relu: $(INSTALLED) ## the study of ReLU networks with a certificate
 	$(BIN)/hgm study relu
 
-clean: ## remove what was built and the caches; .venv stays
+clean: ## remove what was built and the caches; environments stay
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

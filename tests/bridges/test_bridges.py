@@ -619,6 +619,7 @@ def test_pgmpy_ships_polytrees():
     assert {"cancer", "earthquake"} <= set(POLYTREES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", POLYTREES)
 def test_a_shipped_polytree_survives_exactly(name):
     model = shipped(name)
@@ -639,6 +640,7 @@ def test_a_shipped_polytree_survives_exactly(name):
             assert np.allclose(hgm.infer(tree, given)[query], wanted, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["asia", "survey", "sachs", "child"])
 def test_a_shipped_network_with_a_cycle_is_refused(name):
     model = shipped(name)
@@ -651,6 +653,7 @@ def test_a_shipped_network_with_a_cycle_is_refused(name):
     assert all(moral.has_edge(one, two) for one, two in itertools.pairwise(members))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "cut", "state"), [("asia", "smoke", "yes"), ("survey", "E", "uni")])
 def test_a_shipped_network_with_a_cycle_is_exact_once_it_is_cut(name, cut, state):
     model = shipped(name)

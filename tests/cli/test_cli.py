@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT, needs_checkout, page
 
 import hgm
 from hgm.cli import main
@@ -275,6 +276,7 @@ def test_compile_saves_a_relu_network_and_prints_its_certificate(grid, tmp_path,
     assert net(torch.zeros(1, 4, 4, dtype=torch.int64)).isfinite().all()
 
 
+@pytest.mark.export
 def test_compile_exports_for_torch(model, tmp_path, run):
     run("compile", model, "-o", tmp_path / "net.pt2", "--task", "classify", "--precision", "float64")
     program = torch.export.load(tmp_path / "net.pt2").module()
@@ -455,13 +457,12 @@ def test_ctrl_c_ends_quietly_with_130(model):
 
 # ---------------------------------------------------------------------- the manual
 
-MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
 
-
+@needs_checkout
 def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     """Every command in docs/cli.md is run; an ellipsis stands for any text on a line, or for whole lines."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```(\w+)[^\n]*\n(.*?)```", MANUAL.read_text(), re.S)
+    blocks = re.findall(r"```(\w+)[^\n]*\n(.*?)```", page("docs/cli.md"), re.S)
     for name, text in zip(["weather", "seen", "image"], [t for kind, t in blocks if kind == "yaml"], strict=True):
         Path(f"{name}.yaml").write_text(text)
     commands = re.findall(
@@ -475,6 +476,6 @@ def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
         assert re.fullmatch(pattern, out + err), f"{command}\n{out}{err}"
     for name in ("tree", "unet"):
         now, there = (
-            re.findall("<!-- (.+) -->", (at / f"{name}.svg").read_text()) for at in (Path(), MANUAL.parent / "cli")
+            re.findall("<!-- (.+) -->", (at / f"{name}.svg").read_text()) for at in (Path(), ROOT / "docs/cli")
         )
         assert now == there, f"docs/cli/{name}.svg is old: draw it again"

@@ -17,6 +17,7 @@ from hgm.demo.measure import Networks, add_noise, linear_denoiser, naive_bayes, 
 from hgm.demo.run import run
 
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.long
 SMALL = Settings(styles=12, parts=6, patches=8, iterations=2)
 
 

@@ -9,11 +9,12 @@ from files.models import ENDINGS, TREES, again
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import random_cases
+from places import needs_checkout, page
 
 import hgm
 from hgm import Level
 
-MANUAL = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
+MANUAL = page("docs/files.md")
 EXAMPLES = re.findall(r"^```(yaml|json)\n(.*?)^```", MANUAL, re.M | re.S)
 # ---------------------------------------------------------------------- round trips
 
@@ -113,6 +114,7 @@ def test_the_manual_shows_each_form_and_what_it_says_holds(tmp_path):
     assert short.potentials[0].values.tolist() == [1.0, 0.0]
 
 
+@needs_checkout
 def test_the_manual_quotes_real_messages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     weather = EXAMPLES[2][1]

@@ -9,6 +9,8 @@ from oracles.trees import CASES
 import hgm
 from hgm.files import program
 
+pytestmark = pytest.mark.export
+
 TREE = CASES["quad_2d"].tree
 
 

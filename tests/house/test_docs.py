@@ -5,9 +5,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+from places import ROOT, needs_checkout, page
 
-ROOT = Path(__file__).parents[2]
-PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in p.read_text()]
+pytestmark = [pytest.mark.docs, needs_checkout]
+NAMES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [name for name in NAMES if "```python" in page(name)]
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "tutorials").glob("*.py")), ids=lambda script: script.name)
@@ -15,17 +17,17 @@ def test_tutorial_runs(script):
     runpy.run_path(str(script))
 
 
-def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.S | re.M)
+def blocks(name, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page(name), re.S | re.M)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", PAGES)
+def test_code_on_the_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    models = blocks(page, "yaml")
+    models = blocks(name, "yaml")
     names = {}
-    for code in blocks(page, "python"):
+    for code in blocks(name, "python"):
         for file in re.findall(r"load\(\"([\w.]+)\"\)", code):
             if not Path(file).exists():
                 Path(file).write_text(models[0])  # the page's own example
-        exec(compile(code, page.name, "exec"), names)
+        exec(compile(code, name, "exec"), names)

@@ -10,10 +10,10 @@ import types
 from pathlib import Path
 
 import pytest
+from places import ROOT, needs_checkout
 
 import hgm
 
-ROOT = Path(__file__).parents[2]
 HAND_ON = {"hgm", "hgm.cli", "hgm.study", "hgm.testing", "hgm.zoo"}  # the rooms whose __init__ hands names on
 MODULES = [m.name for m in pkgutil.walk_packages(hgm.__path__, "hgm.") if m.name != "hgm.__main__"]
 
@@ -43,12 +43,13 @@ def test_an_inner_room_holds_its_docstring_and_nothing_else(name):
 
 
 def test_the_public_names_are_those_of_the_stub():
-    stub = ast.parse((ROOT / "hgm" / "__init__.pyi").read_text())
+    stub = ast.parse(Path(hgm.__file__).with_name("__init__.pyi").read_text())
     listed = [alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert all(alias.asname == alias.name for alias in listed)
     assert sorted(alias.name for alias in listed) == sorted(hgm.__all__) == sorted(dir(hgm))
 
 
+@needs_checkout
 @pytest.mark.parametrize("name", hgm.__all__)
 def test_a_public_name_is_imported_and_stands_in_the_reference(name):
     pages = re.findall(r"^::: (\S+)", "".join(p.read_text() for p in (ROOT / "docs/reference").glob("*.md")), re.M)

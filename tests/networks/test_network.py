@@ -264,6 +264,7 @@ def test_two_threads_share_a_network():
 # ---------------------------------------------------------------------- torch's machinery
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("name", ["conv", "grid", "rules"])
 @pytest.mark.parametrize("task", ["posterior", "classify", "denoise"])
 def test_export_runs_with_other_batch_sizes(name, task):
@@ -278,6 +279,7 @@ def test_export_runs_with_other_batch_sizes(name, task):
         assert_close(program.module()(*args), net(*args), 1e-13, f"{rows} rows")
 
 
+@pytest.mark.export
 def test_export_of_a_denoiser_takes_the_noise_level():
     tree = hgm.zoo.random_ghm(2, 3, (2, 2), seed=0)
     net = hgm.compile(tree, "denoise", channel=hgm.Gaussian())
@@ -288,6 +290,7 @@ def test_export_of_a_denoiser_takes_the_noise_level():
     assert_close(program.module()(z, sigma), net(z, sigma), 1e-6, "exported")
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("name", ["conv", "rules", "single"])
 def test_torch_compile_sees_one_graph(name):
     """Nothing in the way of tracing; the generated code, and the other trees, are for the slow test."""
@@ -300,6 +303,7 @@ def test_torch_compile_sees_one_graph(name):
     assert_close(run(args[0][:4], **fewer), net(args[0][:4], **fewer), 1e-13, "traced, other batch")
 
 
+@pytest.mark.export
 @pytest.mark.slow
 @trees
 def test_torch_compile_gives_the_same(tree):

@@ -1,1 +1,1 @@
-"""What results are held against. Nothing here imports hgm but `trees` and `case_files`, which make the models."""
+"""What results are held against. Nothing here imports hgm but `trees`, which makes the models."""

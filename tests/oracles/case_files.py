@@ -1,4 +1,4 @@
-"""Reader of the oracle cases in tests/data/cases (schema in the README there), for every test that replays them."""
+"""Reader of the oracle cases in tests/data/cases (schema in the README there): their numbers, and no model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from places import CASES
 
-import hgm
-
-FILES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "data" / "cases").glob("*.json"))}
+FILES = {path.stem: path for path in sorted(CASES.glob("*.json"))}
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,14 @@ class CaseFile:
 
         return [(factor["scope"], table(factor)) for factor in model["factors"]]
 
-    @cached_property
-    def tree(self) -> hgm.Tree:
-        return self._tree(None)
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Labels of the states, or how many there are, by name."""
+        return {v["name"]: v.get("states", v["card"]) for v in self.raw["model"]["variables"]}
 
-    def tree_for(self, query: dict[str, Any]) -> hgm.Tree:
-        """The tree, conditioned on the cut set of this query if the model needs that."""
-        cutset = self.raw.get("cutset")
-        return self._tree({name: query["evidence"][name] for name in cutset}) if cutset else self.tree
-
-    def _tree(self, observed: dict[str, int] | None) -> hgm.Tree:
-        variables = {v["name"]: v.get("states", v["card"]) for v in self.raw["model"]["variables"]}
-        return hgm.Tree.from_factors(self.factors, variables, observed=observed)
+    def cut(self, query: dict[str, Any]) -> dict[str, int]:
+        """What a query sees of the variables without which the model is a tree."""
+        return {name: query["evidence"][name] for name in self.raw.get("cutset") or ()}
 
     def evidence(self, query: dict[str, Any]) -> dict[str, Any]:
         """A query's evidence; where a variable has hard and soft evidence, both count."""

@@ -13,6 +13,8 @@ from hgm.relu.propagate import Flow
 from hgm.study.relu import measure, naive_error, rows_of, sizes_of
 from hgm.tree.possible import possible_states
 
+pytestmark = pytest.mark.long
+
 SMALL = hgm.random_ghm(3, 2, 2, bound=10.0, seed=0)
 
 
