@@ -1,5 +1,6 @@
 """The command line: what each command prints, and that bad input ends in one line and exit code 2."""
 
+import contextlib
 import csv
 import io
 import json
@@ -420,6 +421,8 @@ def test_a_full_disk_is_one_line(model, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
         assert main(["infer", model]) == 2
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # what is left to write has no place
     assert capsys.readouterr().err == "hgm: cannot write the output: No space left on device\n"
 
 

@@ -31,6 +31,7 @@ def test_the_checker_confirms_the_certificate(name, allocation):
     assert recomputed(net) <= 0.02 * (1 + 1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("construction, tol, name", FORCED)
 def test_the_checker_confirms_every_construction(construction, tol, name):
     case = CASES[name]
@@ -59,6 +60,7 @@ SABOTAGE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, construction, which, by", SABOTAGE)
 def test_every_sabotage_breaks_the_check(name, construction, which, by):
     """One weight moved lifts the bound above the certificate, wherever the map matters for the worst variable."""

@@ -47,6 +47,7 @@ def climb(net, tree, start, steps=8):
     return worst
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ALL)
 def test_error_never_exceeds_certificate(case, record_property):
     generator = torch.Generator().manual_seed(0)

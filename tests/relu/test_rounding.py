@@ -8,6 +8,7 @@ import hgm
 from hgm.errors import Uncertifiable
 
 
+@pytest.mark.long
 def test_means_of_large_values_keep_their_bound():
     tree = hgm.random_ghm(2, 2, 2, bound=3.0, seed=0)
     far = hgm.Gaussian(values=[1e9, 1e9 + 1])

@@ -33,6 +33,7 @@ MOVES = {
 }  # fmt: skip
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("name", ["joint_table", pytest.param("ragged", marks=pytest.mark.slow)])
 def test_it_exports_as_linear_maps_relus_sums_and_max_normalisation_only(name):
     tree = CASES[name].tree
@@ -67,6 +68,7 @@ def test_it_trains_from_the_constructed_start():
     assert losses[-1] < losses[0] - 0.01
 
 
+@pytest.mark.export
 def test_onnx_runs_equal_in_onnxruntime(tmp_path):
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
