@@ -305,11 +305,8 @@ class Plan:
 
     def rows(self) -> list[dict[str, object]]:
         """The rows of all stages, in the order in which a collect runs them."""
-        return [
-            row
-            for stage in reversed(self.stages)
-            for row in stage.rows(self.levels[stage.level], self.levels[stage.level + 1])
-        ]
+        levels = self.levels
+        return [row for s in reversed(self.stages) for row in s.rows(levels[s.level], levels[s.level + 1])]
 
     def __str__(self) -> str:
         from tabulate import tabulate  # here, for a light `import hgm`

@@ -273,7 +273,7 @@ def test_compile_saves_a_relu_network_and_prints_its_certificate(grid, tmp_path,
     assert isinstance(net, hgm.UNet) and net.certificate is not None
     weights = f"{net.certificate.parameters:,}"
     assert out == f"wrote {path}: a ReLU UNet, stages: 2, weights: {weights}\n{net.certificate}\n"
-    assert net.certificate.log_posterior <= net.certificate.tol == 0.3 and net.floor == 20
+    assert net.certificate.log_posterior <= net.certificate.tol == 0.3 and net.certificate.floor == 20
     assert net(torch.zeros(1, 4, 4, dtype=torch.int64)).isfinite().all()
 
 

@@ -257,4 +257,4 @@ def test_a_plan_prints_as_a_table_of_stages():
 def test_weights_are_counted_once_however_often_they_are_used():
     tree = hgm.chain(50, 3, seed=0)
     assert plan(tree).weights == 9 + 3
-    assert len(hgm.compile(tree).weights.log_potential) == 12
+    assert len(hgm.compile(tree).engine.weights.log_potential) == 12
