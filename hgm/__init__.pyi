@@ -41,8 +41,8 @@ from .networks.heads import UNet as UNet
 from .relu.certificate import Certificate as Certificate
 from .tree.potential import Edge as Edge
 from .tree.potential import Potential as Potential
-from .tree.potential import Rules as Rules
 from .tree.potential import Table as Table
+from .tree.rules import Rules as Rules
 from .tree.tree import Tree as Tree
 from .viz.draw import draw as draw
 from .zoo.hierarchy import Level as Level

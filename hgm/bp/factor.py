@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.bp.schedule import Group
-from hgm.tree.potential import Potential, Rules
+from hgm.tree.potential import Potential
+from hgm.tree.rules import Rules
 
 __all__ = ["Bank", "Choose", "Kernel", "Reduce", "logmaxexp", "logsumexp"]
 
@@ -209,9 +210,15 @@ class Bank:
             if self._given is None:
                 table = torch.from_numpy(np.stack([self._potentials[i].dense_log() for i in members], axis=-1))
             else:
-                table = torch.stack([self._given[i] for i in members], dim=-1)
+                table = torch.stack([self._spread(i) for i in members], dim=-1)
             self._tables[shape] = table.to(self._device, torch.float64)
         return self._tables[shape]
+
+    def _spread(self, i: int) -> Tensor:
+        """A given log potential, its entries where they stand."""
+        assert self._given is not None
+        entries = torch.from_numpy(self._potentials[i].entries()).to(self._given[i].device)
+        return functional.pad(self._given[i].flatten(), (0, 1), value=-torch.inf)[entries]
 
     def kernel(self, group: Group) -> Kernel:
         """The group's factors, ready to compute."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.tree.potential import Rules
+from hgm.tree.rules import Rules
 from hgm.tree.structure import once
 from hgm.tree.tree import Tree
 

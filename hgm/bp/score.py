@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence, listing
-from hgm.tree.potential import Rules
 from hgm.tree.tree import Tree
 
 __all__ = ["log_score", "states_of"]
@@ -41,10 +40,7 @@ def log_score(tree: Tree, assignments: Any) -> Tensor:
             continue
         scope = tree.scope[tree.scope_ptr[factors][:, None] + np.arange(potential.axes)]
         index = tuple(x[:, scope[:, axis]] for axis in range(potential.axes))
-        if isinstance(potential, Rules):
-            score += _rules_log(potential, np.stack(index, axis=-1)).sum(axis=1)
-        else:
-            score += potential.dense_log()[index].sum(axis=1)
+        score += potential.log_at(index).sum(axis=1)
     return torch.from_numpy(score).to(states.device).reshape(states.shape[:-1])
 
 
@@ -91,13 +87,3 @@ def _by_name(tree: Tree, assignments: Mapping[str, Any]) -> Tensor:
         shapes = {tuple(column.shape) for column in columns.values()}
         message = f"the batches of an assignment must have the same size; got shapes {listing(sorted(shapes))}"
         raise BadEvidence(message) from None
-
-
-def _rules_log(rules: Rules, states: np.ndarray) -> np.ndarray:
-    """log weight of each combination ``(..., axes)``, ``-inf`` where no rule allows it."""
-    together = np.concatenate([rules.states, states.reshape(-1, states.shape[-1])])
-    known, inverse = np.unique(together, axis=0, return_inverse=True)
-    log = np.full(len(known), -np.inf)
-    inverse = inverse.ravel()
-    log[inverse[: len(rules.states)]] = rules.log_potential
-    return log[inverse[len(rules.states) :]].reshape(states.shape[:-1])

@@ -32,7 +32,8 @@ import numpy.typing as npt
 from hgm.bridges.keys import as_names
 from hgm.errors import BadPotential, BadSpec
 from hgm.tree.checks import States
-from hgm.tree.potential import Pool, Potential
+from hgm.tree.pool import Pool
+from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:

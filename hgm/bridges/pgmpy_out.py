@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hgm.errors import BadSpec, listing
+from hgm.tree.direction import produced
 from hgm.tree.potential import Table
 from hgm.tree.tree import Tree
 
@@ -134,29 +135,8 @@ def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> 
 
 
 def _child_of(tree: Tree) -> list[int]:
-    """The variable whose conditional table each factor is.
-
-    That is a perfect matching of factors and variables. In a forest there is at most one, and peeling finds it: a
-    factor over one variable must be that variable's own, which leaves the other factors over it with one variable
-    less.
-    """
-    unowned = [set(tree.scope_of(f).tolist()) for f in range(tree.factors)]
-    around: list[list[int]] = [[] for _ in range(len(tree))]
-    for f, scope in enumerate(unowned):
-        for v in scope:
-            around[v].append(f)
-    child = [-1] * tree.factors
-    owner = [-1] * len(tree)
-    ready = [f for f, scope in enumerate(unowned) if len(scope) == 1]
-    for f in ready:  # it grows meanwhile
-        if not unowned[f]:
-            continue  # another factor took its last variable: it stays without
-        (v,) = unowned[f]
-        child[f], owner[v] = v, f
-        for g in around[v]:
-            unowned[g].discard(v)
-            if len(unowned[g]) == 1:
-                ready.append(g)
+    """The variable whose conditional table each factor is."""
+    child, owner = produced(tree)
     f = next((f for f, v in enumerate(child) if v < 0), -1)
     if f >= 0:
         members = tuple(tree.names[int(v)] for v in tree.scope_of(f))

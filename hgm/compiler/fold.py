@@ -17,7 +17,8 @@ import numpy as np
 
 from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, RulesOp
 from hgm.compiler.ranges import Kernel
-from hgm.tree.potential import Potential, Rules
+from hgm.tree.potential import Potential
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
 __all__ = ["Factors", "fold", "fold_stage"]

@@ -20,7 +20,8 @@ from typing import Literal
 import numpy as np
 
 from hgm.tree.flat import flatten, owners
-from hgm.tree.potential import Potential, Rules
+from hgm.tree.potential import Potential
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
 __all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "has_linear", "kernels"]

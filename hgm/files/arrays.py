@@ -12,7 +12,8 @@ from torch import Tensor
 from hgm.errors import BadSpec
 from hgm.tree.flat import flatten
 from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
-from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.potential import Edge, Potential, Table
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ from hgm.files.whole import write_whole
 from hgm.networks.compile import assemble
 from hgm.networks.heads import ConvNet, UNet
 from hgm.relu.engine import Relu
-from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.potential import Edge, Potential, Table
+from hgm.tree.rules import Rules
 
 if TYPE_CHECKING:
     from hgm.files.header import ChannelEntry, Header

@@ -11,7 +11,9 @@ from hgm.errors import BadPotential, HgmError, NotATree
 from hgm.files.schema import Explicit, Layered, LevelEntry, PotentialEntry, check
 from hgm.files.text import Document, Way
 from hgm.tree.names import ListedNames
-from hgm.tree.potential import Edge, Pool, Potential, Rules, Table
+from hgm.tree.pool import Pool
+from hgm.tree.potential import Edge, Potential, Table
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 from hgm.zoo.hierarchy import Level, ghm
 

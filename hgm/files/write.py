@@ -14,7 +14,8 @@ import numpy as np
 
 from hgm.errors import BadSpec, HgmError
 from hgm.tree.names import GridNames
-from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.potential import Edge, Potential, Table
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 from hgm.zoo.hierarchy import Level, ghm
 

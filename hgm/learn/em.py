@@ -26,9 +26,9 @@ from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
 from hgm.evidence.data import Data, read_data
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hgm.learn.expect import Expectation, with_flat_log
+from hgm.learn.expect import Expectation
 from hgm.tree.direction import Direction, direct
-from hgm.tree.potential import Potential, Rules
+from hgm.tree.flat import flatten, offsets, pieces, unflatten
 from hgm.tree.tree import Tree
 
 __all__ = ["Fit", "fit"]
@@ -158,8 +158,7 @@ class _Model:
         self.of = tree
         self.row = torch.tensor(direction.row, device=device)
         self.rows = direction.rows
-        logs = [np.zeros(0), *(p.log_potential.ravel() for p in tree.potentials)]
-        self.log_start = torch.tensor(np.concatenate(logs), device=device)
+        self.log_start = torch.tensor(flatten(tree.potentials), device=device)
         self.allowed = ~torch.isneginf(self.log_start)
         self.pseudo = smoothing * (self.allowed & torch.tensor(direction.used, device=device)).double()
         self.used = torch.tensor(direction.used, device=device)
@@ -194,18 +193,10 @@ class _Model:
 
     def tree(self, theta: Tensor) -> Tree:
         """The tree with these tables, which keep their entries exactly."""
-        pieces = theta.cpu().numpy()
-        potentials: list[Potential] = []
-        start = 0
-        for p in self.of.potentials:
-            values = pieces[start : start + p.size].reshape(p.log_potential.shape)
-            used = bool(self.used[start])
-            start += p.size
-            if not used:
-                potentials.append(p)
-            else:
-                potentials.append(Rules(p.shape, p.states, values) if isinstance(p, Rules) else type(p)(values))  # type: ignore[call-arg]
-        return self.of.with_potentials(potentials)
+        old = self.of.potentials
+        used = self.used.cpu().numpy()[offsets(old)[:-1]]
+        new = zip(old, pieces(old, theta.cpu().numpy()), used, strict=True)
+        return self.of.with_potentials([p.with_values(values) if learned else p for p, values, learned in new])
 
     def _sums(self, x: Tensor) -> Tensor:
         return torch.zeros(self.rows, dtype=torch.float64, device=x.device).index_add(0, self.row, x)
@@ -220,7 +211,8 @@ class _Model:
         if bool((some > 0).all()):
             return
         theta = self.start(None)
-        log_z = float(infer(with_flat_log(self.of, self.log(theta))).log_partition)
+        start = unflatten(self.of.potentials, self.log(theta).cpu().numpy())
+        log_z = float(infer(self.of.with_potentials(start)).log_partition)
         if abs(log_z - direction.log_normaliser) > 1e-9 * max(1.0, len(self.of)):
             raise BadSpec(
                 "the tables cannot be normalised: one of them allows nothing at all given a state that can occur; "
@@ -252,7 +244,8 @@ def _identity(tree: Tree, data: Data, theta: Tensor, smoothing: float, dtype: to
         model.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
     for p in tree.potentials:
         model.update(repr((type(p).__name__, p.shape)).encode())
-        model.update(p.states.astype("<i8").tobytes() if isinstance(p, Rules) else b"")
+        for part in p.parts().values():
+            model.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
     return {
         "the model": model.hexdigest(),
         "the data": data.digest(),

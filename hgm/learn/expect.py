@@ -18,7 +18,7 @@ from hgm.networks.compile import compile
 from hgm.networks.network import Network
 from hgm.tree.tree import Tree
 
-__all__ = ["Expectation", "with_flat_log"]
+__all__ = ["Expectation"]
 
 NUMBERS = 1 << 20  # messages held at once in a batch of the default size
 
@@ -36,8 +36,6 @@ class Expectation:
     def __init__(self, tree: Tree, data: Data, dtype: torch.dtype, batch_size: int | None) -> None:
         self.tree, self.data, self.dtype = tree, data, dtype
         self.batch_size = batch_size or max(1, NUMBERS // (int(tree.cardinality.max()) * len(tree)))
-        sizes = torch.tensor([p.size for p in tree.potentials], dtype=torch.int64)
-        self._owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(data.states.device)
         self._network: Network | None = None
 
     def __call__(self, log_potential: Tensor, counts: bool = True) -> tuple[float, Tensor | None]:
@@ -80,14 +78,3 @@ class Expectation:
             for flat in self._network.parameters():
                 flat.copy_(log_potential)
         return self._network
-
-
-def with_flat_log(tree: Tree, log_potential: Tensor) -> Tree:
-    """The tree with the entries of all potentials, one after the other, as given in logs."""
-    pieces = log_potential.cpu().split([p.size for p in tree.potentials])
-    return tree.with_potentials(
-        [
-            p.with_log(piece.numpy().reshape(p.log_potential.shape))
-            for p, piece in zip(tree.potentials, pieces, strict=True)
-        ]
-    )

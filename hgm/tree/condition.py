@@ -8,7 +8,8 @@ import numpy as np
 
 from hgm.errors import BadEvidence, ImpossibleEvidence
 from hgm.tree.checks import state_number
-from hgm.tree.potential import Edge, Potential, Rules, Table
+from hgm.tree.potential import Edge, Potential, Table
+from hgm.tree.rules import Rules
 
 __all__ = ["condition"]
 
@@ -65,14 +66,17 @@ def condition(
 def _slice(potential: Potential, states: Sequence[int | None]) -> Potential | float:
     """A potential at the given states (``None``: the axis stays), or the log of the constant that is left of it."""
     free = [axis for axis, state in enumerate(states) if state is None]
-    if free and isinstance(potential, Rules):
-        fixed = [axis for axis in range(potential.axes) if axis not in free]
-        keep = (potential.states[:, fixed] == [states[axis] for axis in fixed]).all(axis=1)
-        log = potential.log_potential[keep]
-        if np.isneginf(log).all():
+    if not free:
+        return float(potential.log_at(tuple(np.array(state) for state in states)))
+    if potential.complete:
+        table = potential.dense_log()[tuple(slice(None) if state is None else state for state in states)]
+        if np.isneginf(table).all():
             return -np.inf
-        return Rules.from_log(tuple(potential.shape[axis] for axis in free), potential.states[keep][:, free], log)
-    table = potential.dense_log()[tuple(slice(None) if state is None else state for state in states)]
-    if not free or np.isneginf(table).all():
-        return float(table.max())
-    return Edge.from_log(table) if len(free) == 2 else Table.from_log(table)
+        return Edge.from_log(table) if len(free) == 2 else Table.from_log(table)
+    fixed = [axis for axis in range(potential.axes) if axis not in free]
+    rows, entry = potential.places()
+    keep = (rows[:, fixed] == [states[axis] for axis in fixed]).all(axis=1)
+    log = potential.log_potential.ravel()[entry[keep]]
+    if np.isneginf(log).all():
+        return -np.inf
+    return Rules.from_log(tuple(potential.shape[axis] for axis in free), rows[keep][:, free], log)

@@ -15,17 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hgm.errors import BadSpec, listing
-from hgm.tree.potential import Rules
+from hgm.tree.potential import Potential
+from hgm.tree.structure import Structure
 from hgm.tree.tree import Tree
 
-__all__ = ["Direction", "direct"]
+__all__ = ["Direction", "direct", "produced"]
 
-ADVICE = (
-    "multiply factors over one variable into the tables beside them, or learn with the gradient of log_partition "
-    "(hgm.compile(..., trainable=True))"
-)
+GRADIENT = "the gradient of log_partition (hgm.compile(..., trainable=True))"
+ADVICE = f"multiply factors over one variable into the tables beside them, or learn with {GRADIENT}"
 
 _ROLE = {True: "parent's", False: "child's"}
 
@@ -77,23 +78,18 @@ def direct(tree: Tree) -> Direction:
     pieces: list[np.ndarray] = []
     rows = 0
     for p, f in zip(tree.potentials, first.tolist(), strict=True):
-        if f < 0:
-            given: list[int] = []
-        elif top_down:
-            given = [int(axis[f])] if axis[f] >= 0 else []
-        else:
-            given = [a for a in range(p.axes) if a != axis[f]]
-        shape = tuple(p.shape[a] for a in given)
-        if not given:
-            number = np.zeros(p.size, dtype=np.int64)
-        elif isinstance(p, Rules):
-            number = np.ravel_multi_index(tuple(p.states[:, a] for a in given), shape)
-        else:
-            grid = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
-            grid = np.expand_dims(grid, [a for a in range(p.axes) if a not in given])
-            number = np.broadcast_to(grid, p.shape).ravel()
+        number, count = (
+            (np.zeros(p.size, dtype=np.int64), 1)
+            if f < 0
+            else _distributions(p, [a for a in range(p.axes) if (a == axis[f]) == top_down])
+        )
+        if number is None:
+            raise BadSpec(
+                f"{p} of factor {_name(tree, f)} has one weight in distributions that differ in others, or twice in "
+                f"one: EM has no closed form for that; learn with {GRADIENT}"
+            )
         pieces.append(rows + number)
-        rows += int(np.prod(shape, dtype=np.int64))
+        rows += count
     sizes = [p.size for p in tree.potentials]
     return Direction(
         row=np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64),
@@ -103,8 +99,31 @@ def direct(tree: Tree) -> Direction:
     )
 
 
-def _children(tree: Tree) -> list[int]:
-    """The variable that each factor produces, where each produces one."""
+def _distributions(p: Potential, given: list[int]) -> tuple[np.ndarray | None, int]:
+    """For each stored entry the number of the distribution over the other axes that it belongs to, and how many.
+
+    Entries may stand in several places (a circulant, say). Distributions that share entries must then be made of the
+    same ones, once each, and count as one; if they are not, there are no such numbers.
+    """
+    shape = tuple(p.shape[a] for a in given)
+    rows = int(np.prod(shape, dtype=np.int64))
+    states, entry = p.places()
+    row = np.ravel_multi_index(tuple(states[:, a] for a in given), shape) if given else np.zeros_like(entry)
+    if len(entry) == p.size:  # each stands in one place
+        number = np.empty(p.size, dtype=np.int64)
+        number[entry] = row
+        return number, rows
+    size = rows + p.size
+    once, times = np.unique(row * p.size + entry, return_counts=True)
+    shares = coo_array((times, (once // p.size, rows + once % p.size)), shape=(size, size))
+    count, part = connected_components(shares, directed=False)
+    here, members = np.bincount(part[:rows], minlength=count), np.bincount(part[rows:], minlength=count)
+    same = (times == 1).all() and (np.bincount(part[row], minlength=count) == here * members).all()
+    return part[rows:].astype(np.int64) if same else None, count
+
+
+def produced(tree: Structure) -> tuple[list[int], list[int]]:
+    """The variable that each factor produces, and the factor that produces each variable; -1 where there is none."""
     unowned = [set(tree.scope_of(f).tolist()) for f in range(tree.factors)]
     around: list[list[int]] = [[] for _ in range(len(tree))]
     for f, scope in enumerate(unowned):
@@ -113,13 +132,19 @@ def _children(tree: Tree) -> list[int]:
     child, owner = [-1] * tree.factors, [-1] * len(tree)
     ready = [f for f, scope in enumerate(unowned) if len(scope) == 1]
     for f in ready:  # it grows meanwhile
-        if unowned[f]:
+        if unowned[f]:  # else another factor took its last variable
             (v,) = unowned[f]
             child[f], owner[v] = v, f
             for g in around[v]:
                 unowned[g].discard(v)
                 if len(unowned[g]) == 1:
                     ready.append(g)
+    return child, owner
+
+
+def _children(tree: Tree) -> list[int]:
+    """The variable that each factor produces, where each produces one."""
+    child, owner = produced(tree)
     bad = next((f for f, v in enumerate(child) if v < 0), None)
     if bad is None:
         return child

@@ -13,7 +13,7 @@ import numpy as np
 
 from hgm.tree.potential import Potential
 
-__all__ = ["flatten", "offsets", "owners", "unflatten"]
+__all__ = ["flatten", "offsets", "owners", "pieces", "unflatten"]
 
 
 def offsets(potentials: Sequence[Potential]) -> np.ndarray:
@@ -31,7 +31,12 @@ def flatten(potentials: Sequence[Potential]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in potentials)])
 
 
+def pieces(potentials: Sequence[Potential], flat: np.ndarray) -> list[np.ndarray]:
+    """A vector ``(P,)`` cut up: for each potential an array of the shape of its `log_potential`."""
+    parts = np.split(flat, offsets(potentials)[1:-1]) if len(potentials) else []
+    return [part.reshape(p.log_potential.shape) for p, part in zip(potentials, parts, strict=True)]
+
+
 def unflatten(potentials: Sequence[Potential], flat: np.ndarray) -> tuple[Potential, ...]:
     """The same potentials with the log entries of a vector ``(P,)``. Raises `BadPotential` for a bad one."""
-    pieces = np.split(flat, offsets(potentials)[1:-1]) if len(potentials) else []
-    return tuple(p.with_log(part.reshape(p.log_potential.shape)) for p, part in zip(potentials, pieces, strict=True))
+    return tuple(p.with_log(piece) for p, piece in zip(potentials, pieces(potentials, flat), strict=True))

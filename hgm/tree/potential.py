@@ -2,7 +2,8 @@
 
 A potential is a non-negative table psi with one axis per variable of a factor's scope. By convention axis 0 belongs to
 the parent and the others to the children in order, but a factor may use any axis as the upward one (that is what
-re-rooting changes), so a potential is never transposed or copied. Three kinds:
+re-rooting changes), so a potential is never transposed or copied. Three kinds, and any other that says where its
+weights stand (`Potential.entries`):
 
 =========  ========================  ===================================================
 kind       table                     for
@@ -15,7 +16,9 @@ kind       table                     for
 
 from __future__ import annotations
 
-from typing import Self
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +26,96 @@ import numpy.typing as npt
 from hgm.errors import BadPotential
 from hgm.tree.arrays import Frozen, frozen
 
-__all__ = ["Edge", "Pool", "Potential", "Rules", "Table", "as_potential"]
+__all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential", "checked", "first", "logs"]
+
+#: the kinds of potentials by the names of their classes: hgm's own, and every subclass that was defined
+KINDS: dict[str, type[Potential]] = {}
 
 
-class Potential(Frozen):
+class Potential(Frozen, ABC):
     """A non-negative table over the joint states of a factor's scope. Immutable.
+
+    Subclass it for a kind of your own. `entries` is all that it must have: everything that hgm does works from that.
+    What shape and weights do not say, it keeps as `parts`.
+
+    Args:
+        shape: cardinality of each axis.
+        log_potential: ``(P,)`` natural log of the weights; ``-inf`` is a hard zero.
+        parts: arrays of integers that the kind is made of, by name; they become attributes.
 
     Attributes:
         shape: cardinality of each axis.
         log_potential: natural log of the stored entries, float64, read-only; ``-inf`` is a hard zero.
+
+    Raises:
+        BadPotential: for a weight that is NaN or infinite, no positive one, or `entries` that do not fit.
     """
 
     shape: tuple[int, ...]
     log_potential: np.ndarray
-    _values: np.ndarray | None  # the entries as they were given, so that writing them out again is exact
+    _values: np.ndarray | None = None  # the entries as they were given, so that writing them out again is exact
+
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        other = KINDS.setdefault(cls.__name__, cls)
+        where, taken = (f"{c.__module__}.{c.__qualname__}" for c in (cls, other))
+        if where != taken:  # the same class again is a notebook's cell that is run again
+            raise BadPotential(f"{where} cannot be the potential {cls.__name__}: that is {taken}; give it another name")
+        KINDS[cls.__name__] = cls
+
+    def __init__(
+        self, shape: Sequence[int], log_potential: npt.ArrayLike, parts: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        self._hold(shape, checked(log_potential, "log_potential"), None, parts or {})
+
+    def _hold(
+        self, shape: Sequence[int], log: np.ndarray, values: np.ndarray | None, parts: Mapping[str, np.ndarray]
+    ) -> None:
+        self.shape = tuple(int(s) for s in shape)
+        self.log_potential = frozen(log)
+        self._values = None if values is None else frozen(values)
+        for name, part in parts.items():
+            setattr(self, name, frozen(part))
+        self.check()
+
+    @abstractmethod
+    def entries(self) -> np.ndarray:
+        """Integers of shape `shape`: which stored entry (counted as in ``log_potential.ravel()``) stands at each place.
+
+        -1 is a hard zero. Dense: a kind with very many places overrides `places`, `log_at` and `complete` too.
+        """
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """The arrays of integers that say, with `shape` and the weights, all that the potential is."""
+        return {}
+
+    @classmethod
+    def from_parts(
+        cls, shape: Sequence[int], log_potential: npt.ArrayLike, parts: Mapping[str, np.ndarray] | None = None
+    ) -> Self:
+        """The potential of this kind with these weights and `parts`. Raises `BadPotential` as the class does."""
+        self = cls.__new__(cls)
+        Potential.__init__(self, shape, log_potential, parts)
+        return self
+
+    def check(self) -> None:
+        """Raises `BadPotential` unless `entries` puts every weight somewhere, and one of them is positive."""
+        log = checked(self.log_potential, "log_potential")
+        entries, size = self.entries(), log.size
+        shown = f"{type(self).__name__}.entries() must be integers of shape {self.shape} from -1 to {size - 1}"
+        if not isinstance(entries, np.ndarray) or not np.issubdtype(entries.dtype, np.integer):
+            raise BadPotential(f"{shown}; got {getattr(entries, 'dtype', type(entries).__name__)}")
+        if entries.shape != self.shape or not entries.size or entries.min() < -1 or entries.max() >= size:
+            limits = f" from {entries.min()} to {entries.max()}" if entries.size else ""
+            raise BadPotential(f"{shown}; got shape {entries.shape}{limits}")
+        stored = np.unique(entries[entries >= 0])
+        if len(stored) < size:
+            missing = int(np.setdiff1d(np.arange(size), stored)[0])
+            raise BadPotential(f"{shown}, each weight somewhere; weight {missing} stands nowhere")
+        if np.isneginf(log).all():
+            raise BadPotential(f"the potential {self} is zero everywhere: no state is allowed")
+
+    # ------------------------------------------------------------------ what it says
 
     @property
     def axes(self) -> int:
@@ -58,18 +137,6 @@ class Potential(Frozen):
         """The stored entries themselves, not their logs (may overflow where the logs do not)."""
         return np.exp(self.log_potential) if self._values is None else self._values
 
-    def entries(self) -> np.ndarray:
-        """Integers of shape `shape`: which stored entry (counted as in ``log_potential.ravel()``) stands at each place.
-
-        -1 is a hard zero. This says all that a kind of potential is: whatever needs the table works from it, unless a
-        kind knows better. Dense: a kind with very many places overrides `support` and `dense_log` too.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must say which stored entry stands where: entries()")
-
-    def support(self) -> np.ndarray:
-        """``(R, axes)`` the joint states at which psi is positive."""
-        return np.argwhere(~np.isneginf(self.dense_log()))
-
     @property
     def complete(self) -> bool:
         """Whether there is a stored entry at every place: no hard zeros by its kind."""
@@ -84,24 +151,50 @@ class Potential(Frozen):
         """log psi as a dense array of shape `shape`."""
         return np.append(self.log_potential.ravel(), -np.inf)[self.entries()]
 
+    def log_at(self, states: tuple[np.ndarray, ...]) -> np.ndarray:
+        """log psi at joint states, given as one array of states for each axis."""
+        return self.dense_log()[states]
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(R, axes)`` the joint states that have a stored entry, and ``(R,)`` which one, as `entries` counts."""
+        entries = self.entries()
+        return np.argwhere(entries >= 0), entries[entries >= 0]
+
+    def support(self) -> np.ndarray:
+        """``(R, axes)`` the joint states at which psi is positive."""
+        states, entry = self.places()
+        return states[~np.isneginf(self.log_potential.ravel()[entry])]
+
+    # ------------------------------------------------------------------ with other numbers
+
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
         """The same potential (kind, support) with other log entries, of the shape of `log_potential`.
 
         Raises `BadPotential` for another shape or a bad entry.
         """
-        raise NotImplementedError
+        log = checked(log_potential, "log_potential")
+        if log.shape != self.log_potential.shape:
+            raise BadPotential(
+                f"{self} cannot take entries of shape {log.shape}; its own have {self.log_potential.shape}"
+            )
+        return self.from_parts(self.shape, log, self.parts())
+
+    def with_values(self, values: npt.ArrayLike) -> Self:
+        """As `with_log`, from the entries themselves, which it keeps exactly."""
+        log, table = logs(values, "values")
+        other = self.with_log(log)
+        other._values = frozen(table)
+        return other
 
     def scaled(self, log_factor: float) -> Self:
         """psi times ``exp(log_factor)``."""
         return self.with_log(self.log_potential + log_factor)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Potential)
-            and type(self) is type(other)
-            and self.shape == other.shape
-            and np.array_equal(self.log_potential, other.log_potential)
-        )
+        if not isinstance(other, Potential) or type(self) is not type(other) or self.shape != other.shape:
+            return False
+        mine, theirs = ({"log": p.log_potential, **p.parts()} for p in (self, other))
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'x'.join(map(str, self.shape))})"
@@ -118,25 +211,30 @@ class Table(Potential):
     """
 
     def __init__(self, values: npt.ArrayLike) -> None:
-        table = _checked(values, "values")
-        if (table < 0).any():
-            raise BadPotential(f"a potential must be non-negative; entry {_first(table < 0)} is {table[table < 0][0]}")
-        with np.errstate(divide="ignore"):
-            self._set(np.log(table), table)
+        log, table = logs(values, "values")
+        self._hold(table.shape, log, table, {})
 
     @classmethod
     def from_log(cls, log_potential: npt.ArrayLike) -> Self:
         """The potential whose natural log is given; ``-inf`` is a hard zero. Raises `BadPotential` as the class."""
-        self = cls.__new__(cls)
-        self._set(_checked(log_potential, "log_potential"), None)
-        return self
+        log = checked(log_potential, "log_potential")
+        return cls.from_parts(log.shape, log)
 
-    def with_log(self, log_potential: npt.ArrayLike) -> Self:
-        """The same kind of potential with other log entries. Raises `BadPotential` for another shape."""
-        table = _checked(log_potential, "log_potential")
-        if table.shape != self.shape:
-            raise BadPotential(f"a potential of shape {self.shape} cannot take entries of shape {table.shape}")
-        return type(self).from_log(table)
+    @classmethod
+    def from_parts(
+        cls, shape: Sequence[int], log_potential: npt.ArrayLike, parts: Mapping[str, np.ndarray] | None = None
+    ) -> Self:
+        """The table of this shape with these log entries, in order."""
+        if np.size(log_potential) != np.prod(shape, dtype=float):
+            raise BadPotential(f"a table of shape {tuple(shape)} cannot have {np.size(log_potential)} entries")
+        return super().from_parts(shape, np.reshape(log_potential, shape), parts)
+
+    def check(self) -> None:
+        """Raises `BadPotential` unless it has an axis, no empty one, and a positive entry."""
+        if self.axes < 1 or 0 in self.shape:
+            raise BadPotential(f"a potential needs at least one axis and no empty one; its shape is {self.shape}")
+        if np.isneginf(self.log_potential).all():
+            raise BadPotential(f"the potential of shape {self.shape} is zero everywhere: no state is allowed")
 
     def entries(self) -> np.ndarray:
         """All of them, in order."""
@@ -151,161 +249,50 @@ class Table(Potential):
         """Always."""
         return True
 
-    def _set(self, log_potential: np.ndarray, values: np.ndarray | None) -> None:
-        if log_potential.ndim < 1 or 0 in log_potential.shape:
-            raise BadPotential(
-                f"a potential needs at least one axis and no empty one; its shape is {log_potential.shape}"
-            )
-        if np.isneginf(log_potential).all():
-            raise BadPotential(f"the potential of shape {log_potential.shape} is zero everywhere: no state is allowed")
-        self.shape = log_potential.shape
-        self.log_potential = frozen(log_potential)
-        self._values = None if values is None else frozen(values)
-
 
 class Edge(Table):
     """A matrix ``psi[s, a]``: parent state s, child state a. Arguments and errors as for `Table`."""
 
-    def _set(self, log_potential: np.ndarray, values: np.ndarray | None) -> None:
-        if log_potential.ndim != 2:
+    def check(self) -> None:
+        """Raises `BadPotential` unless it is a matrix that is a `Table`."""
+        if self.axes != 2:
             raise BadPotential(
-                f"an Edge is a matrix (parent states, child states); got shape {log_potential.shape}. "
+                f"an Edge is a matrix (parent states, child states); got shape {self.shape}. "
                 "Use Table for a prior or a joint factor"
             )
-        super()._set(log_potential, values)
-
-
-class Rules(Potential):
-    """A joint table with sparse support: psi is zero except for R listed combinations of states.
-
-    The production rules of the Random Hierarchy Model: rule r lets a parent in state ``states[r, 0]`` have children in
-    states ``states[r, 1:]``, with weight ``weights[r]``.
-
-    Args:
-        shape: cardinality of each axis, parent first.
-        states: ``(R, len(shape))`` integers, each row one allowed combination, no row twice.
-        weights: ``(R,)`` non-negative entries; default all one.
-
-    Raises:
-        BadPotential: for a wrong shape, a state out of range, a repeated rule or a bad weight.
-    """
-
-    def __init__(self, shape: tuple[int, ...], states: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
-        rows = _rows(states)
-        table = _checked(np.ones(len(rows)) if weights is None else weights, "weights")
-        if (table < 0).any():
-            raise BadPotential(f"rule weights must be non-negative; rule {_first(table < 0)} has {table[table < 0][0]}")
-        with np.errstate(divide="ignore"):
-            self._set(tuple(int(s) for s in shape), rows, np.log(table), table)
-
-    @classmethod
-    def from_log(cls, shape: tuple[int, ...], states: npt.ArrayLike, log_weights: npt.ArrayLike) -> Self:
-        """Rules with weights ``exp(log_weights)``. Raises `BadPotential` as the class does."""
-        self = cls.__new__(cls)
-        self._set(tuple(int(s) for s in shape), _rows(states), _checked(log_weights, "log_weights"), None)
-        return self
-
-    def with_log(self, log_potential: npt.ArrayLike) -> Self:
-        """The same rules with other log weights, ``(R,)``. Raises `BadPotential` for another shape."""
-        return type(self).from_log(self.shape, self.states, log_potential)
-
-    def _set(
-        self, shape: tuple[int, ...], states: np.ndarray, log_weights: np.ndarray, weights: np.ndarray | None
-    ) -> None:
-        if len(shape) < 1 or min(shape) < 1:
-            raise BadPotential(f"rules need at least one axis and no empty one; their shape is {shape}")
-        if states.ndim != 2 or states.shape[1] != len(shape) or not np.issubdtype(states.dtype, np.integer):
-            raise BadPotential(
-                f"rules over axes {shape} need integer states of shape (R, {len(shape)}); "
-                f"got {states.dtype} of shape {states.shape}"
-            )
-        if log_weights.shape != (len(states),):
-            raise BadPotential(f"{len(states)} rules need as many weights; got an array of shape {log_weights.shape}")
-        outside = (states < 0) | (states >= np.asarray(shape))
-        if outside.any():
-            rule, axis = _first(outside)
-            raise BadPotential(
-                f"rule {rule} has state {states[rule, axis]} on axis {axis}; allowed are 0 to {shape[axis] - 1}"
-            )
-        if len(np.unique(states, axis=0)) < len(states):
-            raise BadPotential("a rule (one combination of states) is listed twice; add its weights into one")
-        if len(states) == 0 or np.isneginf(log_weights).all():
-            raise BadPotential("rules without a positive weight: no state is allowed")
-        self.shape = shape
-        self.states = frozen(states.astype(np.int64))
-        self.log_potential = frozen(log_weights)
-        self._values = None if weights is None else frozen(weights)
-
-    def entries(self) -> np.ndarray:
-        """The number of the rule at each place, -1 where there is none. Dense, though rules are not."""
-        entries = np.full(self.shape, -1, dtype=np.int64)
-        entries[tuple(self.states.T)] = np.arange(self.size)
-        return entries
-
-    def support(self) -> np.ndarray:
-        """The states of all rules with positive weight."""
-        return self.states[~np.isneginf(self.log_potential)]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every combination is a rule."""
-        return self.size == np.prod(self.shape, dtype=float)
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and isinstance(other, Rules) and np.array_equal(self.states, other.states)
-
-    def __repr__(self) -> str:
-        return f"Rules({'x'.join(map(str, self.shape))}, {len(self.states)} rules)"
+        super().check()
 
 
 def as_potential(given: Potential | npt.ArrayLike) -> Potential:
-    """A potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
+    """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
     if isinstance(given, Potential):
+        given.check()
         return given
-    values = _checked(given, "values")
+    values = checked(given, "values")
     return Edge(values) if values.ndim == 2 else Table(values)
 
 
-class Pool:
-    """Numbers potentials by identity: the same object gets the same number, so that its uses are tied.
-
-    Attributes:
-        potentials: the distinct potentials, in the order of their numbers.
-    """
-
-    def __init__(self) -> None:
-        self.potentials: list[Potential] = []
-        self._numbers: dict[int, tuple[object, int]] = {}  # keeps each object alive, so that its id stays its own
-
-    def number(self, given: Potential | npt.ArrayLike) -> int:
-        """The number of a potential or array. Raises `BadPotential` for an array that is none."""
-        if id(given) not in self._numbers:
-            self.potentials.append(as_potential(given))
-            self._numbers[id(given)] = (given, len(self.potentials) - 1)
-        return self._numbers[id(given)][1]
-
-
-def _checked(values: npt.ArrayLike, what: str) -> np.ndarray:
+def checked(values: npt.ArrayLike, what: str) -> np.ndarray:
+    """A float64 copy. Raises `BadPotential`, saying `what` they are, unless all are numbers or ``-inf``."""
     try:
         table = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadPotential(f"{what} of a potential must be an array of numbers: {error}") from None
     bad = np.isnan(table) | np.isposinf(table)
     if bad.any():
-        raise BadPotential(f"{what} of a potential must be finite; entry {_first(bad)} is {table[bad][0]}")
+        raise BadPotential(f"{what} of a potential must be finite; entry {first(bad)} is {table[bad][0]}")
     return table
 
 
-def _rows(states: npt.ArrayLike) -> np.ndarray:
-    try:
-        rows = np.asarray(states)
-    except ValueError as error:
-        raise BadPotential(f"the states of rules must be a matrix of integers: {error}") from None
-    if rows.ndim != 2:
-        raise BadPotential(f"the states of rules must be a matrix (rules, axes); got shape {rows.shape}")
-    return rows
+def logs(values: npt.ArrayLike, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of entries, and the entries. Raises `BadPotential` unless all are numbers from 0 up."""
+    table = checked(values, what)
+    if (table < 0).any():
+        raise BadPotential(f"a potential must be non-negative; entry {first(table < 0)} is {table[table < 0][0]}")
+    with np.errstate(divide="ignore"):
+        return np.log(table), table
 
 
-def _first(mask: np.ndarray) -> tuple[int, ...]:
+def first(mask: np.ndarray) -> tuple[int, ...]:
     """Index of the first true entry."""
     return tuple(int(i) for i in np.argwhere(mask)[0])

@@ -16,7 +16,8 @@ from hgm.tree.arrays import frozen
 from hgm.tree.checks import States, check_labels, check_shapes, read_states, shown
 from hgm.tree.condition import condition
 from hgm.tree.names import ListedNames, Names
-from hgm.tree.potential import Pool, Potential
+from hgm.tree.pool import Pool
+from hgm.tree.potential import Potential
 from hgm.tree.rooting import components, root
 from hgm.tree.structure import Structure
 

@@ -21,7 +21,9 @@ import numpy.typing as npt
 from hgm.errors import BadPotential, BadSpec
 from hgm.tree.checks import States, read_states
 from hgm.tree.names import GridNames
-from hgm.tree.potential import Edge, Pool, Potential, Rules, Table, as_potential
+from hgm.tree.pool import Pool
+from hgm.tree.potential import Edge, Potential, Table, as_potential
+from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
 __all__ = ["Level", "ghm"]

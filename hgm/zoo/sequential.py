@@ -11,7 +11,8 @@ import numpy.typing as npt
 from hgm.errors import BadSpec
 from hgm.tree.checks import States, read_states
 from hgm.tree.names import GridNames
-from hgm.tree.potential import Edge, Pool, Potential, Table, as_potential
+from hgm.tree.pool import Pool
+from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
 from hgm.zoo.draw import Arity, sides, stochastic, whole
 

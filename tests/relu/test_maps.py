@@ -4,25 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from oracles.kinds import Circulant
 from oracles.trees import CASES
 
 import hgm
 from hgm.compiler.levels import by_levels as plan
 from hgm.relu.maps import stage_maps
 from hgm.tree.possible import possible_states
-
-
-class Circulant(hgm.Potential):
-    """psi[s, a] depends on s - a modulo S alone: S weights."""
-
-    _values = None
-
-    def __init__(self, log_weights):
-        self.log_potential = np.asarray(log_weights, dtype=float)
-        self.shape = (self.size, self.size)
-
-    def entries(self):
-        return np.subtract.outer(np.arange(self.size), np.arange(self.size)) % self.size
 
 
 def maps_of(tree, planned=None):
@@ -55,8 +43,7 @@ def test_a_map_holds_every_entry_of_the_table_at_possible_states(name):
 
 
 def test_a_kind_of_potential_from_outside_gives_the_maps_of_its_table():
-    weights = np.array([0.0, -1.0, -np.inf])
-    own = Circulant(weights)
+    own = Circulant([1.0, 0.4, 0.0])
     tables = [hgm.Tree.from_edges([("r", "a", p), ("r", "b", p)]) for p in (own, hgm.Edge.from_log(own.dense_log()))]
     planned = dataclasses.replace(plan(tables[1]), tree=tables[0])
     for mine, dense in zip(maps_of(tables[0], planned), maps_of(tables[1]), strict=True):

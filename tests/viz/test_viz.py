@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from oracles.kinds import Circulant
 from oracles.trees import CASES
 
 import hgm
@@ -100,17 +101,6 @@ def test_the_legend_says_what_there_is():
     ]
     (rules,) = stage_families(TREES["rules on a grid"], color_scheme(TREES["rules on a grid"]), 1)
     assert rules.text == "1 rule table 4×4×4×4×4 with 8 rules, in 4 factors" and rules.kind == "rules"
-
-
-class Circulant(hgm.Potential):
-    """A kind from outside the package: S weights, and psi[i, j] = w[(j - i) mod S]."""
-
-    def __init__(self, weights):
-        self.log_potential, self._values = np.log(weights), None
-        self.shape = (len(weights),) * 2
-
-    def entries(self):
-        return (np.arange(self.size) - np.arange(self.size)[:, None]) % self.size
 
 
 def test_a_potential_of_a_kind_from_outside_is_drawn_as_what_it_is():
