@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from oracles.kinds import Circulant
+from kinds import Circulant
 from oracles.trees import CASES
 
 import hgm

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
-from oracles.kinds import Circulant
+from kinds import Circulant
 from oracles.trees import CASES
 
 import hgm

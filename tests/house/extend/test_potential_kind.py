@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from kinds import Band, Circulant
 from oracles.enumeration import Joint
-from oracles.kinds import Band, Circulant
 from oracles.promises import joint, same_joint
 
 import hgm
