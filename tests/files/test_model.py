@@ -95,6 +95,7 @@ def test_examples_of_the_manual_load_and_come_back(ending, text, tmp_path):
     assert again(tree, tmp_path / "again.yaml") == tree
 
 
+@needs_checkout
 def test_the_manual_shows_each_form_and_what_it_says_holds(tmp_path):
     trees = []
     for i, (ending, text) in enumerate(EXAMPLES):
