@@ -25,10 +25,8 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec, HgmError
-from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Clamp, Flip, Gaussian, Missing, Soft
 from hgm.files.whole import write_whole
-from hgm.networks.network import Network
+from hgm.networks.network import Network, UNet
 
 __all__ = ["export"]
 
@@ -42,12 +40,12 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     """Write a network as a .pt2 file (`torch.export.load` reads it) or an .onnx file.
 
     Args:
-        net: as `hgm.compile` returns it, exact or of ReLUs, with any channel of hgm.
+        net: as `hgm.compile` returns it, exact or of ReLUs, with any channel that says how it observes.
         path: of the file; an existing one is replaced. The ending decides.
         dtype: of the observation that the program takes and of its result: float32, or, for .pt2, float64.
 
     Raises:
-        BadSpec: for another ending or type, a channel that is not one of hgm's own, or a file that cannot be written.
+        BadSpec: for another ending or type, a channel without `observe`, or a file that cannot be written.
         HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
     """
     where = check_export_name(path)
@@ -98,10 +96,8 @@ def _as_torch(
         if isinstance(constant, Tensor) and not constant.numel():  # torch.export.save trips over their strides
             program.constants[name] = torch.zeros(constant.shape, dtype=constant.dtype)
     out = io.BytesIO()
-    certificate = getattr(net, "certificate", None)
-    torch.export.save(
-        program, out, extra_files={} if certificate is None else {"certificate.json": certificate.to_json()}
-    )
+    proof = {} if net.certificate is None else {"certificate.json": net.certificate.to_json()}
+    torch.export.save(program, out, extra_files=proof)
     module = program.module()
     return out.getvalue(), lambda given, e: module(*given, **e)
 
@@ -114,8 +110,7 @@ def _as_onnx(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise HgmError(f"ONNX needs more libraries ({error}); install them: pip install 'hgm[export]'") from None
-    names = ["observation", "sigma" if _is_gaussian(net.channel) else "eps"][: len(args)]
-    names += list(evidence)
+    names = [*("observation", *net.channel.noise_names)[: len(args)], *evidence]
     program = torch.onnx.export(
         net,
         args,
@@ -123,13 +118,13 @@ def _as_onnx(
         dynamo=True,
         dynamic_shapes=shapes,
         input_names=names,
-        output_names=["mean" if getattr(net, "mean", False) else "posterior"],
+        output_names=["mean" if isinstance(net, UNet) and net.mean else "posterior"],
         verbose=False,
     )
     assert program is not None
     model = program.model_proto
-    if (certificate := getattr(net, "certificate", None)) is not None:
-        model.metadata_props.add(key="certificate", value=certificate.to_json())
+    if net.certificate is not None:
+        model.metadata_props.add(key="certificate", value=net.certificate.to_json())
     content = model.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -147,53 +142,21 @@ def _as_onnx(
 
 def _example(net: Network, dtype: torch.dtype, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Observations that the model can give, and ``evidence`` of the observed variables if the network takes any."""
-    tree = net.plan.tree
     generator = torch.Generator().manual_seed(rows)
-    states = infer(tree).sample(rows, generator=generator).states[:, torch.from_numpy(net.plan.inputs.copy())]
+    sample = infer(net.plan.tree).sample(rows, generator=generator)
+    states = sample.states[:, torch.from_numpy(net.plan.inputs.copy())]
     leaves = len(net.plan.inputs) - net.extra
-    symbols = states[:, :leaves].reshape(rows, *net.leaf_shape)
-    evidence = {}
-    hard = net.certificate is None  # a ReLU network may know of no bound there
-    if net.extra:
-        evidence["evidence"] = _likelihood(states[:, leaves:], net.states_in, dtype, generator, hard)
-    return _observed(net.channel, symbols, dtype, generator, hard), evidence
-
-
-def _observed(
-    channel: Channel, symbols: Tensor, dtype: torch.dtype, generator: torch.Generator, hard: bool
-) -> tuple[Tensor, ...]:
-    rows = len(symbols)
-    assert channel.values is not None
-    if isinstance(channel, Missing):
-        z, *noise = _observed(channel.channel, symbols, dtype, generator, hard)
-        hole = torch.rand(z.shape, generator=generator) < 0.25
-        return (z.masked_fill(hole, torch.nan) if z.is_floating_point() else z, *noise)
-    if type(channel) is Soft:
-        return (_likelihood(symbols, len(channel.values), dtype, generator, hard),)
-    if isinstance(channel, Clamp):
-        return (symbols,)
-    if type(channel) is Flip:
-        return symbols, torch.full((rows,), 0.25, dtype=dtype)
-    if type(channel) is Gaussian:
-        x = channel.values.to(dtype)[symbols]
-        x = x.movedim(-1, 1) if channel.values.ndim == 2 else x
-        spread = max(float(channel.values.max() - channel.values.min()), 1.0) / 4
-        z = x + spread * torch.randn(x.shape, generator=generator, dtype=dtype)
-        return z.contiguous(), torch.full((rows,), spread, dtype=dtype)
-    raise BadSpec(f"a network with the channel {type(channel).__name__} cannot be exported by this function")
-
-
-def _likelihood(symbols: Tensor, states: int, dtype: torch.dtype, generator: torch.Generator, hard: bool) -> Tensor:
-    """Log likelihoods ``(B, S, ...)`` under which the symbols are possible: soft, and if asked the first row hard."""
-    hit = symbols.unsqueeze(1) == torch.arange(states).reshape(1, states, *(1,) * (symbols.ndim - 1))
+    try:
+        observation = net.channel.example(states[:, :leaves].reshape(rows, *net.leaf_shape), dtype, generator)
+    except NotImplementedError as error:
+        raise BadSpec(f"a network is exported with an observation of its channel: {error}") from None
+    if not net.extra:
+        return observation, {}
+    hit = states[:, None, leaves:] == torch.arange(net.states_in)[:, None]
     e = torch.randn(hit.shape, generator=generator, dtype=dtype)
-    if hard:
+    if net.certificate is None:  # one row is hard; a ReLU network may know of no bound there
         e[:1] = torch.where(hit[:1], 0.0, -torch.inf)
-    return e
-
-
-def _is_gaussian(channel: Channel) -> bool:
-    return isinstance(channel.channel if isinstance(channel, Missing) else channel, Gaussian)
+    return observation, {"evidence": e}
 
 
 @contextlib.contextmanager
