@@ -12,33 +12,25 @@ from torch import Tensor
 from hgm.errors import BadSpec
 from hgm.tree.flat import flatten
 from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
-from hgm.tree.potential import Edge, Potential, Table
-from hgm.tree.rules import Rules
+from hgm.tree.potential import KINDS, Potential
 from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from hgm.files.header import NamesEntry, TreeEntry
+    from hgm.files.header import NamesEntry, PotentialEntry, TreeEntry
 
 __all__ = ["indices", "integers", "split", "tree_entry", "tree_from"]
 
-POTENTIALS: dict[str, type[Potential]] = {kind.__name__: kind for kind in (Edge, Table, Rules)}
-
 
 def tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What the header says of a tree; its arrays are added to `tensors`.
-
-    Raises:
-        BadSpec: for a potential that is not one of hgm's own.
-    """
+    """What the header says of a tree; its arrays are added to `tensors`."""
     for name in ("cardinality", "scope_ptr", "scope", "potential_id", "label_set"):
         tensors[f"tree.{name}"] = torch.from_numpy(getattr(tree, name).copy())
     potentials = []
     for i, potential in enumerate(tree.potentials):
-        if POTENTIALS.get(type(potential).__name__) is not type(potential):
-            raise BadSpec(f"a network with a potential of kind {type(potential).__name__} cannot be saved")
-        potentials.append({"kind": type(potential).__name__, "shape": list(potential.shape)})
-        if isinstance(potential, Rules):
-            tensors[f"tree.rules.{i}"] = torch.from_numpy(potential.states.copy())
+        kind, parts = type(potential).__name__, potential.parts()
+        potentials.append({"kind": kind, "shape": list(potential.shape), "size": potential.size, "parts": list(parts)})
+        for name, part in parts.items():
+            tensors[f"tree.potential.{i}.{name}"] = torch.from_numpy(part.astype(np.int64))
     tensors["tree.log_potential"] = torch.from_numpy(flatten(tree.potentials))
     return {
         "names": _names_entry(tree.names, tensors),
@@ -55,20 +47,11 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
     variables, factors = len(cardinality), len(ptr) - 1
     if ptr[0] != 0 or (np.diff(ptr) < 1).any() or ptr[-1] != len(scope):
         raise BadSpec("the factors' scopes do not fit together")
-    potentials: list[Potential] = []
-    logs = tensors["tree.log_potential"].double().numpy()
-    start = 0
-    for i, given in enumerate(entry.potentials):
-        shape = tuple(given.shape)
-        rules = integers(tensors[f"tree.rules.{i}"]) if given.kind == "Rules" else None
-        size = int(np.prod(shape)) if rules is None else len(rules)
-        piece = logs[start : start + size]
-        if rules is not None:
-            potentials.append(Rules.from_log(shape, rules, piece))
-        else:
-            kind = Edge if given.kind == "Edge" else Table
-            potentials.append(kind.from_log(piece.reshape(shape)))
-        start += size
+    sizes = np.array([given.size for given in entry.potentials], dtype=np.int64)
+    logs = split(tensors["tree.log_potential"].double().numpy(), sizes)
+    potentials = [
+        _potential(i, given, log, tensors) for i, (given, log) in enumerate(zip(entry.potentials, logs, strict=True))
+    ]
     potential_id = indices(tensors["tree.potential_id"], len(potentials))
     label_set = indices(tensors["tree.label_set"] + 1, len(entry.label_sets) + 1) - 1
     if len(potential_id) != factors or len(label_set) != variables:
@@ -88,6 +71,13 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
     if not np.array_equal(tree.scope, scope):
         raise BadSpec("its tree is not in the order of a tree")
     return tree
+
+
+def _potential(i: int, entry: PotentialEntry, log_potential: np.ndarray, tensors: Mapping[str, Tensor]) -> Potential:
+    if entry.kind not in KINDS:
+        raise BadSpec(f"no kind of potential is named {entry.kind!r}; import the module that defines it")
+    parts = {name: integers(tensors[f"tree.potential.{i}.{name}"]) for name in entry.parts}
+    return KINDS[entry.kind].from_parts(tuple(entry.shape), log_potential, parts)
 
 
 def _names_entry(names: Names, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -48,10 +48,8 @@ def design_entry(design: Design, tensors: dict[str, Tensor]) -> dict[str, Any]:
     return {"kinds": [matrix.kind for matrix in matrices], "certificate": design.certificate.to_json()}
 
 
-def design_from(entry: ReluEntry | None, plan: Plan, tensors: Mapping[str, Tensor], *, down: bool) -> Design:
+def design_from(entry: ReluEntry, plan: Plan, tensors: Mapping[str, Tensor], *, down: bool) -> Design:
     """The design of a network that distributes (`down`) or not, with the certificate that is stored."""
-    if entry is None:
-        raise BadSpec("it does not say what its ReLU network is made of")
     sizes = integers(tensors["relu.sizes"])
     knots, values = (split(tensors[f"relu.{name}"].double().numpy(), sizes) for name in ("knots", "values"))
     slopes = (tensors[f"relu.{name}"].tolist() for name in ("left", "right"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ChannelEntry", "Header", "NamesEntry", "PotentialEntry", "ReluEntry", "TreeEntry"]
+__all__ = ["Header", "NamesEntry", "PotentialEntry", "ReluEntry", "TreeEntry"]
 
 Size = Annotated[int, Field(ge=1)]
 Shape = list[Size]
@@ -14,13 +14,6 @@ Shape = list[Size]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ChannelEntry(_Part):
-    """A channel, and the one that it is around."""
-
-    kind: Literal["Soft", "Clamp", "Erasure", "Flip", "Gaussian", "Missing"]
-    of: ChannelEntry | None = None
 
 
 class NamesEntry(_Part):
@@ -33,10 +26,12 @@ class NamesEntry(_Part):
 
 
 class PotentialEntry(_Part):
-    """A potential, whose entries are in tensors."""
+    """A potential: its kind, shape, number of weights, and the names of its further tensors."""
 
-    kind: Literal["Edge", "Table", "Rules"]
+    kind: str
     shape: Shape
+    size: Annotated[int, Field(ge=0)]
+    parts: list[str]
 
 
 class TreeEntry(_Part):
@@ -57,15 +52,15 @@ class ReluEntry(_Part):
 
 
 class Header(_Part):
-    """What a network is, but for its tensors."""
+    """What a network is, but for its tensors. `reloaded`: its weights are others than those of its tree."""
 
-    format: Literal[1]
+    format: Literal[2]
     hgm: str
-    network: Literal["ConvNet", "UNet", "ReluConvNet", "ReluUNet"]
-    mean: bool
+    task: Literal["classify", "denoise", "posterior"]
+    schedule: str
     trainable: bool
     reloaded: bool
     leaf_shape: Shape
-    channel: ChannelEntry
+    channel: dict[str, Any]
     tree: TreeEntry
-    relu: ReluEntry | None = None
+    relu: ReluEntry | None

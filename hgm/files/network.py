@@ -1,9 +1,12 @@
 """Compiled networks as files: one safetensors file with the model, the settings and the weights. Never pickle.
 
-The file's header says what the network is (kind, channel, inputs, the shapes of the potentials) and is checked against
-a schema; its tensors are the tree's arrays and the module's state. A checksum covers both, so a damaged file is refused
+The file's header says what the network is (task, schedule, channel, kinds of potentials) and is checked against a
+schema; its tensors are the tree's arrays and the module's state. A checksum covers both, so a damaged file is refused
 and not half understood. Reading builds the network again from its tree, then puts the stored weights in. Of a ReLU
 network the file also holds the certificate, and the kind and the pieces of every construction.
+
+Kinds of channels, potentials, constructions and schedules are stored by name and found again in their registries, so
+those defined outside the library are saved and loaded as its own are.
 """
 
 from __future__ import annotations
@@ -17,36 +20,30 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.schedule import schedule_of
 from hgm.errors import BadSpec, HgmError
-from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Clamp, Erasure, Flip, Gaussian, Missing, Soft
+from hgm.evidence.channel import channel_of
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
+from hgm.files.format1 import upgraded
 from hgm.files.whole import write_whole
 from hgm.networks.compile import assemble
 from hgm.networks.heads import ConvNet, UNet
 from hgm.relu.engine import Relu
-from hgm.tree.potential import Edge, Potential, Table
-from hgm.tree.rules import Rules
+from hgm.tree.flat import flatten
 
 if TYPE_CHECKING:
-    from hgm.files.header import ChannelEntry, Header
+    from hgm.files.header import Header
 
 __all__ = ["load_network", "save_network"]
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".safetensors"
 KEY = "hgm"  # of the header in the file's metadata
-CHANNELS: dict[str, type[Channel]] = {kind.__name__: kind for kind in (Soft, Clamp, Erasure, Flip, Gaussian, Missing)}
-POTENTIALS: dict[str, type[Potential]] = {kind.__name__: kind for kind in (Edge, Table, Rules)}
-
-AnyNet = ConvNet | UNet
 
 # pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
 
@@ -63,8 +60,8 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
         path: of the file; an existing one is replaced.
 
     Raises:
-        BadSpec: for another ending of the file name, a place that cannot be written, or a network with a channel or
-            potential that is not one of hgm's own, or weights in half precision.
+        BadSpec: for another ending of the file name, a place that cannot be written, a channel without a name, or
+            weights in half precision.
     """
     from safetensors.torch import save
 
@@ -72,7 +69,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     header, tensors = _taken_apart(net)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none shared
     for tensor in tensors.values():
-        if tensor.dtype not in (torch.float64, torch.float32, torch.int64):
+        if tensor.dtype in (torch.float16, torch.bfloat16):
             raise BadSpec(f"a network with weights of {tensor.dtype} cannot be saved; convert it with .float() first")
     header["checksum"] = _checksum(header, tensors)
     write_whole(where, save(tensors, {KEY: json.dumps(header)}))
@@ -81,7 +78,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
 def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     """The network in a file that `save_network` wrote, on the CPU.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed. A channel, potential, construction or schedule of your own must have been defined.
 
     Raises:
         BadSpec: if there is no such file, or it is damaged, not a network of hgm, or of a later format.
@@ -91,12 +88,16 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     where = _checked_name(path)
     header, tensors = _read(where)
     try:
-        if header.get("format") != FORMAT:
-            raise BadSpec(f"it has format {header.get('format')!r}, and this version of hgm reads format {FORMAT}")
+        if header.get("format") not in (1, FORMAT):
+            raise BadSpec(
+                f"it has format {header.get('format')!r}, and this version of hgm reads formats 1 and {FORMAT}"
+            )
         if header.pop("checksum", None) != _checksum(header, tensors):
             raise BadSpec("its checksum does not fit its content: the file is damaged, or was changed by hand")
+        if header["format"] == 1:
+            header, tensors = upgraded(header, tensors)
         return _put_together(Header.model_validate(header), tensors)
-    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         # whatever a file that was made to mislead may provoke; HgmError and pydantic's errors are ValueErrors
         problem = str(error) if isinstance(error, HgmError) else f"it is damaged ({_first_line(error)})"
         raise BadSpec(f"{where} cannot be read as a network of hgm: {problem}") from None
@@ -105,103 +106,83 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
 # ---------------------------------------------------------------------- network <-> header and tensors
 
 
-def _taken_apart(net: AnyNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    kind = type(net)
-    if kind not in (ConvNet, UNet):
-        raise BadSpec(f"a file holds a network that hgm.compile made; got a {kind.__name__}")
-    tree = net.plan.tree
-    state, sources = net.state_dict(), _sources(net)
-    tensors = {f"state.{name}": state[name] for name in sources.values()}
-    tensors["inputs"] = torch.from_numpy(net.plan.inputs.copy())
+def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if type(net) not in (ConvNet, UNet):
+        raise BadSpec(f"a file holds a network that hgm.compile made; got a {type(net).__name__}")
+    state, engine = net.state_dict(), net.engine
+    tensors = {f"state.{name}": state[name] for name in _sources(net).values()}
+    tensors["inputs"], tensors["query"] = torch.from_numpy(net.plan.inputs.copy()), torch.from_numpy(net.query.copy())
     header: dict[str, Any] = {
         "format": FORMAT,
         "hgm": version("hgm"),
-        "network": kind.__name__,
-        "mean": net.task == "denoise",
+        "task": net.task,
+        "schedule": net.plan.schedule,
         "trainable": net.trainable,
-        "reloaded": _is_reloaded(net),
+        "reloaded": _is_reloaded(engine),
         "leaf_shape": list(net.leaf_shape),
-        "channel": _channel_entry(net.channel),
-        "tree": tree_entry(tree, tensors),
-        "relu": design_entry(net.engine.design, tensors) if isinstance(net.engine, Relu) else None,
+        "channel": net.channel.entry(),
+        "tree": tree_entry(net.plan.tree, tensors),
+        "relu": design_entry(engine.design, tensors) if isinstance(engine, Relu) else None,
     }
-    tensors["query"] = torch.from_numpy(net.query.copy())
     return header, tensors
 
 
-def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> AnyNet:
+def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:
     tree = tree_from(header.tree, tensors)
-    inputs, query = indices(tensors["inputs"], len(tree)), indices(tensors["query"], len(tree))
-    channel = _channel(header.channel, tensors)
-    plan, shape = schedule_of("levels")(tree, inputs), tuple(header.leaf_shape)
+    inputs, query = (indices(tensors[name], len(tree)) for name in ("inputs", "query"))
+    plan, shape, down = schedule_of(header.schedule)(tree, inputs), tuple(header.leaf_shape), header.task != "classify"
     if not 1 <= prod(shape) <= len(inputs) or not len(query):
         raise BadSpec("its input and output do not fit its tree")
-    down = header.network.endswith("UNet")
+    states = int(tree.cardinality[inputs[: prod(shape)]].max())
+    channel = channel_of(header.channel, tensors["state.channel.values"]).bound(states)
     engine: Engine
     if header.relu is None:
         engine = Exact(plan, header.trainable, down)
     else:
         engine = Relu(plan, design_from(header.relu, plan, tensors, down=down), header.trainable, down)
-    task: Any = "classify" if not down else "denoise" if header.mean else "posterior"
-    net = assemble(engine, task, channel, shape, query)
-    state = {_present(name): tensor for name, tensor in tensors.items() if name.startswith("state.")}
-    net = net.to(state["engine.weights.log_potential" if net.certificate is None else "engine.mask"].dtype)
+    net = assemble(engine, header.task, channel, shape, query)
+
+    state = _part(tensors, "state.")
+    floats = (tensor.dtype for tensor in _part(state, "engine.").values() if tensor.is_floating_point())
+    net.engine.to(next(floats, torch.float64))
     sources, own = _sources(net), net.state_dict()
-    if state.keys() != set(sources.values()) or not all(
-        torch.equal(tensor, own[name])
-        for name, tensor in state.items()
-        if not (header.reloaded and tensor.is_floating_point())
-    ):
+
+    def fits(name: str, tensor: Tensor) -> bool:
+        real = tensor.is_floating_point()
+        free = name.startswith("channel.") or (header.reloaded and real)
+        return (free and real == own[name].is_floating_point()) or torch.equal(tensor, own[name])
+
+    if state.keys() != set(sources.values()) or not all(fits(name, tensor) for name, tensor in state.items()):
         raise BadSpec("its weights are not those of its tree")
+    full = {name: state[source] for name, source in sources.items()}
+    net.channel.load_state_dict(_part(full, "channel."), assign=True)  # in the precision that they have
     if header.reloaded:
-        net.load_state_dict({name: state[source] for name, source in sources.items()})
+        net.engine.load_state_dict(_part(full, "engine."))
     return net
 
 
-def _present(name: str) -> str:
-    """The name in a state dict of a stored tensor, also if a network of format 1 stored it."""
-    name = name.removeprefix("state.")
-    if name.startswith(("channel.", "engine.")):
-        return name
-    return "engine." + name.replace("input_mask", "mask")
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _sources(net: AnyNet) -> dict[str, str]:
+def _sources(net: nn.Module) -> dict[str, str]:
     """For every name in the state the one to store: a parameter that is shared is stored once, by its first name."""
     first: dict[nn.Parameter, str] = {}
     state = net.state_dict(keep_vars=True).items()
     return {name: first.setdefault(t, name) if isinstance(t, nn.Parameter) else name for name, t in state}
 
 
-def _is_reloaded(net: AnyNet) -> bool:
+def _is_reloaded(engine: Engine) -> bool:
     """Whether the weights are others than the tree's, or were loaded: such networks rescale at every level.
 
     Those of ReLU networks always count as others: they depend on how the machine that built them rounds exp.
     """
-    if not isinstance(net.engine, Exact):
+    if not isinstance(engine, Exact):
         return True
-    own = torch.from_numpy(np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in net.plan.tree.potentials)]))
-    weights = net.engine.weights.log_potential.detach().cpu()
-    everywhere = net.engine.rescale_leaves and all(stage.rescale for stage in net.engine.stages)
-    return bool(everywhere) or not torch.equal(weights, own.to(weights.dtype))
-
-
-def _channel_entry(channel: Channel) -> dict[str, Any]:
-    if CHANNELS.get(type(channel).__name__) is not type(channel):
-        raise BadSpec(
-            f"a network with the channel {type(channel).__name__} cannot be saved: a file holds the channels of hgm "
-            f"({', '.join(CHANNELS)}) only; compile with one of them, or keep this network's state_dict()"
-        )
-    entry: dict[str, Any] = {"kind": type(channel).__name__}
-    return entry | {"of": _channel_entry(channel.channel)} if isinstance(channel, Missing) else entry
-
-
-def _channel(entry: ChannelEntry, tensors: Mapping[str, Tensor], at: str = "state.channel.") -> Channel:
-    if entry.kind == "Missing":
-        if entry.of is None:
-            raise BadSpec("the channel Missing does not say which channel it is around")
-        return Missing(_channel(entry.of, tensors, at + "channel."))
-    return CHANNELS[entry.kind](tensors[at + "values"])
+    weights = engine.weights.log_potential.detach().cpu()
+    own = torch.from_numpy(flatten(engine.plan.tree.potentials))
+    always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)
+    return always or not torch.equal(weights, own.to(weights.dtype))
 
 
 # ---------------------------------------------------------------------- files

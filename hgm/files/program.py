@@ -26,7 +26,7 @@ from torch import Tensor
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec, HgmError
 from hgm.files.whole import write_whole
-from hgm.networks.network import Network, UNet
+from hgm.networks.network import Network
 
 __all__ = ["export"]
 
@@ -118,7 +118,7 @@ def _as_onnx(
         dynamo=True,
         dynamic_shapes=shapes,
         input_names=names,
-        output_names=["mean" if isinstance(net, UNet) and net.mean else "posterior"],
+        output_names=["mean" if net.task == "denoise" else "posterior"],
         verbose=False,
     )
     assert program is not None

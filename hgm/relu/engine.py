@@ -57,9 +57,8 @@ class Relu(Engine):
         self.own = nn.ModuleList(ReluEvidence(level, plan, design.possible) for level in plan.levels)
         inputs = plan.inputs[plan.arrangement]
         states = int(plan.tree.cardinality[inputs].max())
-        self.register_buffer(
-            "mask", torch.from_numpy(np.where(design.possible[:states, inputs], 0.0, -np.inf))[:, :, None]
-        )
+        mask = torch.from_numpy(np.where(design.possible[:states, inputs], 0.0, -np.inf))
+        self.register_buffer("mask", mask[:, :, None], persistent=False)
         if trainable:
             for parameter in self.parameters():
                 parameter.requires_grad_(True)

@@ -25,10 +25,7 @@ def assert_equal(one, two):
     """Two networks are the same: as modules, in what they know, and bit for bit in what they say."""
     assert str(one) == str(two)
     assert one.inputs == two.inputs and one.plan.tree == two.plan.tree and one.trainable == two.trainable
-    if one.certificate is not None:
-        assert one.certificate == two.certificate
-    else:
-        assert one.tree() == two.tree()
+    assert one.certificate == two.certificate and one.tree() == two.tree()
     assert one.state_dict().keys() == two.state_dict().keys()
     for name, tensor in one.state_dict().items():
         assert tensor.dtype == two.state_dict()[name].dtype and torch.equal(tensor, two.state_dict()[name])

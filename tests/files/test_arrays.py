@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from files.networks import assert_equal, observe
+from files.networks import assert_equal, changed, observe, saved
+from kinds import Band
 from oracles.trees import CASES
 
 import hgm
@@ -31,3 +32,25 @@ def test_a_rerooted_grid_with_its_names_comes_back(tmp_path):
     assert_equal(net, again)
     assert list(again.plan.tree.names) == list(net.plan.tree.names)
     assert torch.equal(net.given({"x3_3": "on"}), again.given({"x3_3": "on"}))
+
+
+BAND = Band((3, 3), [0, -1, 2], [1.0, 0.5, 2.0])
+BANDED = hgm.Tree.from_edges([("a", "b", BAND), ("b", "c", BAND)])
+
+
+@pytest.mark.parametrize("options", [{}, {"trainable": True}, {"activation": "relu", "tol": 0.5, "floor": 30.0}])
+def test_a_potential_of_ones_own_kind_comes_back(tmp_path, options):
+    net = hgm.compile(BANDED, query="all", **options)
+    again = saved(net, tmp_path)
+    assert_equal(net, again)
+    assert type(again.plan.tree.potentials[0]) is Band and len(again.plan.tree.potentials) == 1
+    assert torch.equal(net(observe(net)[0]), again(observe(net)[0]))
+
+
+def test_a_kind_of_potential_that_is_not_defined_is_said(tmp_path):
+    hgm.save_network(hgm.compile(BANDED), tmp_path / "net.safetensors")
+    entry = {"names": {"listed": ["a", "b", "c"]}, "roots": 1, "grid": None, "label_sets": [],
+             "potentials": [{"kind": "Nobodys", "shape": [3, 3], "size": 3, "parts": ["offsets"]}]}  # fmt: skip
+    changed(tmp_path / "net.safetensors", {"tree": entry})
+    with pytest.raises(hgm.BadSpec, match="no kind of potential is named 'Nobodys'; import the module that defines it"):
+        hgm.load_network(tmp_path / "net.safetensors")

@@ -133,7 +133,28 @@ def test_a_failure_of_the_exporter_is_one_line(tmp_path, monkeypatch):
         hgm.export(hgm.compile(TREE, "classify"), tmp_path / "net.pt2")
 
 
-class MyChannel(hgm.Soft):
+class Twice(hgm.Gaussian):
+    """A channel that was not there when `export` was written."""
+
+    noise_names = ("spread",)
+
+    def states_first(self, z, *noise):
+        return 2 * super().states_first(z, *noise)
+
+
+@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_channel_of_ones_own(tmp_path, ending):
+    net = hgm.compile(hgm.random_ghm(2, 3), "denoise", channel=Twice())
+    hgm.export(net, tmp_path / f"net.{ending}")
+    agrees(net, tmp_path / f"net.{ending}", torch.randn(5, 4), torch.full((5,), 0.7), tolerance=1e-5)
+    if ending == "onnx":
+        import onnx
+
+        graph = onnx.load(tmp_path / "net.onnx").graph
+        assert [slot.name for slot in graph.input] == ["observation", "spread"]
+
+
+class Silent(hgm.Channel):
     pass
 
 
@@ -145,8 +166,8 @@ def test_bad_arguments(tmp_path, monkeypatch):
         hgm.export(net, tmp_path / "net.pt2", dtype=torch.float16)
     with pytest.raises(hgm.BadSpec, match=r"use \.pt2 for float64"):
         hgm.export(net, tmp_path / "net.onnx", dtype=torch.float64)
-    with pytest.raises(hgm.BadSpec, match="MyChannel"):
-        hgm.export(hgm.compile(TREE, channel=MyChannel()), tmp_path / "net.pt2")
+    with pytest.raises(hgm.BadSpec, match="Silent does not say how it observes symbols"):
+        hgm.export(hgm.compile(TREE, channel=Silent()), tmp_path / "net.pt2")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(hgm.HgmError, match=r"pip install 'hgm\[export\]'"):
         hgm.export(net, tmp_path / "net.onnx")

@@ -9,8 +9,6 @@ from hgm.cli import app
 from hgm.evidence.channel import Channel
 from hgm.testing import ChannelConformance
 
-WAITS = pytest.mark.xfail(strict=True, reason="files hold only the channels of hgm yet: then take this mark away")
-
 
 class Poisson(Channel, name="poisson"):
     """Counts of mean gain * value(x): log p(z | x = a) = z log(gain * value(a)) - gain * value(a) + c."""
@@ -32,17 +30,7 @@ class Poisson(Channel, name="poisson"):
         return super().entry() | {"gain": self.gain}
 
 
-class Battery(ChannelConformance):
-    @WAITS
-    def test_a_network_with_it_is_saved_and_loaded(self):
-        super().test_a_network_with_it_is_saved_and_loaded()
-
-    @WAITS
-    def test_a_network_with_it_exports(self):
-        super().test_a_network_with_it_exports()
-
-
-class TestPoisson(Battery):
+class TestPoisson(ChannelConformance):
     def make_channel(self):
         return Poisson([1.0, 2.0, 5.0], gain=1.5)
 
@@ -50,12 +38,11 @@ class TestPoisson(Battery):
         return torch.distributions.Poisson(1.5 * channel.values).log_prob(z.unsqueeze(-1)).movedim(-1, 1)
 
 
-class TestPoissonWithHoles(Battery):
+class TestPoissonWithHoles(ChannelConformance):
     def make_channel(self):
         return hgm.Missing(Poisson([1.0, 2.0, 5.0], gain=0.5))
 
 
-@WAITS
 @pytest.mark.parametrize("ending", [".safetensors", ".pt2"])
 def test_the_command_line_compiles_with_it(tmp_path, ending):
     tree = hgm.random_ghm(2, 3, seed=0)
