@@ -33,6 +33,10 @@ class Soft(Channel, name="soft"):
             raise BadEvidence(f"log evidence of the leaves must have shape (B, S, *positions); got {tuple(z.shape)}")
         return self.batch_last(z)
 
+    def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
+        """Log evidence is as large before as after: it is put in order once it is states first."""
+        return None if z.is_floating_point() else super().rearranged(order, z, *noise)
+
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
         """e(a) = [a = x] + g, with g standard normal: then log p(e | x = a) = e(a) + c: e is its own log evidence."""
         hit = allowed(x, len(self.table()), 1) & (x != MISSING).unsqueeze(1)

@@ -57,6 +57,7 @@ class Network(nn.Module):
         inputs, leaves = self.plan.inputs, prod(leaf_shape)
         cardinality = self.plan.tree.cardinality[inputs]
         self.extra = len(inputs) - leaves
+        self.row_size = int(cardinality.max()) * len(inputs)  # numbers of a batch row, for slicing
         self.states_in = int(cardinality.max())
         self.leaf_states = int(cardinality[:leaves].max())
         self.extra_states = int(cardinality[leaves:].max(initial=0))
@@ -175,7 +176,7 @@ class Network(nn.Module):
             return run(self._input(observation, evidence))
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
         batch = given[0].shape[0] if given and given[0].ndim else 0
-        rows = max(1, SLICE // (self.states_in * len(self.plan.inputs)))
+        rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
             e = self._input(observation, evidence)
@@ -215,12 +216,12 @@ class Network(nn.Module):
 
     def _leaves(self, *observation: Any) -> Tensor:
         """``(S, n, B)`` log evidence of the leaves, in the engine's order."""
-        positions = tuple(self.channel.positions(observation[0]))
-        order = self.leaf_order
+        channel, order = self.channel, self.leaf_order
+        positions = channel.positions(observation[0])
         moved = None
         if order is not None and positions == self.leaf_shape:
-            moved = self.channel.rearranged(order, *observation)
-        e = self.channel.states_first(*(observation if moved is None else moved))
+            moved = channel.rearranged(order, *observation)
+        e = channel.states_first(*(observation if moved is None else moved))
         if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):
             want = ", ".join(map(str, (self.states_in, *self.leaf_shape)))
             raise BadEvidence(

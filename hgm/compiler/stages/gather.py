@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgm.compiler.layers import FactorLayer
 from hgm.compiler.numerics import product
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
@@ -33,7 +32,7 @@ class Gather(General):
                 start += k * n
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
-        layer: FactorLayer = self.folded[0]  # type: ignore[assignment]
+        (layer,) = self._layers
         x = below.h.transpose(0, 1)
         x = x if self.arrival is None else x.index_select(0, self.arrival)
         w = layer.weight(x, scaled)

@@ -56,7 +56,8 @@ class General(Stage):
         self.inner = sum(n for k, n in self.groups if k)
         self.regular = plan.regular
         slots = plan.groups[0].arity if plan.regular else 1
-        self.folded = nn.ModuleList(layer_for(op, slots) for op in plan.ops)
+        self._layers = tuple(layer_for(op, slots) for op in plan.ops)
+        self.folded = nn.ModuleList(self._layers)
         self.sizes = [len(op.factors) for op in plan.ops]
         self.child_sizes = [len(op.factors) * op.children for op in plan.ops]
         for name, order in (("take", plan.take), ("arrival", plan.arrival)):
@@ -66,7 +67,7 @@ class General(Stage):
         self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
 
     def layers(self) -> Iterator[FactorLayer]:
-        return iter(self.folded)  # type: ignore[arg-type]
+        return iter(self._layers)
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         # a linear layer below a log level works in float64 like the level

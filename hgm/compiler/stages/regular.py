@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgm.compiler.layers import FactorLayer
 from hgm.compiler.numerics import product
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
@@ -24,7 +23,7 @@ class Regular(General):
         self.deepest = below.deepest
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
-        layer: FactorLayer = self.folded[0]  # type: ignore[assignment]
+        (layer,) = self._layers
         w = layer.weight(below.h, scaled)
         q = layer(below.h, w)
         h = product(q) if own.inner is None else product(q) * own.inner
@@ -32,7 +31,7 @@ class Regular(General):
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:
         assert isinstance(skip, LevelSkip)
-        layer: FactorLayer = self.folded[0]  # type: ignore[assignment]
+        (layer,) = self._layers
         h, q = skip.child.h, skip.q
         free = not (torch.is_grad_enabled() and q.requires_grad)
         u = torch.div(above.b, q, out=q) if free and self.several else above.b / q
