@@ -1,4 +1,4 @@
-"""A battery of tests that a new potential kind or layer inherits by saying how to make trees that use it.
+"""A battery of tests that a new kind of potential, layer or stage inherits by saying how to make trees that use it.
 
     from hgm.testing import Conformance
 
@@ -9,7 +9,8 @@
         def make_evidence(self, tree, seed):            # may be left out: `random_evidence`
             ...
 
-Without pytest, ``TestBanded().run()`` does the same. A layer for an op of its own overrides `make_network` too. The
+Without pytest, ``TestBanded().run()`` does the same. A kind of stage, or an op of its own, comes into the networks by a
+registered schedule, whose name is the battery's `schedule`. The
 oracles are the reference inference (`hgm.infer`), the factor marginals, and calculus: the gradient of the log partition
 function with respect to the log evidence must be the marginals.
 """
@@ -58,11 +59,13 @@ class Conformance(Battery):
         seeds: every test runs on the trees of these seeds.
         tolerance: of marginals in float64, and relative of log partition functions.
         tolerance32: the same in float32.
+        schedule: which schedule plans the networks.
     """
 
     seeds: Sequence[int] = (0, 1, 2)
     tolerance: float = 1e-12
     tolerance32: float = 1e-6
+    schedule: str = "levels"
 
     # ------------------------------------------------------------------ to supply
 
@@ -76,7 +79,7 @@ class Conformance(Battery):
 
     def make_network(self, tree: Tree, task: Any = "posterior", **options: Any) -> ConvNet | UNet:
         """The network of a tree; `options` are those of `hgm.compile`."""
-        return compile(tree, task, **options)
+        return compile(tree, task, schedule=self.schedule, **options)
 
     # ------------------------------------------------------------------ the battery
 

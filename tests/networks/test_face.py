@@ -113,7 +113,17 @@ def test_the_kernel_weight_needs_no_argument():
 class FullSizeCopies(TorchDispatchMode):
     """Names of the operations that only move numbers, at least `size` of them."""
 
-    MOVES = ("clone", "copy_", "_to_copy", "index_select", "index.Tensor", "cat", "gather", "constant_pad_nd", "contiguous")
+    MOVES = (
+        "clone",
+        "copy_",
+        "_to_copy",
+        "index_select",
+        "index.Tensor",
+        "cat",
+        "gather",
+        "constant_pad_nd",
+        "contiguous",
+    )
 
     def __init__(self, size):
         super().__init__()

@@ -155,7 +155,7 @@ class WithOp(Battery):
     def make_network(self, tree, task="posterior", **options):
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(SCHEDULES, "mine", lambda *args: rewrite(by_levels(*args), self.kind))
-            made = super().make_network(tree, task, schedule="mine", **options)
+            made = hgm.compile(tree, task, schedule="mine", **options)
         assert all(type(op) is not EdgeOp for stage in made.plan.stages for op in stage.ops)
         return made
 
