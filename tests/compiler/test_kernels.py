@@ -218,7 +218,7 @@ def changed(tree, small, trainable, loaded):
     wild = tree(small)
     flat = torch.cat([torch.from_numpy(p.log_potential.ravel().copy()) for p in wild.potentials])
     if loaded:
-        net.load_state_dict({**net.state_dict(), "weights.log_potential": flat})
+        net.load_state_dict({**net.state_dict(), "engine.weights.log_potential": flat})
     else:
         with torch.no_grad():
             net.engine.weights.log_potential.copy_(flat)
