@@ -145,17 +145,15 @@ def _differences(tree: Tree, net: ConvNet | UNet, e: Tensor) -> tuple[float, flo
     with torch.no_grad():
         got, got_log = net(*args, **kwargs).double(), net.log_partition(*args, **kwargs).double()
     reference = infer(tree, e.double())
+    asked = [tree.index(net.plan.tree.names[int(v)]) for v in net.query]
+    want = reference.marginals[:, :, asked]
     if isinstance(net, ConvNet):
-        root = net.plan.tree.names[int(net.plan.levels[0].order[net.position])]
-        want = reference[root]
+        want = want[:, : got.shape[1], 0]
     elif net.task == "denoise":
-        values = torch.arange(net.leaf_states, dtype=torch.float64)
-        at_leaves = reference.marginals[:, : net.leaf_states, torch.from_numpy(tree.leaves.copy())]
         span = max(net.leaf_states - 1, 1)
-        want = torch.einsum("s,bsn->bn", values, at_leaves).unflatten(1, net.leaf_shape) / span
+        values = torch.arange(net.leaf_states, dtype=torch.float64)
+        want = torch.einsum("s,bsn->bn", values, want[:, : net.leaf_states]).unflatten(1, net.leaf_shape) / span
         got = got / span
-    else:
-        want = reference.marginals
     want_log = reference.log_partition
     return _largest(got - want), _largest((got_log - want_log) / want_log.abs().clamp_min(len(tree)))
 

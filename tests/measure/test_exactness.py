@@ -58,13 +58,13 @@ def test_a_mistake_is_found(monkeypatch, change):
 
 @pytest.mark.parametrize("task", ["classify", "denoise", "posterior"])
 def test_a_predictor_that_gives_nan_is_found(monkeypatch, task):
-    monkeypatch.setattr(hgm.ConvNet, "_run", _nan)
-    monkeypatch.setattr(hgm.UNet, "_run", _nan)
+    monkeypatch.setattr(hgm.ConvNet, "_answer", _nan)
+    monkeypatch.setattr(hgm.UNet, "_answer", _nan)
     assert not hgm.verify(TREE, [task], batch=2).ok
 
 
-def _nan(self, x, first_row=0):
-    return torch.full((x.shape[0], 1, 1), torch.nan, dtype=x.dtype)
+def _nan(self, e, first_row=0):
+    return torch.full((e.shape[2], 1, 1), torch.nan, dtype=e.dtype)
 
 
 def test_it_prints_a_table():
