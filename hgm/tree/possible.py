@@ -24,24 +24,44 @@ def possible_states(tree: Tree) -> np.ndarray:
         ImpossibleEvidence: if the model allows nothing at all.
     """
     can = np.arange(int(tree.cardinality.max()))[:, None] < tree.cardinality
-    allowed = [None if p.positive else p.support() for p in tree.potentials]
-    limiting = [f for f in range(tree.factors) if allowed[tree.potential_id[f]] is not None]
-
-    def restrict(factor: int, receivers: list[int]) -> None:
-        """The receivers keep the states that some allowed combination of the factor gives them."""
-        combinations, scope = allowed[tree.potential_id[factor]], tree.scope_of(factor)
-        assert combinations is not None
-        for axis in receivers:
-            senders = [a for a in range(len(scope)) if a != axis]
-            kept = np.logical_and.reduce([can[combinations[:, a], scope[a]] for a in senders] or [True])
-            reached = np.zeros(len(can), dtype=bool)
-            reached[combinations[np.broadcast_to(kept, len(combinations)), axis]] = True
-            can[:, scope[axis]] &= reached
-
-    for factor in reversed(limiting):  # factors come in the order of their parents, so children's first
-        restrict(factor, [int(tree.up[factor])])
+    groups = _limiting(tree)
+    for support, scope, up in reversed(groups):
+        _restrict(can, support, scope, up)
     if not can.any(axis=0).all():
         raise ImpossibleEvidence([0])
-    for factor in limiting:
-        restrict(factor, [axis for axis in range(len(tree.scope_of(factor))) if axis != tree.up[factor]])
+    for support, scope, up in groups:
+        for axis in range(len(scope)):
+            if axis != up:
+                _restrict(can, support, scope, axis)
     return can
+
+
+def _limiting(tree: Tree) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """The factors that have zeros, root first, those of a level that share a potential and its upward axis together.
+
+    For n of them: ``(R, axes)`` the combinations that they allow, ``(axes, n)`` their scopes, and the upward axis.
+    """
+    has_zeros = np.array([not p.positive for p in tree.potentials], dtype=bool)
+    factors = np.flatnonzero(has_zeros[tree.potential_id])
+    key = np.stack([tree.level[tree.parent[factors]], tree.potential_id[factors], tree.up[factors]])
+    kinds, which = np.unique(key, axis=1, return_inverse=True)
+    support = {int(i): tree.potentials[i].support() for i in np.unique(kinds[1])}
+    members = np.split(factors[np.argsort(which.ravel(), kind="stable")], np.cumsum(np.bincount(which.ravel())))
+    groups = []
+    for mine, (_, potential, up) in zip(members[:-1], kinds.T.tolist(), strict=True):
+        axes = np.arange(tree.potentials[potential].axes)[:, None]
+        groups.append((support[potential], tree.scope[tree.scope_ptr[mine] + axes], up))
+    return groups
+
+
+def _restrict(can: np.ndarray, support: np.ndarray, scope: np.ndarray, axis: int) -> None:
+    """The variables on one axis of n factors keep the states that some allowed combination gives them, in place."""
+    kept = np.ones((len(support), scope.shape[1]), dtype=bool)
+    for sender in range(len(scope)):
+        if sender != axis:
+            kept &= can[support[:, sender, None], scope[sender]]
+    rule, factor = np.nonzero(kept)
+    reached = np.zeros((len(can), scope.shape[1]), dtype=bool)
+    reached[support[rule, axis], factor] = True
+    state, factor = np.nonzero(~reached)
+    can[state, scope[axis, factor]] = False
