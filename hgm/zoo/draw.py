@@ -1,12 +1,13 @@
-"""What the ensembles share: checks of their numbers, and random tables."""
+"""What the ensembles share: how their numbers and tables are given, and random tables."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hgm.errors import BadSpec
+from hgm.tree.potential import Potential
 
-__all__ = ["Arity", "fraction", "log_uniform", "sides", "stochastic", "whole"]
+__all__ = ["Arity", "fraction", "is_one", "log_uniform", "sides", "stochastic", "whole"]
 
 Arity = int | tuple[int, int]
 
@@ -27,6 +28,14 @@ def fraction(name: str, value: float) -> None:
     """Raises `BadSpec`, naming the argument, unless the value is in [0, 1]."""
     if not 0 <= value <= 1:
         raise BadSpec(f"{name} is a probability and must be 0 to 1; got {value!r}")
+
+
+def is_one(given: object) -> bool:
+    """Whether this is one table, a potential or a matrix, and not several."""
+    try:
+        return isinstance(given, Potential) or np.ndim(given) == 2  # type: ignore[arg-type]
+    except ValueError:  # matrices of several shapes
+        return False
 
 
 def stochastic(rng: np.random.Generator, *shape: int) -> np.ndarray:

@@ -23,8 +23,8 @@ from hgm.tree.checks import States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
-from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
+from hgm.zoo.draw import is_one
 
 __all__ = ["Level", "ghm"]
 
@@ -185,13 +185,13 @@ def _potentials(
         return np.array([pool.number(Edge(table)) for table in drawn]), False
     if not isinstance(given, Potential) and not isinstance(given, Iterable):
         raise BadSpec(f"level {i} needs a potential or a list of them; got {given!r}")
-    tables = [given] if isinstance(given, Potential) or _is_matrix(given) else list(given)
+    tables = [given] if is_one(given) else list(given)  # type: ignore[arg-type]
     try:
         numbers = [pool.number(table) for table in tables]  # type: ignore[arg-type]
     except BadPotential as error:
         raise BadPotential(f"level {i}: {error}") from None
     used = [pool.potentials[n] for n in numbers]
-    joint = bool(used) and (isinstance(used[0], Rules) or used[0].axes != 2)
+    joint = bool(used) and used[0].axes != 2
     wanted = (states[0],) + (states[1],) * arity if joint else (states[0], states[1])
     for table in used:
         if table.shape != wanted:
@@ -205,10 +205,3 @@ def _potentials(
             + ("(shared, or one per parent)" if joint else "(shared, one per sibling position, or one per node)")
         )
     return np.array(numbers), joint
-
-
-def _is_matrix(given: object) -> bool:
-    try:
-        return np.ndim(given) == 2  # type: ignore[arg-type]
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,8 +42,9 @@ def random_tree(
     Raises:
         BadSpec: for a bad number.
     """
-    rng = np.random.default_rng(seed)
-    factors, states = _random_factors(rng, "x", variables, cardinality, joint, width, unary, zeros, bound)
+    factors, states = _Shape(cardinality, joint, width, unary, zeros, bound).draw(
+        np.random.default_rng(seed), "x", variables
+    )
     return Tree.from_factors(factors, states, roots=["x0"])
 
 
@@ -74,50 +76,58 @@ def forest(
     """
     if not len(sizes):
         raise BadSpec("a forest needs at least one tree; sizes is empty")
-    rng = np.random.default_rng(seed)
+    shape, rng = _Shape(cardinality, joint, width, unary, zeros, bound), np.random.default_rng(seed)
     factors: list[tuple[Sequence[str], Potential]] = []
     states: dict[str, States] = {}
     for i, size in enumerate(sizes):
-        more, own = _random_factors(rng, f"t{i}_x", size, cardinality, joint, width, unary, zeros, bound)
+        more, own = shape.draw(rng, f"t{i}_x", size)
         factors += more
         states |= own
     return Tree.from_factors(factors, states, roots=[f"t{i}_x0" for i in range(len(sizes))])
 
 
-def _random_factors(
-    rng: np.random.Generator,
-    prefix: str,
-    variables: int,
-    cardinality: tuple[int, int],
-    joint: float,
-    width: int,
-    unary: float,
-    zeros: float,
-    bound: float,
-) -> tuple[list[tuple[Sequence[str], Potential]], dict[str, States]]:
-    whole("variables", variables, 1)
-    whole("width", width, 1)
-    for name, value in (("joint", joint), ("unary", unary), ("zeros", zeros)):
-        fraction(name, value)
-    low, high = cardinality
-    if not 1 <= low <= high:
-        raise BadSpec(f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {cardinality!r}")
-    size = rng.integers(low, high + 1, size=variables)
-    chosen = rng.integers(size)  # the assignment that stays possible
+@dataclass(frozen=True)
+class _Shape:
+    """What random trees look like; the attributes are the arguments of `random_tree`."""
 
-    def factor(scope: list[int]) -> tuple[Sequence[str], Potential]:
-        table = log_uniform(rng, bound, tuple(size[scope]))
-        if zeros:
-            keep = table[tuple(chosen[scope])]
-            table[rng.random(table.shape) < zeros] = 0.0
-            table[tuple(chosen[scope])] = keep
-        return tuple(f"{prefix}{v}" for v in scope), Edge(table) if len(scope) == 2 else Table(table)
+    cardinality: tuple[int, int]
+    joint: float
+    width: int
+    unary: float
+    zeros: float
+    bound: float
 
-    factors = [factor([v]) for v in np.flatnonzero(rng.random(variables) < unary).tolist()]
-    v = 1
-    while v < variables:
-        children = int(rng.integers(2, width + 1)) if width > 1 and rng.random() < joint else 1
-        scope = [int(rng.integers(v)), *range(v, min(v + children, variables))]
-        factors.append(factor([scope[i] for i in rng.permutation(len(scope))] if joint else scope))
-        v += children
-    return factors, {f"{prefix}{v}": int(n) for v, n in enumerate(size)}
+    def __post_init__(self) -> None:
+        whole("width", self.width, 1)
+        for name in ("joint", "unary", "zeros"):
+            fraction(name, getattr(self, name))
+        low, high = self.cardinality
+        if not 1 <= low <= high:
+            raise BadSpec(
+                f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {self.cardinality!r}"
+            )
+
+    def draw(
+        self, rng: np.random.Generator, prefix: str, variables: int
+    ) -> tuple[list[tuple[Sequence[str], Potential]], dict[str, States]]:
+        """The factors and the states of one tree; its variables are called prefix0, prefix1, ..."""
+        whole("variables", variables, 1)
+        size = rng.integers(self.cardinality[0], self.cardinality[1] + 1, size=variables)
+        chosen = rng.integers(size)  # the assignment that stays possible
+
+        def factor(scope: list[int]) -> tuple[Sequence[str], Potential]:
+            table = log_uniform(rng, self.bound, tuple(size[scope]))
+            if self.zeros:
+                keep = table[tuple(chosen[scope])]
+                table[rng.random(table.shape) < self.zeros] = 0.0
+                table[tuple(chosen[scope])] = keep
+            return tuple(f"{prefix}{v}" for v in scope), Edge(table) if len(scope) == 2 else Table(table)
+
+        factors = [factor([v]) for v in np.flatnonzero(rng.random(variables) < self.unary).tolist()]
+        v = 1
+        while v < variables:
+            children = int(rng.integers(2, self.width + 1)) if self.width > 1 and rng.random() < self.joint else 1
+            scope = [int(rng.integers(v)), *range(v, min(v + children, variables))]
+            factors.append(factor([scope[i] for i in rng.permutation(len(scope))] if self.joint else scope))
+            v += children
+        return factors, {f"{prefix}{v}": int(n) for v, n in enumerate(size)}

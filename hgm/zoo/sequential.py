@@ -14,7 +14,7 @@ from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
-from hgm.zoo.draw import Arity, sides, stochastic, whole
+from hgm.zoo.draw import Arity, is_one, sides, stochastic, whole
 
 __all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]
 
@@ -240,18 +240,9 @@ def _tables(
     """`count` tables from one for all or a sequence of them; none if none is given."""
     if given is None:
         return []
-    if isinstance(given, Potential):
-        return [given] * count
-    if _is_matrix(given):
+    if is_one(given):
         return [as_potential(given)] * count  # type: ignore[arg-type]
     tables = [as_potential(table) for table in given]  # type: ignore[union-attr]
     if len(tables) != count:
         raise BadSpec(f"{name} lists {len(tables)} tables; one, or {count} (one for each level), are needed")
     return tables
-
-
-def _is_matrix(given: object) -> bool:
-    try:
-        return np.ndim(given) == 2  # type: ignore[arg-type]
-    except ValueError:
-        return False
