@@ -6,8 +6,8 @@ Everything is float64 log evidence ``(B, S, V)`` in the tree's order, ``-inf`` i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,14 +33,17 @@ def random_evidence(tree: Tree, seed: int = 0, batch: int = 6, decades: float = 
         batch: B.
         decades: spread of soft likelihoods, in powers of ten.
     """
-    generator = torch.Generator().manual_seed(seed)
-    blank, truth = _possible(tree, batch, generator)
-    kind = torch.randint(4, (batch, 1, len(tree)), generator=generator)
-    kind[:4] = torch.arange(4)[:batch, None, None]
-    soft = blank - decades * log(10) * torch.rand(blank.shape, generator=generator, dtype=torch.float64)
-    excluded = (torch.rand(blank.shape, generator=generator) < 0.4) & ~truth & (kind == 3)
-    hard = blank.masked_fill(~truth, -torch.inf)
-    return torch.where(kind == 0, blank, torch.where(kind == 2, hard, soft.masked_fill(excluded, -torch.inf)))
+    rng = np.random.default_rng(seed)
+    blank, truth = _possible(tree, batch, torch.Generator().manual_seed(seed))
+    states, variables = blank.shape[1:]
+    rows = []
+    for row, true in enumerate(truth.numpy()):
+        kind = rng.integers(4, size=variables) if row >= 4 else np.full(variables, row % 4)
+        soft = rng.uniform(-1, 0, (states, variables)) * decades * np.log(10)
+        e = np.select([kind == 0, kind == 2], [0.0 * soft, np.where(true, 0.0, -np.inf)], default=soft)
+        e[(kind == 3) & (rng.random((states, variables)) < 0.4) & ~true] = -np.inf
+        rows.append(e)
+    return blank + torch.from_numpy(np.stack(rows))
 
 
 def evidence_by_kind(tree: Tree, batch: int, seed: int) -> Iterator[tuple[str, Tensor]]:

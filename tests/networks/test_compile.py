@@ -288,7 +288,7 @@ def test_a_log_partition_far_below_what_a_float_can_hold():
 @pytest.mark.parametrize("states", [2, 10])
 def test_a_star_with_many_leaves(leaves, states):
     tree = hgm.star(leaves, states, root=3, seed=1)
-    against_reference(tree, random_evidence(tree, 1, batch=4), single=5e-6)  # roundings of 2000 factors add up
+    against_reference(tree, random_evidence(tree, 1, batch=4))
 
 
 @pytest.mark.parametrize(("leaves", "states"), [(60, 10), (150, 10), (2000, 2)])
