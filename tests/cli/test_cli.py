@@ -277,7 +277,6 @@ def test_compile_saves_a_relu_network_and_prints_its_certificate(grid, tmp_path,
     assert net(torch.zeros(1, 4, 4, dtype=torch.int64)).isfinite().all()
 
 
-@pytest.mark.export
 def test_compile_exports_for_torch(model, tmp_path, run):
     run("compile", model, "-o", tmp_path / "net.pt2", "--task", "classify", "--precision", "float64")
     program = torch.export.load(tmp_path / "net.pt2").module()

@@ -264,7 +264,6 @@ def test_two_threads_share_a_network():
 # ---------------------------------------------------------------------- torch's machinery
 
 
-@pytest.mark.export
 @pytest.mark.parametrize("name", ["conv", "grid", "rules"])
 @pytest.mark.parametrize("task", ["posterior", "classify", "denoise"])
 def test_export_runs_with_other_batch_sizes(name, task):
@@ -279,7 +278,6 @@ def test_export_runs_with_other_batch_sizes(name, task):
         assert_close(program.module()(*args), net(*args), 1e-13, f"{rows} rows")
 
 
-@pytest.mark.export
 def test_export_of_a_denoiser_takes_the_noise_level():
     tree = hgm.zoo.random_ghm(2, 3, (2, 2), seed=0)
     net = hgm.compile(tree, "denoise", channel=hgm.Gaussian())

@@ -33,7 +33,6 @@ MOVES = {
 }  # fmt: skip
 
 
-@pytest.mark.export
 @pytest.mark.parametrize("name", ["joint_table", pytest.param("ragged", marks=pytest.mark.slow)])
 def test_it_exports_as_linear_maps_relus_sums_and_max_normalisation_only(name):
     tree = CASES[name].tree

@@ -247,6 +247,7 @@ def test_rows_that_touch_each_other_are_refused():
     assert "test_rows_of_a_batch_do_not_touch_each_other" in failed
 
 
+@pytest.mark.long
 def test_the_battery_runs_without_pytest():
     battery = TestRules()
     battery.seeds = (0,)

@@ -53,7 +53,7 @@ def test_generative_ensembles_are_normalised(name):
     assert joint(SMALL[name]()).log_z == pytest.approx(0.0, abs=1e-12)
 
 
-def test_every_ensemble_is_exported_and_tested():
+def test_every_ensemble_is_handed_on_and_tested():
     assert {name.split()[0] for name in SMALL} == set(zoo.__all__)
     assert all(getattr(hgm, name) is getattr(zoo, name) for name in zoo.__all__)
 
