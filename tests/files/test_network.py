@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import hgm
+from hgm.compiler.schedule import SCHEDULES
 
 VALUES = torch.tensor([[0.5, 1.0], [-2.0, 3.0]])
 CHANNELS = {
@@ -158,6 +160,20 @@ def test_a_channel_of_ones_own_comes_back_with_its_settings_and_tensors(tmp_path
     assert getattr(again.channel, "channel", again.channel).steps == 3
     z = torch.randn(4, *net.leaf_shape, generator=torch.Generator().manual_seed(1))
     assert torch.equal(net(z, 0.7), again(z, 0.7))
+
+
+def test_a_schedule_of_ones_own_is_found_again(tmp_path, monkeypatch):
+    calls = []
+
+    def mine(tree, inputs, ranges=None):
+        calls.append(len(inputs))
+        return replace(SCHEDULES["levels"](tree, inputs, ranges), schedule="mine")
+
+    monkeypatch.setitem(SCHEDULES, "mine", mine)
+    net = hgm.compile(TREE, "posterior", schedule="mine")
+    again = saved(net, tmp_path)
+    assert_equal(net, again)
+    assert again.plan.schedule == "mine" and len(calls) == 2
 
 
 class Nameless(hgm.Soft):
