@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec, HgmError
@@ -92,9 +92,11 @@ def _as_torch(
     net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
 ) -> tuple[bytes, Run]:
     program = torch.export.export(net, args, evidence, dynamic_shapes=shapes)
-    for name, constant in program.constants.items():
-        if isinstance(constant, Tensor) and not constant.numel():  # torch.export.save trips over their strides
-            program.constants[name] = torch.zeros(constant.shape, dtype=constant.dtype)
+    for part in (program.constants, program.state_dict):
+        for name, held in part.items():
+            if isinstance(held, Tensor) and not held.numel():  # torch.export.save trips over their strides
+                fresh = torch.zeros(held.shape, dtype=held.dtype)
+                part[name] = nn.Parameter(fresh, held.requires_grad) if isinstance(held, nn.Parameter) else fresh
     out = io.BytesIO()
     proof = {} if net.certificate is None else {"certificate.json": net.certificate.to_json()}
     torch.export.save(program, out, extra_files=proof)

@@ -109,6 +109,13 @@ def test_a_trained_network_keeps_its_mode(tmp_path):
     assert net.training and net.engine.weights.log_potential.requires_grad
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_network_without_weights(tmp_path, trainable):
+    net = hgm.compile(CASES["single_without_factor"].tree, "classify", trainable=trainable)
+    hgm.export(net, tmp_path / "net.pt2")
+    agrees(net, tmp_path / "net.pt2", torch.randn(5, net.leaf_states, 1), tolerance=1e-6)
+
+
 def test_a_program_with_other_results_is_not_written(tmp_path, monkeypatch):
     right = program._as_torch
 
