@@ -54,6 +54,7 @@ class Potential(Frozen, ABC):
     shape: tuple[int, ...]
     log_potential: np.ndarray
     _values: np.ndarray | None = None  # the entries as they were given, so that writing them out again is exact
+    _checked: bool = False
 
     def __init_subclass__(cls, **rest: Any) -> None:
         super().__init_subclass__(**rest)
@@ -77,6 +78,7 @@ class Potential(Frozen, ABC):
         for name, part in parts.items():
             setattr(self, name, frozen(part))
         self.check()
+        self._checked = True
 
     @abstractmethod
     def entries(self) -> np.ndarray:
@@ -266,7 +268,8 @@ class Edge(Table):
 def as_potential(given: Potential | npt.ArrayLike) -> Potential:
     """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
     if isinstance(given, Potential):
-        given.check()
+        if not given._checked:  # of a kind that has its own way of making them
+            given.check()
         return given
     values = checked(given, "values")
     return Edge(values) if values.ndim == 2 else Table(values)
