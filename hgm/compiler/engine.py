@@ -79,8 +79,8 @@ class Engine(nn.Module):
         """Probabilities ``(S, n, B)`` of the variables of some levels, from what `collect` gave."""
 
     @abstractmethod
-    def log_partition(self, collected: Any) -> Tensor:
-        """``(B,)`` float64 log of the sum over all states, from what `collect` gave."""
+    def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
+        """``(B,)`` float64 log of the sum over all states. Arguments and errors as for `collect`."""
 
     @abstractmethod
     def tree(self) -> Tree:
@@ -198,7 +198,8 @@ class Exact(Engine):
             beliefs[level].b if kernels[level] == "linear" else exp(beliefs[level].b).to(top.dtype) for level in levels
         ]
 
-    def log_partition(self, collected: Collected) -> Tensor:
+    def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
+        collected = self.collect(e, first_row)
         top = collected.messages[0]
         mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
         total = mass.sum(0, dtype=torch.float64) + self.weights.constant()

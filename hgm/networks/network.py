@@ -166,7 +166,7 @@ class Network(nn.Module):
         """The network's answer to log evidence ``(S, n_in, B)`` in the engine's order."""
 
     def _log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
-        return self.engine.log_partition(self.engine.collect(e, first_row)).to(e.dtype)
+        return self.engine.log_partition(e, first_row).to(e.dtype)
 
     def _sliced(
         self, run: Callable[..., Tensor], observation: Sequence[Tensor | float], evidence: Tensor | None

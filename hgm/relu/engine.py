@@ -93,7 +93,7 @@ class Relu(Engine):
             b.append(up(b[-1], skip, child))
         return [b[level].softmax(0) for level in levels]
 
-    def log_partition(self, collected: object) -> Tensor:
+    def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
         """Not available: messages are known up to constants only. Raises `HgmError`."""
         raise HgmError("a ReLU network does not know log Z; compile with activation='exact' for it")
 

@@ -89,6 +89,11 @@ def test_positions_in_another_order_give_the_log_evidence_in_that_order(name):
     channel, given, _ = CALLS[name]
     order = torch.randperm(N, generator=torch.Generator().manual_seed(2))
     moved = channel.rearranged(order, *given)
+    assert (moved is None) == (name in ("soft", "missing soft")), (
+        "evidence given as such is put in order once it is states first"
+    )
+    if moved is None:
+        return
     with Copies(S * N * B) as copies:
         e = channel.states_first(*moved)
     assert torch.equal(e, channel.states_first(*given)[:, order])
@@ -100,7 +105,8 @@ def test_a_batch_of_nothing_gives_nothing(name):
     channel, given, _ = CALLS[name]
     none = [x[:0] if isinstance(x, torch.Tensor) else x for x in given]
     assert channel(*none).shape == (0, S, 4, N // 4)
-    assert channel.rearranged(torch.arange(N), *none)[0].shape[-1] == N
+    moved = channel.rearranged(torch.arange(N), *none)
+    assert moved is None or moved[0].shape[-1] == N
 
 
 # ---------------------------------------------------------------------- observing
