@@ -6,8 +6,7 @@ help is quick.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from hgm.bp.posterior import Assignment
 
 LARGEST = 1 << 31  # states of all variables of all samples
-
-
-class Form(StrEnum):
-    """Of printed samples."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 @app.command(
@@ -83,7 +74,9 @@ def sample(
     evidence: Evidence = None,
     evidence_file: EvidenceFile = None,
     query: Query = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="A table to read, or data.")] = Form.table,
+    form: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", "-f", help="A table to read, or data.")
+    ] = "table",
 ) -> None:
     """Draw exact samples, given evidence or not."""
     from hgm.cli.given import evidence_of, queried
@@ -92,10 +85,10 @@ def sample(
     tree = hgm.load(model)
     variables = queried(tree, query or [])
     drawn = _sampled(hgm.infer(tree, evidence_of(tree, evidence or [], evidence_file)), count, seed)
-    if form is Form.json:
+    if form == "json":
         print(as_json(states_by_name(drawn, variables)))
     else:
-        print((as_csv if form is Form.csv else states_table)(drawn, variables))
+        print((as_csv if form == "csv" else states_table)(drawn, variables))
 
 
 def _sampled(posterior: hgm.Posterior, count: int, seed: int) -> Assignment:

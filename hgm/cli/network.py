@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 import hgm
-from hgm.cli.options import Model, NetworkQuery, Observed, Seed, Task, TaskOption, app, examples
+from hgm.cli.options import Model, NetworkQuery, Observed, Seed, Task, TaskOption, app, examples, option
 from hgm.errors import BadSpec
-
-
-class PictureStyle(StrEnum):
-    """How a tree is drawn."""
-
-    auto = "auto"
-    nodes = "nodes"
-    planes = "planes"
-    levels = "levels"
-
-
-class Precision(StrEnum):
-    """Of an exported network."""
-
-    float32 = "float32"
-    float64 = "float64"
 
 
 @app.command(epilog=examples("hgm show tree.yaml --task classify --query label"))
@@ -49,14 +32,14 @@ def show(
 )
 def draw(
     model: Model,
-    out: Annotated[Path, typer.Option("--out", "-o", show_default=False, help="The picture: .svg, .png or .pdf.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture: .svg, .png or .pdf.")],
     network: Annotated[bool, typer.Option("--network", help="Draw the compiled network instead of the tree.")] = False,
     task: TaskOption = Task.posterior,
     query: NetworkQuery = None,
     style: Annotated[
-        PictureStyle,
+        Literal["auto", "nodes", "planes", "levels"],
         typer.Option("--style", help="Of a tree: every variable, planes for 2-D grids, or one bar for each level."),
-    ] = PictureStyle.auto,
+    ] = "auto",
 ) -> None:
     """Draw a model's tree, or with --network its ConvNet or U-Net."""
     from hgm.viz.style import check_picture_name
@@ -66,7 +49,7 @@ def draw(
     if network:
         hgm.draw(_compiled(tree, task, query), out)
     else:
-        hgm.draw(tree, out, style=style.value)
+        hgm.draw(tree, out, style=style)
     print(f"wrote {out}")
 
 
@@ -80,13 +63,7 @@ def draw(
 def compile(
     model: Model,
     out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            show_default=False,
-            help="The network: .safetensors (for hgm), .pt2 (torch.export) or .onnx.",
-        ),
+        Path, typer.Option("--out", "-o", help="The network: .safetensors (for hgm), .pt2 (torch.export) or .onnx.")
     ],
     task: TaskOption = Task.posterior,
     query: NetworkQuery = None,
@@ -98,35 +75,27 @@ def compile(
         ),
     ] = "soft",
     values: Annotated[
-        str | None,
-        typer.Option(
-            "--values", metavar="V0,V1,...", help="The value of each state.  [default: 0,1,...]", show_default=False
-        ),
+        str | None, option("--values", "V0,V1,...", "The value of each state.  [default: 0,1,...]")
     ] = None,
     missing: Annotated[bool, typer.Option("--missing", help="A NaN in the observation means: not observed.")] = False,
     trainable: Annotated[bool, typer.Option("--trainable", help="Weights that can be trained.")] = False,
     precision: Annotated[
-        Precision, typer.Option("--precision", help="Of the input and output of an exported file; .onnx: float32.")
-    ] = Precision.float32,
+        Literal["float32", "float64"],
+        typer.Option("--precision", help="Of the input and output of an exported file; .onnx: float32."),
+    ] = "float32",
     relu: Annotated[
         bool, typer.Option("--relu", help="Linear maps and ReLUs only, close to exact; prints the certificate.")
     ] = False,
     tol: Annotated[
         float | None,
-        typer.Option(
-            "--tol",
-            metavar="TOL",
-            help="With --relu: the most that log posteriors may be off.  [default: 0.01]",
-            show_default=False,
-        ),
+        option("--tol", "TOL", "With --relu: the most that log posteriors may be off.  [default: 0.01]"),
     ] = None,
     floor: Annotated[
         float | None,
-        typer.Option(
+        option(
             "--floor",
-            metavar="B",
-            show_default=False,
-            help="With --relu: log evidence is raised to -B below its largest, for channels that exclude states.",
+            "B",
+            "With --relu: log evidence is raised to -B below its largest, for channels that exclude states.",
         ),
     ] = None,
 ) -> None:
@@ -153,7 +122,7 @@ def compile(
     if kind == ".safetensors":
         hgm.save_network(net, out)
     else:
-        hgm.export(net, out, dtype=getattr(torch, precision.value))
+        hgm.export(net, out, dtype=getattr(torch, precision))
     stages, weights = len(net.plan.stages), net.certificate.parameters if relu else net.plan.weights
     print(f"wrote {out}: a {'ReLU ' if relu else ''}{type(net).__name__}, stages: {stages:,}, weights: {weights:,}")
     if relu:
@@ -167,9 +136,7 @@ def check(
         list[Task] | None,
         typer.Option("--task", "-t", show_default=False, help="May be given several times; default: all three tasks."),
     ] = None,
-    query: Annotated[
-        str | None, typer.Option("--query", "-q", metavar="NAME", show_default=False, help="The variable to classify.")
-    ] = None,
+    query: Annotated[str | None, option("--query -q", "NAME", "The variable to classify.")] = None,
     seed: Seed = 0,
     batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Observations of each kind.")] = 8,
     tolerance: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ __all__ = [
     "TaskOption",
     "app",
     "examples",
+    "option",
 ]
 
 app = typer.Typer(
@@ -59,6 +60,11 @@ def program(
         print(context.get_help())
 
 
+def option(flags: str, metavar: str, text: str) -> Any:
+    """An option without a default to show; `flags` stand with spaces between them."""
+    return typer.Option(*flags.split(), metavar=metavar, show_default=False, help=text)
+
+
 class Task(StrEnum):
     """What a network is compiled for."""
 
@@ -70,40 +76,35 @@ class Task(StrEnum):
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .yaml, .yml or .json.", show_default=False)]
 Evidence = Annotated[
     list[str] | None,
-    typer.Option(
-        "--evidence", "-e", metavar="NAME=VALUE", show_default=False,
-        help="What was seen of a variable: a state (label or number), or a likelihood for each state (0.2,0.8). "
+    option(
+        "--evidence -e",
+        "NAME=VALUE",
+        "What was seen of a variable: a state (label or number), or a likelihood for each state (0.2,0.8). "
         "May be given several times.",
     ),
-]  # fmt: skip
-EvidenceFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--evidence-file", metavar="FILE", show_default=False, help="More evidence, from a YAML or JSON file."
-    ),
-]  # fmt: skip
+]
+EvidenceFile = Annotated[Path | None, option("--evidence-file", "FILE", "More evidence, from a YAML or JSON file.")]
 Query = Annotated[
     list[str] | None,
-    typer.Option(
-        "--query", "-q", metavar="NAME", show_default=False,
-        help="A variable that is asked for. May be given several times; default: all.",
-    ),
-]  # fmt: skip
+    option("--query -q", "NAME", "A variable that is asked for. May be given several times; default: all."),
+]
 NetworkQuery = Annotated[
     list[str] | None,
-    typer.Option(
-        "--query", "-q", metavar="NAME", show_default=False,
-        help="A variable that is asked for: one to classify (default: the root); for posteriors any number, or "
+    option(
+        "--query -q",
+        "NAME",
+        "A variable that is asked for: one to classify (default: the root); for posteriors any number, or "
         "'leaves' (default) or 'all'.",
     ),
-]  # fmt: skip
+]
 Observed = Annotated[
     list[str] | None,
-    typer.Option(
-        "--observed", metavar="NAME", show_default=False,
-        help="A variable above the leaves at which evidence may be given. May be given several times.",
+    option(
+        "--observed",
+        "NAME",
+        "A variable above the leaves at which evidence may be given. May be given several times.",
     ),
-]  # fmt: skip
+]
 TaskOption = Annotated[
     Task, typer.Option("--task", "-t", help="The posterior of one variable, the leaves' means, or posteriors.")
 ]

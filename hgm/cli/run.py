@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hgm.cli.options import Seed, app, examples
+from hgm.cli.options import Seed, app, examples, option
 from hgm.errors import BadSpec, listing
 
 
@@ -30,12 +30,7 @@ def study(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="The study; without it, all are listed.", show_default=False)
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Where to write.  [default: docs/NAME]", show_default=False
-        ),
-    ] = None,
+    out: Annotated[Path | None, option("--output -o", "FOLDER", "Where to write.  [default: docs/NAME]")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small version, in a minute.")] = False,
 ) -> None:
     """Run a study and write its tables and plots."""
