@@ -24,6 +24,7 @@ from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
+from hgm.zoo.assemble import assemble, parents
 from hgm.zoo.draw import is_one
 
 __all__ = ["Level", "ghm"]
@@ -95,39 +96,22 @@ def ghm(
     states = [count for count, _ in read]
 
     pool = Pool()
-    scopes, widths = [np.zeros(1, dtype=np.int64)], [np.ones(1, dtype=np.int64)]
-    ids = [np.array([pool.number(_prior(prior, states[0]))])]
+    groups = [(np.zeros((1, 1), dtype=np.int64), np.array([pool.number(_prior(prior, states[0]))]))]
     for i, level in enumerate(levels, start=1):
         arity = _arity(level)
-        parent, position = _parents(shapes[i - 1], shapes[i], arity)
+        parent, position = parents(shapes[i - 1], shapes[i], arity)
         numbers, joint = _potentials(level, states[i - 1 : i + 1], prod(arity), sizes[i - 1 : i + 1], rng, pool, i)
-        nodes = np.arange(sizes[i])
         if joint:
             by_parent = np.argsort(parent, kind="stable").reshape(sizes[i - 1], prod(arity))  # so by position, too
             scope = np.concatenate([np.arange(sizes[i - 1])[:, None] + start[i - 1], by_parent + start[i]], axis=1)
-            which = np.arange(sizes[i - 1]) if len(numbers) > 1 else np.zeros(sizes[i - 1], dtype=np.int64)
         else:
-            scope = np.stack([parent + start[i - 1], nodes + start[i]], axis=1)
-            which = {1: np.zeros_like(nodes), sizes[i]: nodes, prod(arity): position}[len(numbers)]
-        scopes.append(scope.ravel())
-        widths.append(np.full(len(scope), scope.shape[1]))
-        ids.append(numbers[which])
-
-    label_sets = tuple(labels for _, labels in read if labels is not None)
-    labelled = np.array([labels is not None for _, labels in read])
+            scope = np.stack([parent + start[i - 1], np.arange(sizes[i]) + start[i]], axis=1)
+            if len(numbers) not in (1, sizes[i]):
+                numbers = numbers[position]
+        groups.append((scope, numbers))
     prefixes = [level.name or (f"h{i}_" if i < len(levels) else "x") for i, level in enumerate(levels, start=1)]
-    return Tree.build(
-        GridNames([root_name, *prefixes], shapes),
-        np.repeat(np.array(states, dtype=np.int64), sizes),
-        np.concatenate([[0], np.cumsum(np.concatenate(widths))]).astype(np.int64),
-        np.concatenate(scopes),
-        np.concatenate(ids),
-        pool.potentials,
-        roots=[0],
-        label_sets=label_sets,
-        label_set=np.repeat(np.where(labelled, np.cumsum(labelled) - 1, -1), sizes),
-        grid=tuple(shapes),
-    )
+    names, blocks = GridNames([root_name, *prefixes], shapes), list(zip(sizes, read, strict=True))
+    return assemble(names, blocks, groups, pool.potentials, tuple(shapes))
 
 
 def _prior(prior: Potential | npt.ArrayLike | None, states: int) -> Potential:
@@ -156,15 +140,6 @@ def _shapes(levels: Sequence[Level]) -> list[tuple[int, ...]]:
         if prod(shapes[-1]) > MOST:
             raise BadSpec(f"level {i} has {prod(shapes[-1])} nodes; a level can have at most {MOST}")
     return shapes
-
-
-def _parents(above: tuple[int, ...], shape: tuple[int, ...], arity: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Parent index and sibling position of each node of a level, both row-major."""
-    coordinates = np.indices(shape).reshape(len(shape), -1)
-    arities = np.array(arity)[:, None]
-    parent = np.ravel_multi_index(tuple(coordinates // arities), above or (1,) * len(arity))
-    position = np.ravel_multi_index(tuple(coordinates % arities), arity)
-    return parent.astype(np.int64), position.astype(np.int64)
 
 
 def _potentials(

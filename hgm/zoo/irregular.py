@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,60 +43,35 @@ def random_tree(
     Raises:
         BadSpec: for a bad number.
     """
-    factors, states = _Shape(cardinality, joint, width, unary, zeros, bound).draw(
-        np.random.default_rng(seed), "x", variables
-    )
-    return Tree.from_factors(factors, states, roots=["x0"])
+    return _Looks(cardinality, joint, width, unary, zeros, bound).draw({"x": variables}, seed)
 
 
-def forest(
-    sizes: Sequence[int] = (7, 4, 1),
-    *,
-    cardinality: tuple[int, int] = (2, 5),
-    joint: float = 0.0,
-    width: int = 3,
-    unary: float = 0.5,
-    zeros: float = 0.0,
-    bound: float = 10.0,
-    seed: int = 0,
-) -> Tree:
+def forest(sizes: Sequence[int] = (7, 4, 1), *, seed: int = 0, **looks: Any) -> Tree:
     """Several random trees side by side; variable 3 of tree 0 is ``t0_x3``.
 
     Args:
         sizes: number of variables of each tree.
-        cardinality: these and the others as for `random_tree`.
-        joint: see `random_tree`.
-        width: see `random_tree`.
-        unary: see `random_tree`.
-        zeros: see `random_tree`.
-        bound: see `random_tree`.
         seed: seed of everything.
+        looks: `cardinality`, `joint`, `width`, `unary`, `zeros` and `bound`, as for `random_tree`.
 
     Raises:
         BadSpec: for a bad number, or no tree.
     """
     if not len(sizes):
         raise BadSpec("a forest needs at least one tree; sizes is empty")
-    shape, rng = _Shape(cardinality, joint, width, unary, zeros, bound), np.random.default_rng(seed)
-    factors: list[tuple[Sequence[str], Potential]] = []
-    states: dict[str, States] = {}
-    for i, size in enumerate(sizes):
-        more, own = shape.draw(rng, f"t{i}_x", size)
-        factors += more
-        states |= own
-    return Tree.from_factors(factors, states, roots=[f"t{i}_x0" for i in range(len(sizes))])
+    return _Looks(**looks).draw({f"t{i}_x": size for i, size in enumerate(sizes)}, seed)
 
 
 @dataclass(frozen=True)
-class _Shape:
+class _Looks:
     """What random trees look like; the attributes are the arguments of `random_tree`."""
 
-    cardinality: tuple[int, int]
-    joint: float
-    width: int
-    unary: float
-    zeros: float
-    bound: float
+    cardinality: tuple[int, int] = (2, 5)
+    joint: float = 0.0
+    width: int = 3
+    unary: float = 0.5
+    zeros: float = 0.0
+    bound: float = 10.0
 
     def __post_init__(self) -> None:
         whole("width", self.width, 1)
@@ -107,10 +83,21 @@ class _Shape:
                 f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {self.cardinality!r}"
             )
 
-    def draw(
+    def draw(self, sizes: Mapping[str, int], seed: int) -> Tree:
+        """Trees of so many variables, called prefix0, prefix1, ..., side by side."""
+        rng = np.random.default_rng(seed)
+        factors: list[tuple[Sequence[str], Potential]] = []
+        states: dict[str, States] = {}
+        for prefix, size in sizes.items():
+            more, own = self._tree(rng, prefix, size)
+            factors += more
+            states |= own
+        return Tree.from_factors(factors, states, roots=[f"{prefix}0" for prefix in sizes])
+
+    def _tree(
         self, rng: np.random.Generator, prefix: str, variables: int
     ) -> tuple[list[tuple[Sequence[str], Potential]], dict[str, States]]:
-        """The factors and the states of one tree; its variables are called prefix0, prefix1, ..."""
+        """The factors and the states of one tree."""
         whole("variables", variables, 1)
         size = rng.integers(self.cardinality[0], self.cardinality[1] + 1, size=variables)
         chosen = rng.integers(size)  # the assignment that stays possible

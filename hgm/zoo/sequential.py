@@ -14,6 +14,7 @@ from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
+from hgm.zoo.assemble import assemble, parents
 from hgm.zoo.draw import Arity, is_one, sides, stochastic, whole
 
 __all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]
@@ -49,7 +50,7 @@ def chain(
     first = as_potential(stochastic(rng, read[0]) if prior is None else prior)
     step = moves or Edge(stochastic(rng, read[0], read[0]))
     groups: list[Group] = [(x[:1, None], [first]), (np.stack([x[:-1], x[1:]], axis=1), [step])]
-    return _assemble(GridNames(["x"], [(n,)]), [(n, read)], groups)
+    return _tree(GridNames(["x"], [(n,)]), [(n, read)], groups)
 
 
 def hmm(
@@ -90,7 +91,7 @@ def hmm(
         (np.stack([z[:-1], z[1:]], axis=1), [step]),
         (np.stack([z, z + n], axis=1), [emit]),
     ]
-    return _assemble(GridNames(["z", "x"], [(n,), (n,)]), [(n, hidden), (n, seen)], groups)
+    return _tree(GridNames(["z", "x"], [(n,), (n,)]), [(n, hidden), (n, seen)], groups)
 
 
 def caterpillar(
@@ -128,7 +129,7 @@ def caterpillar(
         (np.stack([np.repeat(z, m), n + np.arange(n * m)], axis=1), emits),
     ]
     names = GridNames(["z", "x"], [(n,), (n,) if m == 1 else (n, m)])
-    return _assemble(names, [(n, hidden), (n * m, seen)], groups)
+    return _tree(names, [(n, hidden), (n * m, seen)], groups)
 
 
 def hidden_markov_tree(
@@ -179,46 +180,21 @@ def hidden_markov_tree(
     for level in range(depth + 1):
         z = np.arange(start[level], start[level + 1])
         if level:
-            above = np.indices(shapes[level]).reshape(len(axes), -1) // np.array(axes)[:, None]
-            parent = start[level - 1] + np.ravel_multi_index(tuple(above), shapes[level - 1])
-            groups.append((np.stack([parent, z], axis=1), [steps[level - 1]]))
+            parent, _ = parents(shapes[level - 1], shapes[level], axes)
+            groups.append((np.stack([start[level - 1] + parent, z], axis=1), [steps[level - 1]]))
         groups.append((np.stack([z, z + total], axis=1), [emits[level]]))
     prefixes = [f"{kind}{level}" + ("_" if level else "") for kind in "zx" for level in range(depth + 1)]
     names = GridNames(prefixes, [(), *shapes[1:], (), *shapes[1:]])
-    return _assemble(names, [(total, hidden), (total, seen)], groups)
+    return _tree(names, [(total, hidden), (total, seen)], groups)
 
 
-def _assemble(
-    names: GridNames,
-    blocks: Sequence[tuple[int, tuple[int, tuple[str, ...] | None]]],
-    groups: list[Group],
+def _tree(
+    names: GridNames, blocks: Sequence[tuple[int, tuple[int, tuple[str, ...] | None]]], groups: Sequence[Group]
 ) -> Tree:
-    """A tree rooted at variable 0.
-
-    Args:
-        names: of all variables.
-        blocks: runs of variables of one kind: how many, and their states as read.
-        groups: factors of one width: ``(n, width)`` scopes, and their potentials, one for all or one for each.
-    """
-    counts = [n for n, _ in blocks]
-    label_sets = [labels for _, (_, labels) in blocks if labels is not None]
-    label_of = [label_sets.index(labels) if labels is not None else -1 for _, (_, labels) in blocks]
+    """The tree of groups of factors, each ``(n, width)`` scopes and their potentials, one for all or one for each."""
     pool = Pool()
-    groups = [(scope, tables) for scope, tables in groups if len(scope)]
-    ids = [np.broadcast_to([pool.number(table) for table in tables], len(scope)) for scope, tables in groups]
-    return Tree.build(
-        names,
-        np.repeat([states for _, (states, _) in blocks], counts).astype(np.int64),
-        np.concatenate(
-            [[0], np.cumsum(np.concatenate([np.full(len(scope), scope.shape[1]) for scope, _ in groups]))]
-        ).astype(np.int64),
-        np.concatenate([scope.ravel() for scope, _ in groups]).astype(np.int64),
-        np.concatenate(ids).astype(np.int64),
-        pool.potentials,
-        roots=[0],
-        label_sets=label_sets,
-        label_set=np.repeat(label_of, counts).astype(np.int64),
-    )
+    numbered = [(scope, np.array([pool.number(t) for t in tables])) for scope, tables in groups if len(scope)]
+    return assemble(names, blocks, numbered, pool.potentials)
 
 
 def _given(table: Potential | npt.ArrayLike | None) -> Potential | None:
