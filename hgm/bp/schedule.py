@@ -61,7 +61,6 @@ class Step:
 
     Attributes:
         variables: number of variables of the level.
-        factors: number of factors below them.
         groups: the factors, in groups.
         by_factor: puts what the groups give, one after the other, into the order of the level's factors.
         by_child: puts what the groups give for their children, axis by axis, into the order of the next level.
@@ -71,7 +70,6 @@ class Step:
     """
 
     variables: int
-    factors: int
     groups: tuple[Group, ...]
     by_factor: Index
     by_child: Index
@@ -92,11 +90,8 @@ def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
     """The steps of levels 0 to depth."""
     level = tree.level[tree.parent]
     key = _group_keys(tree, level)
-    order = np.lexsort((key, level))  # stable: inside a group the factors keep their order
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (np.diff(key[order]) != 0) | (np.diff(level[order]) != 0)
-    group_ptr = [*np.flatnonzero(new).tolist(), len(order)]
-    of_level = np.searchsorted(level[order[np.flatnonzero(new)]], np.arange(tree.depth + 2)).tolist()
+    order, group_ptr = _runs(key, level)
+    of_level = np.searchsorted(level[order[group_ptr[:-1]]], np.arange(tree.depth + 2)).tolist()
     factor_start = tree.factor_ptr[tree.level_ptr].tolist()
     level_start = tree.level_ptr.tolist()
     below = np.diff(tree.factor_ptr)
@@ -133,7 +128,6 @@ def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
         steps.append(
             Step(
                 last - first,
-                factors,
                 tuple(groups),
                 _inverse(members - factor_start[at], device),
                 _inverse(np.concatenate(outputs), device) if outputs else None,
@@ -149,18 +143,22 @@ def _group_keys(tree: Tree, level: np.ndarray) -> np.ndarray:
     """``(F,)`` numbers; factors of one level with the same number are computed together."""
     shapes: dict[tuple[int, ...], int] = {}
     numbers = [-1 if isinstance(p, Rules) else shapes.setdefault(p.shape, len(shapes)) for p in tree.potentials]
-    shape_of = np.array(numbers, dtype=np.int64)
-    alone = (tree.potential_id * (int(tree.up.max(initial=0)) + 1) + tree.up) * 2
-    shape = shape_of[tree.potential_id]
-    together = (shape * (int(tree.up.max(initial=0)) + 1) + tree.up) * 2 + 1
+    shape = np.array(numbers, dtype=np.int64)[tree.potential_id]
+    axes = int(tree.up.max(initial=0)) + 1
+    alone, together = (tree.potential_id * axes + tree.up) * 2, (shape * axes + tree.up) * 2 + 1
     # how many factors of its level each factor shares potential and axis with
-    order = np.lexsort((alone, level))
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (np.diff(alone[order]) != 0) | (np.diff(level[order]) != 0)
-    run = np.cumsum(new) - 1
+    order, ptr = _runs(alone, level)
     sharing = np.empty(len(order), dtype=np.int64)
-    sharing[order] = np.bincount(run)[run] if len(order) else 0
+    sharing[order] = np.repeat(np.diff(ptr), np.diff(ptr))
     return np.where((sharing < FEW) & (shape >= 0), together, alone)
+
+
+def _runs(key: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The factors by level and key, and where each run of equal ones starts and the last one ends."""
+    order = np.lexsort((key, level))  # stable: inside a run the factors keep their order
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (np.diff(key[order]) != 0) | (np.diff(level[order]) != 0)
+    return order, np.append(np.flatnonzero(new), len(order))
 
 
 def _buckets(below: np.ndarray, factors: int, device: torch.device) -> tuple[tuple[Bucket, ...], Index]:

@@ -16,19 +16,7 @@ __all__ = ["log_score", "states_of"]
 
 
 def log_score(tree: Tree, assignments: Any) -> Tensor:
-    """log of the product of all potentials at complete assignments: the unnormalised log probability.
-
-    Args:
-        tree: the model.
-        assignments: names to states (numbers or labels, single or of shape ``(B,)``), or states ``(..., V)`` in tree
-            order.
-
-    Returns:
-        ``()``, ``(B,)`` or ``(...)`` float64; ``-inf`` where a potential is zero.
-
-    Raises:
-        BadEvidence: if a variable or state is missing or unknown.
-    """
+    """log of the product of all potentials at complete assignments: `hgm.log_likelihood` without the normalisation."""
     states = states_of(tree, assignments)
     x = states.reshape(-1, len(tree)).cpu().numpy()
     score = np.zeros(len(x))

@@ -88,11 +88,11 @@ def read_evidence(
         v = tree.index(name)
         if given is None:
             continue
-        if isinstance(given, str | int | np.integer) and not isinstance(given, bool):
+        if _is_state(given):
             single[v] = tree.state(v, given)
             continue
-        likelihoods[v], batched = _likelihood(tree, v, given, device)
-        size = len(likelihoods[v])
+        likelihood, batched = _likelihood(tree, v, given)
+        likelihoods[v], size = likelihood.to(device), len(likelihood)
         if batched and size != 1 and batch not in (None, 1, size):
             raise BadEvidence(f"variable {name!r} has a batch of {size}, but {batch_of!r} has one of {batch}")
         if batched and (batch is None or batch == 1):
@@ -125,19 +125,19 @@ def variable_log_evidence(tree: Tree, v: int, given: Any) -> tuple[Tensor, bool]
     """
     if given is None:
         return torch.zeros((1, int(tree.cardinality[v])), dtype=torch.float64), False
-    if isinstance(given, str | int | np.integer) and not isinstance(given, bool):
-        given, single = torch.tensor([tree.state(v, given)]), True
-    else:
-        single = False
-    device = given.device if isinstance(given, Tensor) else torch.device("cpu")
-    likelihood, batched = _likelihood(tree, v, given, device)
-    return _logs(tree, [v], likelihood.double()[..., None])[..., 0], batched and not single
+    likelihood, batched = _likelihood(tree, v, given)
+    return _logs(tree, [v], likelihood.double()[..., None])[..., 0], batched
 
 
-def _likelihood(tree: Tree, v: int, given: Any, device: torch.device | str) -> tuple[Tensor, bool]:
+def _is_state(given: Any) -> bool:
+    """Whether this is one state, by number or label."""
+    return isinstance(given, str | int | np.integer) and not isinstance(given, bool)
+
+
+def _likelihood(tree: Tree, v: int, given: Any) -> tuple[Tensor, bool]:
     """``(B or 1, card)`` likelihood of each state of variable v, and whether `given` had a batch dimension."""
     name, card = tree.names[v], int(tree.cardinality[v])
-    x = _tensor(tree, v, given).to(device)
+    x = _tensor(tree, v, given)
     if x.dtype == torch.bool or x.is_floating_point():
         if x.ndim not in (1, 2) or x.shape[-1] != card:
             kind = "allowed states" if x.dtype == torch.bool else "a likelihood"
@@ -175,6 +175,8 @@ def _tensor(tree: Tree, v: int, given: Any) -> Tensor:
     """`given` as a tensor of booleans, floats or integer states."""
     if isinstance(given, Tensor):
         x = given
+    elif _is_state(given):
+        x = torch.tensor(tree.state(v, given))
     elif isinstance(given, list | tuple) and len(given) > 0 and all(isinstance(row, Tensor) for row in given):
         x = torch.stack(list(given))
     else:
