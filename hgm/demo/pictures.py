@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,7 +14,7 @@ from hgm.viz.style import GREY, INK, PALETTE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["confusion", "curve", "grid", "mistakes", "psnr_chart", "to_svg", "to_uri"]
+__all__ = ["confusion", "curve", "grid", "mistakes", "psnr_chart"]
 
 PEAK = 16.0
 GAP = 4  # pixels of the canvas around an image, whose own pixels are ZOOM x ZOOM of them
@@ -145,17 +142,3 @@ def _chart(width: float, height: float) -> tuple[Figure, Axes]:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
-
-
-def to_svg(figure: Figure) -> str:
-    """A figure as SVG text, to be put into a page; the same figure gives the same text."""
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": "hgm", "svg.fonttype": "path"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
-
-
-def to_uri(png: bytes) -> str:
-    """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import base64
 import platform
 from datetime import date
 from importlib.resources import files
@@ -19,7 +19,7 @@ from hgm.demo.measure import Networks
 from hgm.demo.results import Images, Results
 from hgm.files.whole import write_whole
 from hgm.viz import draw as viz
-from hgm.viz.style import DPI
+from hgm.viz.style import picture
 
 __all__ = ["write_report"]
 
@@ -54,7 +54,7 @@ def write_report(results: Results, networks: Networks, images: Images, draws: in
         tree=tree,
         mistakes_shown=len(wrong),
         mistakes=int((guess != labels).sum()),
-        picture=pictures.to_uri(png),
+        picture="data:image/png;base64," + base64.b64encode(png).decode(),
         svg={
             "tree": _svg(viz.draw(tree)),
             "network": _svg(viz.draw(networks.denoiser)),
@@ -93,9 +93,7 @@ def _picture(results: Results, images: Images) -> bytes:
     figure = pictures.grid(
         [("Test images, denoised and completed", denoising), ("New digits, drawn from the model", drawn)]
     )
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI)
-    return out.getvalue()
+    return picture(figure, "png")
 
 
 def _power(x: float) -> Markup:
@@ -105,4 +103,6 @@ def _power(x: float) -> Markup:
 
 
 def _svg(figure: matplotlib.figure.Figure) -> Markup:
-    return Markup(pictures.to_svg(figure))
+    """A figure as SVG, to be put into the page."""
+    text = picture(figure, "svg").decode()
+    return Markup(text[text.index("<svg") :])

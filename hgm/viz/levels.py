@@ -8,7 +8,7 @@ import numpy as np
 
 from hgm.tree.tree import Tree
 from hgm.viz.potentials import color_scheme, draw_family, draw_node_legend, stage_families
-from hgm.viz.style import GREY, INK, SHADE, new_figure
+from hgm.viz.style import GREY, INK, SHADE, draw_gap, draw_title, new_figure
 from hgm.viz.words import counted, level_words, prior_words, title
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def draw_levels(tree: Tree) -> Figure:
     scheme = color_scheme(tree)
     levels = list(range(tree.depth + 1))
     shown = levels if len(levels) <= MOST else [*levels[: MOST // 2], *levels[-MOST // 2 :]]
-    sizes = {level: int(tree.level_ptr[level + 1] - tree.level_ptr[level]) for level in shown}
+    sizes = {level: len(tree.at_level(level)) for level in shown}
     widths = {level: _width(size) for level, size in sizes.items()}
     left, widest = 2.5, max(*widths.values(), 4.2)
     height = 1.2 + STEP * (len(shown) - 1) + 0.8
@@ -49,15 +49,14 @@ def draw_levels(tree: Tree) -> Figure:
         if i + 1 == len(shown):
             continue
         below = shown[i + 1]
-        gap = below != level + 1
         top, low = y - HIGH / 2, ys[below] + HIGH / 2
         wide = widths[below] / 2
         xs = [middle - half, middle + half, middle + wide, middle - wide]
         axes.fill(xs, [top, top, low, low], color="#f4f4f4", linewidth=0, zorder=0)
-        if gap:
-            axes.plot([middle] * 3, np.linspace(top - 0.12, low + 0.12, 3), "o", color=GREY, markersize=2.5)
-            words_left_out = f"{below - level - 1:,} more levels"
-            axes.text(middle + 0.2, (top + low) / 2, words_left_out, fontsize=8, va="center", color=GREY)
+        if below != level + 1:
+            draw_gap(axes, middle, top - 0.12, low + 0.12)
+            more = f"{below - level - 1:,} more levels"
+            axes.text(middle + 0.2, (top + low) / 2, more, fontsize=8, va="center", color=GREY)
             continue
         families = stage_families(tree, scheme, level)
         for line, family in enumerate(families):
@@ -65,7 +64,7 @@ def draw_levels(tree: Tree) -> Figure:
             shift = 0.19 * (line - (len(families) - 1) / 2)
             draw_family(axes, family, middle - wide / 2, (top + low) / 2 - shift)
     draw_node_legend(axes, 0.35, 0.3)
-    axes.text(0.25, height - 0.2, title(tree), fontsize=10, va="top", color=INK, weight="bold")
+    draw_title(axes, title(tree))
     return figure
 
 

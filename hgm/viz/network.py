@@ -16,7 +16,7 @@ from hgm.compiler.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec
 from hgm.networks.heads import ConvNet, UNet
 from hgm.viz.potentials import times
-from hgm.viz.style import GREY, INK, new_figure
+from hgm.viz.style import GREY, INK, draw_title, new_figure
 from hgm.viz.words import counted, short
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ class Box:
 
 
 def draw_stages(net: Any) -> Figure:
-    """The picture of a network."""
-    both, relu = _kind(net)
-    plan = net.plan
+    """The picture of a network. Raises `BadSpec` for what is no network of hgm."""
+    both = isinstance(net, UNet)
+    if not (both or isinstance(net, ConvNet)):
+        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
+    relu, plan = net.certificate is not None, net.plan
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
     shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
@@ -78,31 +80,32 @@ def draw_stages(net: Any) -> Figure:
     def is_log(level: LevelPlan) -> bool:
         return level.kernel == "log" and not relu
 
-    def box(states: int, nodes: int, x: float, level: int) -> Box:
-        return Box(x, figure_height - top - row[level], _wide(states), _high(nodes))
+    def tensor(letter: str, of: LevelPlan, nodes: int, where: str, x: float, level: int) -> Box:
+        """Draws a tensor with the states of a level, in the row of another."""
+        box = Box(x, figure_height - top - row[level], _wide(of.states), _high(nodes))
+        _draw(axes, box, of.states, where, DOWN if letter in "hq" else UP, is_log(of), letter)
+        return box
 
     for i, level in enumerate(shown):
         here = plan.levels[level]
-        h = box(here.states, here.nodes, left + column[level], level)
-        _draw(axes, h, here.states, _positions(plan, here), DOWN, is_log(here), "h")
+        h = tensor("h", here, here.nodes, _positions(plan, here), left + column[level], level)
         _own(axes, plan, here, h, net)
         if level == 0:
             continue
         stage = plan.stages[level - 1]
         above = plan.levels[level - 1]
         factors = sum(len(op.factors) for op in stage.ops)
-        q = box(above.states, factors, left + column[level] + STEP, level)
-        _draw(axes, q, above.states, _factor_positions(plan, stage, here), DOWN, is_log(above), "q")
+        nodes = _positions(plan, here)
+        edges = nodes if factors == here.nodes else f"{factors:,}"
+        q = tensor("q", above, factors, edges, h.x + STEP, level)
         _arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
         _over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
         below = shown[i + 1]
         end_of_arrow = figure_height - top - row[below] + _high(plan.levels[below].nodes) / 2
         _between(axes, q, end_of_arrow, level - below, True)
         if both:
-            b = box(here.states, here.nodes, 2 * middle - h.x, level)
-            u = box(above.states, factors, 2 * middle - q.x, level)
-            _draw(axes, u, above.states, _factor_positions(plan, stage, here), UP, is_log(above), "u")
-            _draw(axes, b, here.states, _positions(plan, here), UP, is_log(here), "b")
+            u = tensor("u", above, factors, edges, 2 * middle - q.x, level)
+            b = tensor("b", here, here.nodes, nodes, 2 * middle - h.x, level)
             _arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
             _over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "transposed", BACK)
             _between(axes, u, end_of_arrow, level - below, False)
@@ -111,51 +114,37 @@ def draw_stages(net: Any) -> Figure:
             start, end = h.right - 0.02, b.left + 0.02
             axes.plot([start, start, end], [h.top, peak, peak], color=SKIP, linewidth=1.1, linestyle=(0, (4, 2)))
             _arrow(axes, (end, peak), (end, b.top), SKIP, dashed=True)
-            for y, letter, states, positions in (
-                (q.y, "q", above.states, _factor_positions(plan, stage, here)),
-                (peak, "h", here.states, _positions(plan, here)),
+            for y, words in (
+                (q.y, f"$q$  {above.states:,} × {edges}"),
+                (peak, f"$h$  {here.states:,} × {nodes}"),
             ):
-                words = f"${letter}$  {states:,} × {positions}"
                 axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
             if level in net.read:
                 _output(axes, net, b, level)
-    root = plan.levels[0]
-    h = box(root.states, root.nodes, left + column[0], 0)
+    root = plan.levels[0]  # h is its box now
     if both:
-        b = box(root.states, root.nodes, 2 * middle - h.x, 0)
-        _draw(axes, b, root.states, _positions(plan, root), UP, is_log(root), "b")
+        b = tensor("b", root, root.nodes, _positions(plan, root), 2 * middle - h.x, 0)
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, middle, h.y, "normalise", INK)
         if 0 in net.read:
             _output(axes, net, b, 0)
     else:
-        b = box(root.states, 1, h.x + STEP, 0)
+        asked = int(root.order[net.position])
+        b = Box(h.x + STEP, h.y, _wide(root.states), _high(1))
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
-        _draw(axes, b, int(plan.tree.cardinality[root.order[net.position]]), "", UP, False, "")
-        name = plan.tree.names[int(root.order[net.position])]
+        _draw(axes, b, int(plan.tree.cardinality[asked]), "", UP, False, "")
+        name = plan.tree.names[asked]
         _arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
         axes.text(
             b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
         )
     words = ("ReLU " if relu else "") + ("U-Net" if both else "ConvNet")
-    axes.text(
-        0.25, figure_height - 0.2,
-        f"{words}: {counted(len(plan.stages), 'stage')}"
-        + ("" if relu else f", {counted(plan.weights, 'weight')}")
-        + (f", {plan.flops:,} multiply-adds for each observation" if both and not relu else ""),
-        fontsize=10, va="top", color=INK, weight="bold",
-    )  # fmt: skip
+    words += f": {counted(len(plan.stages), 'stage')}" + ("" if relu else f", {counted(plan.weights, 'weight')}")
+    draw_title(axes, words + (f", {plan.flops:,} multiply-adds for each observation" if both and not relu else ""))
     if len(levels) > 1:
         _legend(axes, both, relu, any(is_log(level) for level in plan.levels))
     return figure
-
-
-def _kind(net: object) -> tuple[bool, bool]:
-    """Whether it is a U-Net, and whether it is made of ReLUs. Raises `BadSpec` for what is no network of hgm."""
-    if not isinstance(net, ConvNet | UNet):
-        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
-    return isinstance(net, UNet), net.certificate is not None
 
 
 # ---------------------------------------------------------------------- places and sizes
@@ -198,11 +187,6 @@ def _wide(states: int) -> float:
 def _positions(plan: Plan, level: LevelPlan) -> str:
     grid = plan.tree.grid[level.level] if plan.tree.grid is not None else ()
     return times(grid) if len(grid) == 2 else f"{level.nodes:,}"
-
-
-def _factor_positions(plan: Plan, stage: StagePlan, below: LevelPlan) -> str:
-    factors = sum(len(op.factors) for op in stage.ops)
-    return _positions(plan, below) if factors == below.nodes else f"{factors:,}"
 
 
 def _layer(stage: StagePlan) -> str:

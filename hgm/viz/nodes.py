@@ -15,7 +15,7 @@ import numpy as np
 from hgm.tree.tree import Tree
 from hgm.viz.layout import children_in_order, tidy
 from hgm.viz.potentials import MARKER, Scheme, color_scheme, draw_legend, kind_of
-from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, halo, new_figure
+from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, draw_title, halo, new_figure
 from hgm.viz.words import level_lines, level_words, short, title
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def shown_levels(tree: Tree) -> tuple[list[int], list[int]] | None:
     first, last = list(range(tree.depth + 1)), []
     if tree.depth > DEEP:
         first, last = first[:ENDS], first[-ENDS:]
-    nodes = sum(int(tree.level_ptr[level + 1] - tree.level_ptr[level]) for level in first + last)
+    nodes = sum(len(tree.at_level(level)) for level in first + last)
     return (first, last) if nodes <= MOST else None
 
 
@@ -102,9 +102,8 @@ def draw_nodes(tree: Tree) -> Figure:
     _factors(axes, tree, scheme, picture, place)
     _variables(axes, tree, picture, place)
     _names(axes, tree, picture, place, font, inside, turned)
-    axes.text(0.25, figure.get_figheight() - 0.2, title(tree), fontsize=10, va="top", color=INK, weight="bold")
-    y = 0.3 + 0.22 * (rows + 1)
-    y = draw_legend(axes, scheme, 0.35, y)
+    draw_title(axes, title(tree))
+    y = draw_legend(axes, scheme, 0.35, 0.3 + 0.22 * (rows + 1))
     for line in lines:
         axes.text(0.25, y - 0.1, line, fontsize=8, va="center", color=INK)
         y -= 0.22
@@ -144,14 +143,12 @@ def _rings(tree: Tree, children: dict[int, list[int]], roots: list[int]) -> Pict
     slots = _slots(children, roots)
     turn = 2 * math.pi / (max(slots.values()) + 1.0)
     inner = int(len(roots) > 1)  # a forest has nothing in its middle
-    rings = tree.depth + 1
-    radii = [0.0] * rings  # of the levels; each ring as small as its nodes allow
+    radii: list[float] = []  # of the levels; each ring as small as its nodes allow
     pitch, step = 0.2, 0.75
     for level in range(tree.depth + 1):
         angles = np.sort([slots[v] for v in tree.at_level(level).tolist()]) * turn
         least = pitch / float(np.diff(angles).min()) if len(angles) > 1 else 0.0
-        before = radii[level - 1] + step if level else step * inner
-        radii[level] = max(before, least)
+        radii.append(max(radii[-1] + step if radii else step * inner, least))
     place = {}
     for v, slot in slots.items():
         r, angle = radii[int(tree.level[v])], math.pi / 2 - turn * (slot + 0.5)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hgm.tree.tree import Tree
 from hgm.viz.potentials import MARKER, color_scheme, draw_family, kind_of, stage_families
-from hgm.viz.style import GREY, INK, LINE, PALE, new_figure
+from hgm.viz.style import GREY, INK, LINE, PALE, draw_gap, draw_title, new_figure
 from hgm.viz.words import level_words, prior_words, title
 
 if TYPE_CHECKING:
@@ -61,21 +61,18 @@ def draw_planes(tree: Tree) -> Figure:
     for i, level in enumerate(shown):
         _plane(axes, tree, scheme.color, level, spot, zorder=-10 * i)
         x, y = 0.5 + SIDE + slant + 0.3, floor[level] + 0.62 * rise
-        prior = prior_words(tree, level)
         axes.text(x, y + 0.1, f"level {level}", fontsize=8.5, weight="bold", va="center", color=INK)
-        words = level_words(tree, level) + (f", {prior}" if prior else "")
+        words = ", ".join(filter(None, [level_words(tree, level), prior_words(tree, level)]))
         axes.text(x, y - 0.1, words, fontsize=8, va="center", color=INK)
         if i + 1 < len(shown) and shown[i + 1] == level + 1:
             _path(axes, tree, scheme.color, level, spot, zorder=-10 * i - 5)
             for line, family in enumerate(stage_families(tree, scheme, level)):
-                draw_family(axes, family, x + 0.12, floor[level] + 0.62 * rise - 0.5 * step - 0.2 * line)
+                draw_family(axes, family, x + 0.12, y - 0.5 * step - 0.2 * line)
         elif i + 1 < len(shown):
             words = f"{shown[i + 1] - level - 1:,} more levels"
-            axes.text(x, floor[level] + 0.62 * rise - 0.5 * step, words, fontsize=8, va="center", color=GREY)
-            middle = 0.5 + (SIDE + slant) / 2
-            top, low = floor[level] - 0.1, floor[shown[i + 1]] + rise + 0.1
-            axes.plot([middle] * 3, np.linspace(top, low, 3), "o", color=GREY, markersize=2.5)
-    axes.text(0.25, height - 0.2, title(tree), fontsize=10, va="top", color=INK, weight="bold")
+            axes.text(x, y - 0.5 * step, words, fontsize=8, va="center", color=GREY)
+            draw_gap(axes, 0.5 + (SIDE + slant) / 2, floor[level] - 0.1, floor[shown[i + 1]] + rise + 0.1)
+    draw_title(axes, title(tree))
     return figure
 
 
@@ -85,9 +82,8 @@ def _plane(axes: Axes, tree: Tree, color: tuple[str, ...], level: int, spot: Spo
 
     assert tree.grid is not None
     rows, columns = tree.grid[level] or (1, 1)
-    fine = rows <= FINEST and columns <= FINEST
     outline = [spot(level, 0, 0), spot(level, 0, columns), spot(level, rows, columns), spot(level, rows, 0)]
-    if fine:
+    if rows <= FINEST and columns <= FINEST:
         cells, fills = [], []
         first = int(tree.level_ptr[level])
         for row in range(rows):
@@ -98,8 +94,9 @@ def _plane(axes: Axes, tree: Tree, color: tuple[str, ...], level: int, spot: Spo
                 own = GREY if factor < 0 else color[int(tree.potential_id[factor])]
                 fills.append((0.97, 0.97, 0.97) if factor < 0 else tuple(0.45 * c + 0.55 for c in to_rgb(own)))
         width = 0.7 if max(rows, columns) <= 16 else 0.3
-        tiles = PolyCollection(cells, facecolors=fills, edgecolors="white", linewidths=width, zorder=zorder)
-        axes.add_collection(tiles)
+        axes.add_collection(
+            PolyCollection(cells, facecolors=fills, edgecolors="white", linewidths=width, zorder=zorder)
+        )
     else:
         factor = int(tree.parent_factor[tree.level_ptr[level]])
         pale = [tuple(0.35 * c + 0.65 for c in to_rgb(color[int(tree.potential_id[factor])]))]
@@ -135,8 +132,7 @@ def _path(axes: Axes, tree: Tree, color: tuple[str, ...], level: int, spot: Spot
             continue
         ends = [spot(level + 1, child // below[1] + 0.5, child % below[1] + 0.5) for child in children.tolist()]
         which = int(tree.potential_id[factor])
-        x, y = np.mean([at, np.mean(ends, axis=0)], axis=0).tolist()
-        middle = (x, y)
+        middle = tuple(np.mean([at, np.mean(ends, axis=0)], axis=0).tolist())
         lines = [[at, middle], *([middle, end] for end in ends)]
         axes.add_collection(LineCollection(lines, colors=color[which], linewidths=LINE, zorder=zorder + 1))
         behind = LineCollection([lines[0]], colors=color[which], linewidths=LINE, alpha=0.5, linestyles=":", zorder=1)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hgm.errors import BadSpec, HgmError
 from hgm.files.whole import write_whole
 
@@ -23,8 +25,11 @@ __all__ = [
     "PALETTE",
     "SHADE",
     "check_picture_name",
+    "draw_gap",
+    "draw_title",
     "halo",
     "new_figure",
+    "picture",
     "require_matplotlib",
     "save_figure",
     "shades",
@@ -74,20 +79,34 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as .svg, .png or .pdf, by the ending of the name; the same figure gives the same bytes.
+    """Write a figure as .svg, .png or .pdf, by the ending of the name.
 
     Raises:
         BadSpec: for another ending, or a place that cannot be written.
     """
+    where = check_picture_name(path)
+    write_whole(where, picture(figure, where.suffix.lower().removeprefix(".")))
+
+
+def picture(figure: Figure, kind: str) -> bytes:
+    """A figure as ``"svg"``, ``"png"`` or ``"pdf"``; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
-    where = check_picture_name(path)
-    kind = where.suffix.lower().removeprefix(".")
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
     out = io.BytesIO()
     with rc_context({"svg.hashsalt": "hgm", "svg.fonttype": "path"}):
         figure.savefig(out, format=kind, dpi=DPI, metadata=undated)
-    write_whole(where, out.getvalue())
+    return out.getvalue()
+
+
+def draw_title(axes: Axes, text: str) -> None:
+    """One line over the picture."""
+    axes.text(0.25, axes.get_ylim()[1] - 0.2, text, fontsize=10, va="top", color=INK, weight="bold")
+
+
+def draw_gap(axes: Axes, x: float, top: float, low: float) -> None:
+    """Three dots for what is left out."""
+    axes.plot([x] * 3, np.linspace(top, low, 3), "o", color=GREY, markersize=2.5)
 
 
 def shades(color: str, count: int) -> list[str]:

@@ -32,18 +32,21 @@ def title(tree: Tree) -> str:
 
 def level_words(tree: Tree, level: int) -> str:
     """How many variables a level has, and of how many states: ``8×8 variables, 16 states``."""
-    first, last = int(tree.level_ptr[level]), int(tree.level_ptr[level + 1])
+    nodes = tree.at_level(level)
     grid = tree.grid[level] if tree.grid is not None else ()
-    wide = len(grid) == 2 and last - first > 1
-    count = f"{grid[0]:,}×{grid[1]:,} variables" if wide else counted(last - first, "variable")
-    low, high = int(tree.cardinality[first:last].min()), int(tree.cardinality[first:last].max())
-    return f"{count}, {counted(high, 'state') if low == high else f'{low} to {high} states'}"
+    wide = len(grid) == 2 and len(nodes) > 1
+    count = f"{grid[0]:,}×{grid[1]:,} variables" if wide else counted(len(nodes), "variable")
+    return f"{count}, {_states(tree.cardinality[nodes])}"
+
+
+def _states(cardinality: np.ndarray) -> str:
+    low, high = int(cardinality.min()), int(cardinality.max())
+    return counted(high, "state") if low == high else f"{low} to {high} states"
 
 
 def prior_words(tree: Tree, level: int) -> str:
     """How many factors over one variable a level has: ``a prior``; empty if it has none."""
-    factors = np.arange(tree.factor_ptr[tree.level_ptr[level]], tree.factor_ptr[tree.level_ptr[level + 1]])
-    count = int((np.diff(tree.scope_ptr)[factors] == 1).sum())
+    count = int((tree.level[tree.parent[np.diff(tree.scope_ptr) == 1]] == level).sum())
     return "" if count == 0 else "a prior" if count == 1 else counted(count, "prior")
 
 
@@ -57,10 +60,8 @@ def level_lines(tree: Tree) -> list[str]:
         else:
             lines.append((level, level, words))
     if len(lines) > 12:
-        most = max(int(tree.level_ptr[level + 1] - tree.level_ptr[level]) for level in range(tree.depth + 1))
-        low, high = int(tree.cardinality.min()), int(tree.cardinality.max())
-        states = counted(high, "state") if low == high else f"{low} to {high} states"
-        return [f"levels 0 to {tree.depth:,}: up to {counted(most, 'variable')} each, {states}"]
+        most = counted(int(np.diff(tree.level_ptr).max()), "variable")
+        return [f"levels 0 to {tree.depth:,}: up to {most} each, {_states(tree.cardinality)}"]
     return [f"level {a}: {words}" if a == b else f"levels {a:,} to {b:,}: {words} each" for a, b, words in lines]
 
 
