@@ -6,6 +6,8 @@ float64).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ __all__ = [
     "LOWEST",
     "exp",
     "exp_shifted",
+    "joined",
     "logsumexp",
     "nodes",
     "others",
@@ -45,6 +48,11 @@ def exp_shifted(x: Tensor, top: Tensor) -> Tensor:
     the same error. The rounding of top * log2 e is common to all states, so it only rescales the message.)
     """
     return torch.add(top * -LOG2_E, x, alpha=LOG2_E).exp2_()
+
+
+def joined(parts: Sequence[Tensor], dim: int = 1) -> Tensor:
+    """The parts side by side; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # type: ignore[arg-type]
 
 
 def safe_log(x: Tensor) -> Tensor:

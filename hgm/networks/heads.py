@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hgm.compiler.engine import Engine
-from hgm.compiler.numerics import nodes
+from hgm.compiler.numerics import joined, nodes
 from hgm.evidence.channel import Channel
 from hgm.networks.network import Network
 
@@ -62,7 +62,7 @@ class UNet(Network):
         if len(parts) > 1:  # to one number of states
             parts = [F.pad(p, (0, 0, 0, 0, 0, max(0, self.query_states - p.shape[0]))) for p in parts]
         parts = [p[: self.query_states] for p in parts]
-        p = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        p = joined(parts)
         if self.task == "posterior":
             return self._outside(p).to(e.dtype)
         values = self.channel.table()[: p.shape[0]].to(p.dtype)

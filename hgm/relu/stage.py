@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.compiler.numerics import joined
 from hgm.compiler.plan import LevelPlan, Plan
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.maps import FactorMap, StageMaps
@@ -41,17 +42,17 @@ class MapLayer(nn.Module):
     Args:
         spec: the map.
         matrix: a construction for ``spec.log_psi``.
-        senders: S of each sender's messages.
+        sender: S of the first sender's messages.
         receiver: S of the receiver's messages; 0 is sent to states that are not among ``spec.rows``.
     """
 
     place: Tensor | None
 
-    def __init__(self, spec: FactorMap, matrix: LogMatrix, senders: list[int], receiver: int) -> None:
+    def __init__(self, spec: FactorMap, matrix: LogMatrix, sender: int, receiver: int) -> None:
         super().__init__()
         self.matrix = matrix
-        self.identity = len(senders) == 1 and np.array_equal(spec.takes[0], np.arange(senders[0]))
-        self.senders = len(senders)
+        self.senders = len(spec.takes)
+        self.identity = self.senders == 1 and np.array_equal(spec.takes[0], np.arange(sender))
         self.normalizes = matrix.needs_normalised and not spec.complete
         for j, take in enumerate(spec.takes):
             self.register_buffer(f"take_{j}", torch.from_numpy(np.array(take)), persistent=False)
@@ -65,84 +66,55 @@ class MapLayer(nn.Module):
         x = parts[0] if self.identity else parts[0].index_select(0, self.take_0)  # type: ignore[arg-type]
         for j in range(1, self.senders):
             x = x + parts[j].index_select(0, getattr(self, f"take_{j}"))
-        columns = x.flatten(1)
-        if self.normalizes:
-            columns = normalize(columns)
+        columns = normalize(x.flatten(1)) if self.normalizes else x.flatten(1)
         size = max(1, BLOCK // (columns.element_size() * max(1, self.matrix.units)))
-        if torch.compiler.is_compiling() or columns.shape[1] <= size:
-            y = self.matrix(columns)
-        else:
-            y = torch.cat([self.matrix(block) for block in columns.split(size, 1)], 1)
+        blocks = [columns] if torch.compiler.is_compiling() else columns.split(size, 1)
+        y = joined([self.matrix(block) for block in blocks])
         if self.place is not None:
             y = F.pad(y, (0, 0, 0, 1)).index_select(0, self.place)
         return y.view(-1, *x.shape[1:])
 
 
-class _Arrangement(nn.Module):
-    """Positions sorted by group, and back. No move where the groups are blocks already."""
-
-    order: Tensor | None
-    back: Tensor | None
-
-    def __init__(self, order: np.ndarray) -> None:
-        super().__init__()
-        moves = not np.array_equal(order, np.arange(len(order)))
-        self.register_buffer("order", torch.from_numpy(order) if moves else None, persistent=False)
-        self.register_buffer("back", torch.from_numpy(np.argsort(order)) if moves else None, persistent=False)
-
-    def sort(self, x: Tensor) -> Tensor:
-        return x if self.order is None else x.index_select(1, self.order)
-
-    def unsort(self, x: Tensor) -> Tensor:
-        return x if self.back is None else x.index_select(1, self.back)
-
-
 class ReluOp(nn.Module):
-    """The factors of one op: for every group of tied factors its map up and its maps down.
+    """The factors of one op, group by group of tied ones: for every group its map up and its maps down.
 
     Args:
-        groups: ``(factors, maps)`` of every group, ``maps`` its `MapLayer`: up, then down to each child (if at all).
+        sizes: number of factors of every group.
+        maps: its `MapLayer` for every group: up, then down to each child (if at all).
         children: number of children of each factor.
     """
 
-    def __init__(self, groups: list[tuple[np.ndarray, list[MapLayer]]], children: int) -> None:
+    def __init__(self, sizes: list[int], maps: list[list[MapLayer]], children: int) -> None:
         super().__init__()
-        self.sizes = [len(factors) for factors, _ in groups]
-        self.children_per_factor = children
-        self.factors = sum(self.sizes)
-        self.arrangement = _Arrangement(np.concatenate([factors for factors, _ in groups]))
-        self.up = nn.ModuleList(layers[0] for _, layers in groups)
-        self.down = nn.ModuleList(nn.ModuleList(layers[1:]) for _, layers in groups)
+        self.sizes, self.factors, self.children_per_factor = sizes, sum(sizes), children
+        self.up = nn.ModuleList(layers[0] for layers in maps)
+        self.down = nn.ModuleList(nn.ModuleList(layers[1:]) for layers in maps)
 
     def collect(self, x: Tensor) -> Tensor:
         """Children's messages ``(S', k F, B)``, child by child, to ``(S, F, B)``."""
         parts = self._split(x)
-        out = [layer([p[g] for p in parts]) for g, layer in enumerate(self.up)]
-        return self.arrangement.unsort(out[0] if len(out) == 1 else torch.cat(out, 1))
+        return joined([layer([p[g] for p in parts]) for g, layer in enumerate(self.up)])
 
-    def distribute(self, u: Tensor, x: Tensor | None) -> Tensor:
-        """Cavities ``(S, F, B)``, and the children's messages if there are siblings, to ``(S', k F, B)``."""
-        cavity = self.arrangement.sort(u).split(self.sizes, 1)
-        parts = [] if x is None else self._split(x)
+    def distribute(self, u: Tensor, x: Tensor) -> Tensor:
+        """Cavities ``(S, F, B)`` and the children's messages, read if there are siblings, to ``(S', k F, B)``."""
+        cavity = u.split(self.sizes, 1)
+        parts = self._split(x) if self.children_per_factor > 1 else []
         out = []
         for i in range(self.children_per_factor):
-            mine = []
-            for g, layers in enumerate(self.down):
-                siblings = [p[g] for j, p in enumerate(parts) if j != i]
-                mine.append(layers[i]([cavity[g], *siblings]))  # type: ignore[index]
-            out.append(self.arrangement.unsort(mine[0] if len(mine) == 1 else torch.cat(mine, 1)))
-        return out[0] if len(out) == 1 else torch.cat(out, 1)
+            siblings = parts[:i] + parts[i + 1 :]
+            out += [layers[i]([cavity[g], *(p[g] for p in siblings)]) for g, layers in enumerate(self.down)]  # type: ignore[index]
+        return joined(out)
 
     def _split(self, x: Tensor) -> list[tuple[Tensor, ...]]:
         """``[child][group]``."""
-        return [self.arrangement.sort(part).split(self.sizes, 1) for part in x.split(self.factors, 1)]
+        return [part.split(self.sizes, 1) for part in x.split(self.factors, 1)]
 
     def extra_repr(self) -> str:
         return f"factors={self.factors}, groups={len(self.sizes)}, children per factor={self.children_per_factor}"
 
 
 class ReluStage(nn.Module):
-    """The factors between level l (parents) and level l + 1 (children), both ways.
+    """The factors between level l (parents) and level l + 1 (children), both ways. Calling it is collect.
 
     Args:
         maps: the stage's maps.
@@ -163,71 +135,70 @@ class ReluStage(nn.Module):
         plan = maps.plan
         self.level = plan.level
         self.groups = [(g.arity, g.nodes) for g in plan.groups]
-        self.even = len(self.groups) == 1
+        self.joint = any(op.children > 1 for op in plan.ops)
+        ways = (below.states, above.states), (above.states, below.states)
         supply = iter(built)
-        ops = []
+        self.ops = nn.ModuleList()
+        self.sizes: list[int] = []
+        self.child_sizes: list[int] = []
+        factors, children = [], []  # where the factors and children of the groups, one after the other, are in the plan
         for op, groups in zip(plan.ops, maps.groups, strict=True):
-            layers = []
-            for group in groups:
-                mine = []
-                for receiver, spec in enumerate(group.maps):
-                    senders = [below.states] * len(spec.takes)
-                    if receiver:
-                        senders[0] = above.states
-                    matrix = next(supply)
-                    if matrix is not None:
-                        mine.append(MapLayer(spec, matrix, senders, below.states if receiver else above.states))
-                layers.append((group.factors, mine))
-            ops.append(ReluOp(layers, op.children))
-        self.ops = nn.ModuleList(ops)
-        self.sizes = [len(op.factors) for op in plan.ops]
-        self.child_sizes = [len(op.factors) * op.children for op in plan.ops]
-        self.joint = [op.children > 1 for op in plan.ops]
-        for name, order in (("take", plan.take), ("arrival", plan.arrival)):
-            there = None if order is None else torch.from_numpy(order)
-            self.register_buffer(name, there, persistent=False)
-            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
+            layers = [
+                [
+                    MapLayer(spec, matrix, *ways[receiver > 0])
+                    for receiver, spec in enumerate(group.maps)
+                    if (matrix := next(supply)) is not None
+                ]
+                for group in groups
+            ]
+            self.ops.append(ReluOp([len(group.factors) for group in groups], layers, op.children))
+            mine = np.concatenate([group.factors for group in groups])
+            factors.append(sum(self.sizes) + mine)
+            children += [sum(self.child_sizes) + i * len(mine) + mine for i in range(op.children)]
+            self.sizes.append(len(mine))
+            self.child_sizes.append(len(mine) * op.children)
+        place = np.argsort(np.concatenate(factors))
+        arrival = np.concatenate(children)
+        orders = (
+            ("take", place if plan.take is None else place[plan.take]),
+            ("arrival", arrival if plan.arrival is None else plan.arrival[arrival]),
+        )
+        for name, order in orders:
+            moves = not np.array_equal(order, np.arange(len(order)))
+            self.register_buffer(name, torch.from_numpy(order) if moves else None, persistent=False)
+            self.register_buffer("un" + name, torch.from_numpy(np.argsort(order)) if moves else None, persistent=False)
         self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
 
-    def collect(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Children's messages ``(S', n', B)`` and the parents' own evidence ``(S, n, B)`` to h ``(S, n, B)`` and q."""
         x = h if self.arrival is None else h.index_select(1, self.arrival)
-        parts = [op.collect(part) for op, part in zip(self.ops, x.split(self.child_sizes, 1), strict=True)]  # type: ignore[operator]
-        q = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        q = joined([op.collect(part) for op, part in zip(self.ops, x.split(self.child_sizes, 1), strict=True)])  # type: ignore[operator]
         q = q if self.take is None else q.index_select(1, self.take)
         return normalize(self._pool(q) + own), q
 
-    def forward(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """`collect`."""
-        return self.collect(h, own)
-
     def distribute(self, b: Tensor, q: Tensor, h: Tensor) -> Tensor:
         """Beliefs of the parents ``(S, n, B)``, the skips q and h, to beliefs of the children ``(S', n', B)``."""
-        if self.even:
-            k, n = self.groups[0]
-            u = (b.unsqueeze(1) - q.unflatten(1, (k, n))).flatten(1, 2)
+        if len(self.groups) == 1:
+            u = (b.unsqueeze(1) - q.unflatten(1, self.groups[0])).flatten(1, 2)
         else:
             u = b.index_select(1, self.slot_parent) - q
         u = normalize(u)
         u = u if self.untake is None else u.index_select(1, self.untake)
-        x = h if self.arrival is None or not any(self.joint) else h.index_select(1, self.arrival)
-        inputs = zip(u.split(self.sizes, 1), x.split(self.child_sizes, 1), strict=True)
-        parts = [
-            op.distribute(cavity, part if joint else None)  # type: ignore[operator]
-            for op, joint, (cavity, part) in zip(self.ops, self.joint, inputs, strict=True)
-        ]
-        r = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        x = h if self.arrival is None or not self.joint else h.index_select(1, self.arrival)
+        inputs = zip(self.ops, u.split(self.sizes, 1), x.split(self.child_sizes, 1), strict=True)
+        r = joined([op.distribute(cavity, part) for op, cavity, part in inputs])  # type: ignore[operator]
         r = r if self.unarrival is None else r.index_select(1, self.unarrival)
         return normalize(r + h)
 
     def _pool(self, q: Tensor) -> Tensor:
         """``(S, n, B)``: the sum over each parent's slots, 0 for parents without."""
-        parts, start = [], 0
-        for k, n in self.groups:
-            block = q.narrow(1, start, k * n)
-            parts.append(block.unflatten(1, (k, n)).sum(1) if k else q.new_zeros(q.shape[0], n, q.shape[2]))
-            start += k * n
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        blocks = q.split([k * n for k, n in self.groups], 1)
+        return joined(
+            [
+                block.unflatten(1, (k, n)).sum(1) if k else q.new_zeros(q.shape[0], n, q.shape[2])
+                for (k, n), block in zip(self.groups, blocks, strict=True)
+            ]
+        )
 
     def extra_repr(self) -> str:
         return f"level {self.level + 1} -> {self.level}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgm.compiler.numerics import product
+from hgm.compiler.numerics import joined, product
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
 from hgm.compiler.stages.general import General, LevelSkip
@@ -40,10 +40,10 @@ class Gather(General):
         parts = [product(q.narrow(0, first, size).unflatten(0, (k, -1))) for first, size, k in self.blocks]
         if own.inner is not None:
             inner = own.inner.transpose(0, 1)
-            parts = [(parts[0] if len(parts) == 1 else torch.cat(parts)) * inner]
+            parts = [joined(parts, 0) * inner]
         if own.leaf is not None:
             parts.append(own.leaf.transpose(0, 1).expand(-1, -1, x.shape[-1]))
-        h = (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
+        h = joined(parts, 0).transpose(0, 1)
         return *self.scaled(h, below.dtype), LevelSkip(q, below, own, [w])
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:

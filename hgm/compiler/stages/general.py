@@ -13,7 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compiler.layers import FactorLayer, layer_for
-from hgm.compiler.numerics import LOWEST, exp, logsumexp, others, product, safe_log, scale_linear, scale_log, to_linear
+from hgm.compiler.numerics import (
+    LOWEST,
+    exp,
+    joined,
+    logsumexp,
+    others,
+    product,
+    safe_log,
+    scale_linear,
+    scale_log,
+    to_linear,
+)
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.stage import SWEEP, Belief, Message, Scale, Skip, Stage
@@ -81,7 +92,7 @@ class General(Stage):
             q = layer(mine, weights[-1])
             parts.append(safe_log(q).double() if layer.kernel != self.kernel else q)
             start += size
-        q = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        q = joined(parts, 2)
         q = q if self.take is None else q.index_select(2, self.take)
         return *self.scaled(self._combine(q, own), below.dtype), LevelSkip(q, below, own, weights)
 
@@ -108,7 +119,7 @@ class General(Stage):
             message = layer.down(cavity, mine, w)
             parts.append(safe_log(message).double() if layer.kernel != skip.child.kernel else message)
             start, slot = start + size, slot + factors
-        down = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        down = joined(parts)
         h = skip.child.h
         if self.unarrival is not None:
             down = down.reshape(h.shape).index_select(1, self.unarrival)
@@ -131,7 +142,7 @@ class General(Stage):
                     block = q[0, :, start : start + k * n].unflatten(1, (k, n))
                     parts.append(product(block, 1) if linear else block.sum(1))
                     start += k * n
-            h = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            h = joined(parts)
         if own.inner is not None:
             h = h * own.inner if linear else h + own.inner
         if own.leaf is not None:
