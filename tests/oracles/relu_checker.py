@@ -229,12 +229,15 @@ def layers_of(net):
     tree = net.plan.tree
     found = {}
     for stage in net.encoder:
-        for op, op_plan in zip(stage.ops, net.plan.stages[stage.level].ops, strict=True):
-            order = np.arange(op.factors) if op.arrangement.order is None else op.arrangement.order.numpy()
-            groups = np.split(op_plan.factors[order], np.cumsum(op.sizes)[:-1])
-            for group, ascend, descend in zip(groups, op.up, op.down, strict=True):
-                for f in group:
-                    found[tuple(tree.names[int(v)] for v in tree.scope_of(int(f)))] = [ascend, *descend]
+        plan = net.plan.stages[stage.level]
+        factors = np.concatenate([op.factors for op in plan.ops])
+        factors = factors if plan.take is None else factors[plan.take]  # slot by slot
+        factors = factors if stage.untake is None else factors[stage.untake.numpy()]  # group by group
+        maps = [(ascend, *descend) for op in stage.ops for ascend, descend in zip(op.up, op.down, strict=True)]
+        ends = np.cumsum([size for op in stage.ops for size in op.sizes])
+        for group, mine in zip(np.split(factors, ends[:-1]), maps, strict=True):
+            for f in group:
+                found[tuple(tree.names[int(v)] for v in tree.scope_of(int(f)))] = list(mine)
     return found
 
 
