@@ -18,6 +18,7 @@ from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.design import Design
 from hgm.relu.maps import stage_maps
 from hgm.relu.pieces.piecewise import PiecewiseLinear
+from hgm.relu.propagate import Flow
 from hgm.tree.possible import possible_states
 
 if TYPE_CHECKING:
@@ -59,26 +60,20 @@ def design_from(entry: ReluEntry, plan: Plan, tensors: Mapping[str, Tensor], *, 
 
     possible = possible_states(plan.tree)
     maps = stage_maps(plan, possible)
-    groups = [group for stage in maps for groups in stage.groups for group in groups]
-    specs = [spec if down or i == 0 else None for group in groups for i, spec in enumerate(group.maps)]
-    which = indices(tensors["relu.matrix"], len(kinds)).tolist()
-    if len(which) != sum(spec is not None for spec in specs):
+    flow = Flow.of(plan, maps)
+    used, which = np.flatnonzero(flow.upward | down), indices(tensors["relu.matrix"], len(kinds))
+    if len(which) != len(used):
         raise BadSpec("it has not one construction for every map")
-    supply = iter(which)
     made: dict[int, tuple[LogMatrix, np.ndarray]] = {}
-    built: list[LogMatrix | None] = []
-    for spec in specs:
-        if spec is None:
-            built.append(None)
-            continue
-        i = next(supply)
+    built: list[LogMatrix | None] = [None] * len(flow.maps)
+    for k, i in zip(used.tolist(), which.tolist(), strict=True):
+        table = flow.maps[k].log_psi
         if i not in made:
             kind, part = kinds[i]
-            made[i] = assemble(kind, spec.log_psi, [pieces[j] for j in part]), spec.log_psi
-        matrix, table = made[i]
-        if not np.array_equal(table, spec.log_psi):
+            made[i] = assemble(kind, table, [pieces[j] for j in part]), table
+        built[k], first = made[i]
+        if not np.array_equal(table, first):
             raise BadSpec("maps with different tables share a construction")
-        built.append(matrix)
     return Design(possible, maps, tuple(built), Certificate.from_json(entry.certificate))
 
 

@@ -33,7 +33,7 @@ def certify_network(question: Question, built: Sequence[LogMatrix | None]) -> Ce
     spans, sizes = question.values
     omega = torch.tensor([0.0 if m is None else m.error for m in built], dtype=torch.float64)
     errors = flow.errors(omega, down=question.down)
-    extra = {name: floating_point(question, built, getattr(torch, name)) for name in ("float64", "float32")}
+    extra = floating_point(question, built)
     worst, mean, where, eps = 0.0, 0.0, "", float(np.finfo(np.float64).eps)
     for level, at, error in zip(plan.levels, question.asked, errors.b, strict=True):
         if not len(at):
@@ -123,25 +123,24 @@ def _budgets(flow: Flow, built: Sequence[LogMatrix | None], errors: Errors) -> l
     stages = range(len(flow.stages))
     for direction, order in (("up", reversed(stages)), ("down", iter(stages))):
         for stage in order:
-            mine = np.flatnonzero((flow.stage == stage) & (flow.upward == (direction == "up")))
-            modules = [(int(flow.count[k]), built[k], flow.maps[k]) for k in mine.tolist()]
-            present = [(n, m, spec) for n, m, spec in modules if m is not None]
-            if not present:
+            mine = np.flatnonzero((flow.stage == stage) & (flow.upward == (direction == "up"))).tolist()
+            used = [(int(flow.count[k]), m, flow.maps[k].tau) for k in mine if (m := built[k]) is not None]
+            if not used:
                 continue
             kinds: dict[str, int] = {}
-            for n, m, _ in present:
+            for n, m, _ in used:
                 kinds[m.kind] = kinds.get(m.kind, 0) + n
             rows.append(
                 LevelBudget(
                     level=stage,
                     direction=direction,
-                    factors=sum(n for n, _, _ in present),
+                    factors=sum(n for n, _, _ in used),
                     kinds=kinds,
-                    error=max(m.error for _, m, _ in present),
-                    contraction=max(spec.tau for _, _, spec in present),
+                    error=max(m.error for _, m, _ in used),
+                    contraction=max(tau for _, _, tau in used),
                     total=float((errors.h[stage] if direction == "up" else errors.d[stage + 1]).max()),
-                    units=sum(n * m.units for n, m, _ in present),
-                    parameters=sum(m.parameter_count for _, m, _ in present),
+                    units=sum(n * m.units for n, m, _ in used),
+                    parameters=sum(m.parameter_count for _, m, _ in used),
                 )
             )
     return rows

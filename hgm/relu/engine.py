@@ -48,10 +48,10 @@ class Relu(Engine):
         self.design, self.certificate, self.floor = design, design.certificate, design.certificate.floor
         stages, start = [], 0
         for maps in design.maps:
-            size = sum(len(group.maps) for groups in maps.groups for group in groups)
+            end = start + len(maps.maps)
             levels = plan.levels[maps.plan.level : maps.plan.level + 2]
-            stages.append(ReluStage(maps, design.built[start : start + size], *levels))
-            start += size
+            stages.append(ReluStage(maps, design.built[start:end], *levels))
+            start = end
         self.encoder = nn.ModuleList(reversed(stages))
         self.decoder = nn.ModuleList(ReluUp(stage) for stage in stages if down)
         self.own = nn.ModuleList(ReluEvidence(level, plan, design.possible) for level in plan.levels)

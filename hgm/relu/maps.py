@@ -80,6 +80,11 @@ class StageMaps:
     plan: LevelStage
     groups: tuple[tuple[FactorGroup, ...], ...]
 
+    @property
+    def maps(self) -> list[FactorMap]:
+        """Op by op, group by group."""
+        return [spec for groups in self.groups for group in groups for spec in group.maps]
+
 
 def stage_maps(plan: Plan, possible: np.ndarray) -> tuple[StageMaps, ...]:
     """The maps of every stage, root first; `possible` as from `hgm.tree.possible.possible_states`.

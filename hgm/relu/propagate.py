@@ -34,20 +34,20 @@ class StageFlow:
     """Where the messages of one stage come from and go to; factors in op order.
 
     Attributes:
+        below: number of nodes of the children's level.
         up: ``(F,)`` the map of every factor's message to its parent.
         parent: ``(F,)`` position of the parent in its level.
         child: ``(C,)`` positions of the children in their level.
         factor: ``(C,)`` the factor of every child.
         down: ``(C,)`` the map of the message to every child.
-        below: number of nodes of the children's level.
     """
 
+    below: int
     up: Tensor
     parent: Tensor
     child: Tensor
     factor: Tensor
     down: Tensor
-    below: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,25 +80,18 @@ class Flow:
     @classmethod
     def of(cls, plan: Plan, stages: Sequence[StageMaps]) -> Self:
         """The flow of a plan and the maps of its stages, root first."""
-        maps: list[FactorMap] = []
         uses: list[tuple[int, bool, int, int]] = []
         flows = []
         for stage in stages:
             up, factor, down, start = [], [], [], 0
             for op, groups in zip(stage.plan.ops, stage.groups, strict=True):
                 size = len(op.factors)
-                mine_up = np.empty(size, dtype=np.int64)
-                mine_down = np.empty((op.children, size), dtype=np.int64)
+                mine = np.empty((op.children + 1, size), dtype=np.int64)  # of every factor: up, then to each child
                 for group in groups:
-                    first = len(maps)
-                    mine_up[group.factors] = first
-                    mine_down[:, group.factors] = first + 1 + np.arange(op.children)[:, None]
-                    maps += group.maps
-                    uses += [
-                        (stage.plan.level, i == 0, len(group.factors), group.potential) for i in range(len(group.maps))
-                    ]
-                up.append(mine_up)
-                down.append(mine_down.ravel())
+                    mine[:, group.factors] = len(uses) + np.arange(op.children + 1)[:, None]
+                    uses += [(stage.plan.level, i == 0, len(group.factors), group.potential) for i in range(len(mine))]
+                up.append(mine[0])
+                down.append(mine[1:].ravel())
                 factor.append(np.tile(np.arange(start, start + size), op.children))
                 start += size
             slot_parent = stage.plan.slot_parent
@@ -106,10 +99,10 @@ class Flow:
             below = plan.levels[stage.plan.level + 1].nodes
             child = np.arange(below) if stage.plan.arrival is None else stage.plan.arrival
             arrays = (np.concatenate(up), parent, child, np.concatenate(factor), np.concatenate(down))
-            up_, parent_, child_, factor_, down_ = (torch.from_numpy(np.array(a)) for a in arrays)
-            flows.append(StageFlow(up_, parent_, child_, factor_, down_, below))
+            flows.append(StageFlow(below, *(torch.from_numpy(np.array(a)) for a in arrays)))
         level, upward, count, potential = np.array(uses, dtype=np.int64).reshape(-1, 4).T
-        return cls(tuple(flows), tuple(maps), level, upward.astype(bool), count, potential, plan.levels[0].nodes)
+        maps = tuple(spec for stage in stages for spec in stage.maps)
+        return cls(tuple(flows), maps, level, upward.astype(bool), count, potential, plan.levels[0].nodes)
 
     def errors(
         self, omega: Tensor, *, down: bool = True, tau: Tensor | None = None, own: Sequence[Tensor] | None = None
@@ -126,22 +119,23 @@ class Flow:
         tau = self.tau if tau is None else tau
         if own is None:
             own = [omega.new_zeros(self.roots), *(omega.new_zeros(s.below) for s in self.stages)]
-        h = [own[-1]]
-        q = []
-        for stage, mine in zip(reversed(self.stages), list(reversed(own))[1:], strict=True):
-            inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[-1][stage.child])
-            q.append(omega[stage.up] + tau[stage.up] * inputs)
+
+        def gathered(stage: StageFlow, h: Tensor) -> Tensor:
+            """``(F,)``: the sum over every factor's children."""
+            return omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[stage.child])
+
+        h, q = [own[-1]], []
+        for stage, mine in zip(reversed(self.stages), reversed(own[:-1]), strict=True):
+            q.append(omega[stage.up] + tau[stage.up] * gathered(stage, h[-1]))
             h.append(mine.index_add(0, stage.parent, q[-1]))
         h.reverse()
         q.reverse()
+        if not down:
+            return Errors(h, [torch.zeros_like(x) for x in h], [])
         d, u = [torch.zeros_like(h[0])], []
         for i, stage in enumerate(self.stages):
-            if not down:
-                d.append(torch.zeros_like(h[i + 1]))
-                continue
             u.append((d[i] + h[i])[stage.parent] - q[i])
-            inputs = omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[i + 1][stage.child])
-            rest = u[i][stage.factor] + inputs[stage.factor] - h[i + 1][stage.child]
+            rest = (u[i] + gathered(stage, h[i + 1]))[stage.factor] - h[i + 1][stage.child]
             r = omega[stage.down] + tau[stage.down] * rest
             d.append(omega.new_zeros(stage.below).index_add(0, stage.child, r))
         return Errors(h, d, u)

@@ -19,9 +19,10 @@ __all__ = ["SPAN", "floating_point"]
 SPAN = 50.0
 
 
-def floating_point(question: Question, built: Sequence[LogMatrix | None], dtype: torch.dtype) -> float:
-    """What floating point adds to the bound: each map's own allowance and that of the sums before it, propagated.
+def floating_point(question: Question, built: Sequence[LogMatrix | None]) -> dict[str, float]:
+    """What floating point adds to the bound, by precision.
 
+    That is each map's own allowance and that of the sums before it, propagated.
     The sizes of messages follow the same recursion as their errors: a positive map's output spans at most its reach, a
     map with zeros passes on its input's span. A sum of k numbers of size M is off by at most k eps M, twice in
     oscillation. In float32, weights are rounded too: doubled.
@@ -62,7 +63,7 @@ def floating_point(question: Question, built: Sequence[LogMatrix | None], dtype:
     ):
         if len(at):  # the last sum and the softmax
             most = max(most, float((error + 16 * size + 4 * level.states)[torch.from_numpy(at)].max()))
-    return most * torch.finfo(dtype).eps * (1 if dtype == torch.float64 else 2)
+    return {"float64": most * torch.finfo(torch.float64).eps, "float32": most * torch.finfo(torch.float32).eps * 2}
 
 
 def _vector(values: Iterable[float]) -> Tensor:

@@ -25,7 +25,7 @@ def test_no_input_errs_more_than_the_bound(name, kind, tol):
     h = inputs(table.shape[1], rng, columns)
     if kind != "A":
         h = torch.cat((h, ascended(module, table, rng)), dim=1)
-    allowance = module.rounding(torch.float64, 1e6)
+    allowance = module.rounding_steps(1e6) * torch.finfo(torch.float64).eps
     assert allowance < 1e-7
     assert error(module, table, h).max() <= module.error + allowance
     # C and D do not need normalised inputs.
@@ -39,7 +39,7 @@ def test_in_float32_no_input_errs_more_than_the_bound_and_the_allowance(name, ki
     module = build(kind, table, 0.5 if kind == "A" else 0.05).float()
     h = inputs(table.shape[1], rng, 200).float()
     for magnitude in (100.0, 1e6):
-        allowance = module.rounding(torch.float32, magnitude)
+        allowance = module.rounding_steps(magnitude) * torch.finfo(torch.float32).eps
         within = h[:, h.min(dim=0).values >= -magnitude]
         assert error(module, table, within).max() <= module.error + allowance
         # Only C adds up numbers of the size of its inputs; for the others an input of -1e6 is as good as any.
@@ -112,7 +112,7 @@ def test_a_perturbed_weight_breaks_the_bound(name, kind, weight):
     i = flat.abs().argmax()
     flat[i] += 0.2 * max(1.0, float(flat[i].abs()))
     h = torch.cat((inputs(table.shape[1], rng), ascended(module, table, rng)), dim=1)
-    assert error(module, table, h).max() > module.error + module.rounding(torch.float64, 1e6)
+    assert error(module, table, h).max() > module.error + module.rounding_steps(1e6) * torch.finfo(torch.float64).eps
 
 
 def test_weights_train_from_the_constructive_start():

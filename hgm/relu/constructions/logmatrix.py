@@ -83,12 +83,8 @@ class LogMatrix(nn.Module):
         """Number of weights stored."""
         return sum(p.numel() for p in self.parameters())
 
-    def rounding(self, dtype: torch.dtype, magnitude: float) -> float:
-        """Bound on what floating point adds to `error`, to first order in eps, for inputs with |h| <= magnitude."""
-        return self.rounding_steps(magnitude) * torch.finfo(dtype).eps
-
     def rounding_steps(self, magnitude: float) -> float:
-        """`rounding` in units of eps."""
+        """Bound on what floating point adds to `error`, to first order and in units of eps, for |h| <= magnitude."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
