@@ -1,13 +1,13 @@
 """A battery of tests that a new observation channel inherits by saying how to make it.
 
-from hgm.testing import ChannelConformance
+    class TestPoisson(hgm.testing.ChannelConformance):
+        def make_channel(self):
+            return Poisson([1.0, 2.0, 5.0])
 
-class TestPoisson(ChannelConformance):
-def make_channel(self):
-return Poisson([1.0, 2.0, 5.0])
+        def log_likelihood(self, channel, z, *noise):    # may be left out
+            return torch.distributions.Poisson(channel.values).log_prob(z.unsqueeze(-1)).movedim(-1, 1)
 
-def log_likelihood(self, channel, z, *noise):    # may be left out
-return torch.distributions.Poisson(channel.values).log_prob(z.unsqueeze(-1)).movedim(-1, 1)
+Without pytest, ``TestPoisson().run()`` does the same.
 """
 
 from __future__ import annotations

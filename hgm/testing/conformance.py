@@ -112,24 +112,21 @@ class Conformance(Battery):
         for tree, e in self._cases():
             reference = infer(tree, e)
             for name in tree.names:
-                network = self.make_network(tree, "classify", query=name, observed=tree.names)
-                args, kwargs = feed(network, tree, e)
+                network, args, kwargs = self._fed(tree, e, "classify", query=name)
                 assert_close(network(*args, **kwargs), reference[name], self.tolerance, f"posterior of {name!r}")
 
     def test_the_gradient_of_the_log_partition_is_the_marginals(self) -> None:
         """With respect to log evidence: the decoder is the derivative of the encoder, also at -inf."""
         for tree, e in self._cases():
             x = e.clone().requires_grad_()
-            network = self.make_network(tree, observed=tree.names)
-            args, kwargs = feed(network, tree, x)
+            network, args, kwargs = self._fed(tree, x)
             (gradient,) = torch.autograd.grad(network.log_partition(*args, **kwargs).sum(), x)
             assert_close(gradient, self._marginals(tree, e), 10 * self.tolerance, "gradient of log Z by log evidence")
 
     def test_the_gradient_by_log_potentials_is_the_expected_counts(self) -> None:
         """Of tied factors together; finite at zeros."""
         for tree, e in self._cases():
-            network = self.make_network(tree, observed=tree.names, trainable=True)
-            args, kwargs = feed(network, tree, e)
+            network, args, kwargs = self._fed(tree, e, trainable=True)
             network.log_partition(*args, **kwargs).sum().backward()
             (weights,) = network.parameters()
             gradient = weights.grad
@@ -142,8 +139,7 @@ class Conformance(Battery):
         """With respect to log evidence with -inf in it, and to weights with zeros."""
         for tree, e in self._cases():
             x = e.clone().requires_grad_()
-            network = self.make_network(tree, query="all", observed=tree.names, trainable=True)
-            args, kwargs = feed(network, tree, x)
+            network, args, kwargs = self._fed(tree, x, query="all", trainable=True)
             p = network(*args, **kwargs)
             weights = torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view_as(p)
             (p * weights).sum().backward()
@@ -164,8 +160,7 @@ class Conformance(Battery):
     def test_inputs_stay_as_they_are_and_results_are_repeatable(self) -> None:
         """A forward writes to nothing that it was given, and remembers nothing."""
         for tree, e in self._cases():
-            network = self.make_network(tree, query="all", observed=tree.names)
-            args, kwargs = feed(network, tree, e.clone())
+            network, args, kwargs = self._fed(tree, e.clone(), query="all")
             before = [x.clone() for x in (*args, *kwargs.values())]
             with torch.no_grad():
                 first, second = network(*args, **kwargs), network(*args, **kwargs)
@@ -214,8 +209,7 @@ class Conformance(Battery):
     def test_it_exports(self) -> None:
         """With `torch.export`, for any batch size."""
         tree, e = next(self._cases())
-        network = self.make_network(tree, query="all", observed=tree.names)
-        args, kwargs = feed(network, tree, e)
+        network, args, kwargs = self._fed(tree, e, query="all")
         batch = torch.export.Dim("batch", min=2)
         shapes = {"observation": ({0: batch},)} | {name: {0: batch} for name in kwargs}
         program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
@@ -232,9 +226,15 @@ class Conformance(Battery):
             tree = self.make_tree(seed)
             yield tree, self.make_evidence(tree, seed)
 
+    def _fed(
+        self, tree: Tree, e: Tensor, task: Any = "posterior", **options: Any
+    ) -> tuple[ConvNet | UNet, tuple[Tensor], dict[str, Tensor]]:
+        """A new network of a tree that sees all variables, and its arguments for some evidence."""
+        network = self.make_network(tree, task, observed=tree.names, **options)
+        return network, *feed(network, tree, e)
+
     def _marginals(self, tree: Tree, e: Tensor) -> Tensor:
         """``(B, S, V)`` of all variables, by a new network."""
-        network = self.make_network(tree, query="all", observed=tree.names)
-        args, kwargs = feed(network, tree, e)
+        network, args, kwargs = self._fed(tree, e, query="all")
         p = network(*args, **kwargs)
         return p.reshape(*p.shape[:2], len(tree))
