@@ -14,9 +14,10 @@ from torch import Tensor
 from hgm.bp.factor import Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
-from hgm.errors import BadSpec, ImpossibleEvidence, listing
+from hgm.errors import BadSpec, ImpossibleEvidence
 from hgm.evidence.checked import check_log_evidence
 from hgm.evidence.named import read_evidence
+from hgm.tree.checks import shown
 from hgm.tree.tree import Tree
 
 __all__ = ["Assignment", "Mode", "Posterior", "infer", "log_likelihood"]
@@ -176,13 +177,11 @@ class Posterior:
         candidates = {int(tree.parent_factor[v]) for v in wanted} - {-1}
         if len(wanted) == 1:
             (v,) = wanted
-            candidates |= set(range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1])))
+            candidates |= set(tree.factors_of(v))
         for f in sorted(candidates):
             if set(tree.scope_of(f).tolist()) == wanted:
                 return f
-        raise BadSpec(
-            f"the model has no factor over ({listing(names)}); factor marginals exist for scopes of factors only"
-        )
+        raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
     def _out(self, x: Tensor) -> Tensor:
         return x if self.batched else x[0]

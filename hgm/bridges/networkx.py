@@ -52,15 +52,12 @@ def to_networkx(tree: Tree) -> nx.Graph:
     import networkx as nx
 
     graph = nx.Graph(grid=tree.grid)
-    names, is_root = list(tree.names), tree.level == 0
-    for v, name in enumerate(names):
+    is_root = tree.level == 0
+    for v, name in enumerate(tree.names):
         graph.add_node(name, bipartite=VARIABLE, states=_states(tree, v), root=bool(is_root[v]))
     for f in range(tree.factors):
-        scope = tuple(names[v] for v in tree.scope_of(f))
-        node = ("factor", f)
-        graph.add_node(
-            node, bipartite=FACTOR, scope=scope, potential=tree.potential_of(f), tied=int(tree.potential_id[f])
-        )
+        node, scope, tied = ("factor", f), tree.scope_names(f), int(tree.potential_id[f])
+        graph.add_node(node, bipartite=FACTOR, scope=scope, potential=tree.potentials[tied], tied=tied)
         graph.add_edges_from((name, node) for name in scope)
     return graph
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hgm.errors import BadSpec, listing
+from hgm.tree.checks import shown
 from hgm.tree.direction import produced
 from hgm.tree.potential import Table
 from hgm.tree.tree import Tree
@@ -70,14 +71,14 @@ def to_pgmpy(
     model = FactorGraph() if kind == "factor_graph" else DiscreteMarkovNetwork()
     model.add_nodes_from(names)
     for f in _order(tree):
-        scope = [names[v] for v in tree.scope_of(f)]
+        scope = tree.scope_names(f)
         values = _values(tree, f, scope)
-        factor = DiscreteFactor(scope, values.shape, values, state_names={name: states[name] for name in scope})
+        factor = DiscreteFactor(list(scope), values.shape, values, state_names={name: states[name] for name in scope})
         if kind == "markov":
             model.add_edges_from((a, b) for i, a in enumerate(scope) for b in scope[i + 1 :])
         elif factor in model:
             raise BadSpec(
-                f"two factors over {tuple(scope)} have the same table, and a FactorGraph of pgmpy takes equal factors "
+                f"two factors over {scope} have the same table, and a FactorGraph of pgmpy takes equal factors "
                 "for one; multiply them into one, or convert to 'markov'"
             )
         else:
@@ -106,7 +107,7 @@ def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> 
     child_of = _child_of(tree)
     for f in _order(tree):
         child = child_of[f]
-        scope = [names[v] for v in tree.scope_of(f)]
+        scope = tree.scope_names(f)
         values = _values(tree, f, scope)
         axis = int(np.flatnonzero(tree.scope_of(f) == child)[0])
         sums = values.sum(axis=axis)
@@ -114,7 +115,7 @@ def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> 
         if len(off):
             given = ", ".join(f"{n} = {states[n][i]}" for n, i in zip(np.delete(scope, axis), off[0], strict=True))
             raise BadSpec(
-                f"factor {tuple(scope)} is not a conditional table of {names[child]!r}: its entries sum to "
+                f"factor {scope} is not a conditional table of {names[child]!r}: its entries sum to "
                 f"{sums[tuple(off[0])]:.6g}{f' at {given}' if given else ''}, not to 1; normalise it, or convert to "
                 "'factor_graph' or 'markov'"
             )
@@ -126,7 +127,7 @@ def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> 
                 names[child],
                 len(columns),
                 columns.reshape(len(columns), -1),
-                evidence or None,
+                list(evidence) or None,
                 columns.shape[1:] or None,
                 state_names={name: states[name] for name in scope},
             )
@@ -139,7 +140,6 @@ def _child_of(tree: Tree) -> list[int]:
     child, owner = produced(tree)
     f = next((f for f, v in enumerate(child) if v < 0), -1)
     if f >= 0:
-        members = tuple(tree.names[int(v)] for v in tree.scope_of(f))
         ownerless = [tree.names[int(v)] for v in tree.scope_of(f) if owner[v] < 0]
         why = (
             f"none of {listing(ownerless)} has a table of its own that could come before it, such as a prior"
@@ -147,8 +147,8 @@ def _child_of(tree: Tree) -> list[int]:
             else "each of its variables has another factor as its own table"
         )
         raise BadSpec(
-            f"factor {members} cannot be the conditional table of one variable: {why}. A Bayesian network has exactly "
-            "one table per variable; convert to 'factor_graph' or 'markov' instead"
+            f"factor {tree.scope_names(f)} cannot be the conditional table of one variable: {why}. A Bayesian network "
+            "has exactly one table per variable; convert to 'factor_graph' or 'markov' instead"
         )
     return child
 
@@ -158,7 +158,7 @@ def _values(tree: Tree, factor: int, scope: Sequence[str]) -> np.ndarray:
     potential = tree.potential_of(factor)
     if not isinstance(potential, Table) and (prod(potential.shape) > MOST_ENTRIES or potential.axes > 32):
         raise BadSpec(
-            f"factor ({listing(scope)}) is sparse, but pgmpy holds dense tables only: it would have "
+            f"factor {shown(scope)} is sparse, but pgmpy holds dense tables only: it would have "
             f"{prod(potential.shape):,} entries on {potential.axes} axes (at most {MOST_ENTRIES:,} on 32 are converted)"
         )
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -167,7 +167,7 @@ def _values(tree: Tree, factor: int, scope: Sequence[str]) -> np.ndarray:
         lost = ~((back == log) | (np.abs(back - log) < 1e-12))
     if lost.any():
         raise BadSpec(
-            f"factor ({listing(scope)}) has the entry exp({log[lost][0]:.6g}), which pgmpy cannot hold: it stores the "
+            f"factor {shown(scope)} has the entry exp({log[lost][0]:.6g}), which pgmpy cannot hold: it stores the "
             "entries themselves as float64, not their logs. Scale the potential"
         )
     return values

@@ -110,19 +110,18 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
         samples = _sample(tree, seed)
         holes, filled = _fill(tree, digits)
 
-    sizes = (len(digits.train), len(digits.test))
-    relu: dict[str, float] = {
-        "units": certificate.units,
-        "parameters": certificate.parameters,
-        "proved": certificate.mean,
-        "measured": difference,
-    }
-    results = Results(fit, differences, rates, ratios, relu, settings, sizes, clock.seconds)
-    results.files.update(
-        report=place / "report.html",
-        picture=place / "digits.png",
-        model=place / "digits.yaml",
-        figures=place / "figures.json",
+    proved = {"units": certificate.units, "parameters": certificate.parameters, "proved": certificate.mean}
+    names = {"report": "report.html", "picture": "digits.png", "model": "digits.yaml", "figures": "figures.json"}
+    results = Results(
+        fit=fit,
+        differences=differences,
+        accuracy=rates,
+        psnr=ratios,
+        relu=proved | {"measured": difference},
+        settings=settings,
+        images=(len(digits.train), len(digits.test)),
+        seconds=clock.seconds,
+        files={kind: place / name for kind, name in names.items()},
     )
     with clock("write"):
         from hgm.demo.report import write_report  # it imports matplotlib and jinja2

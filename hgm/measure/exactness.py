@@ -124,10 +124,7 @@ def verify(
         raise BadSpec(f"a comparison needs at least one row of evidence; got batch={batch}")
     found: list[Difference] = []
     for task in tasks:
-        if task == "classify":
-            asked: str | Sequence[str] | None = query
-        else:
-            asked = "all" if task == "posterior" else None
+        asked = {"classify": query, "posterior": "all"}.get(task)
         at_leaves = compile(tree, task, query=asked)
         inner = [tree.names[int(v)] for v in np.setdiff1d(np.arange(len(tree)), tree.leaves)]
         anywhere = compile(tree, task, query=asked, observed=inner)

@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hgm.errors import BadSpec, listing
+from hgm.tree.checks import shown
 from hgm.tree.potential import Potential
 from hgm.tree.structure import Structure
 from hgm.tree.tree import Tree
@@ -163,4 +164,4 @@ def _children(tree: Tree) -> list[int]:
 
 
 def _name(tree: Tree, factor: int) -> str:
-    return f"({listing([tree.names[int(v)] for v in tree.scope_of(factor)])})"
+    return shown(tree.scope_names(factor))

@@ -151,7 +151,15 @@ class Structure(Frozen):
         """The children of a factor, in the order of its potential's axes."""
         return np.delete(self.scope_of(factor), self.up[factor])
 
+    def factors_of(self, variable: int) -> range:
+        """The factors below a variable."""
+        return range(int(self.factor_ptr[variable]), int(self.factor_ptr[variable + 1]))
+
     # ------------------------------------------------------------------ names and states
+
+    def scope_names(self, factor: int) -> tuple[str, ...]:
+        """The names of a factor's variables, in the order of its potential's axes."""
+        return tuple(self.names[v] for v in self.scope_of(factor).tolist())
 
     def index(self, name: str) -> int:
         """Index of the variable called `name`. Raises `BadEvidence` if there is none."""

@@ -16,11 +16,7 @@ FOREST = 2.0  # distance of neighbours in different trees
 
 def children_in_order(tree: Tree, variables: Sequence[int]) -> dict[int, list[int]]:
     """The children of each of some variables, factor by factor and in the order of the axes."""
-    children: dict[int, list[int]] = {}
-    for v in variables:
-        below = range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1]))
-        children[v] = [child for factor in below for child in tree.children_of(factor).tolist()]
-    return children
+    return {v: [child for f in tree.factors_of(v) for child in tree.children_of(f).tolist()] for v in variables}
 
 
 def tidy(children: Mapping[int, Sequence[int]], roots: Sequence[int], *, straight: bool = False) -> dict[int, float]:

@@ -216,7 +216,7 @@ def _factors(axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: di
     marks: dict[str, list[tuple[Point, str]]] = {}
     dots: list[tuple[Point, Point]] = []
     small = 0.5 * picture.size
-    below = [f for v in place for f in range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1]))]
+    below = [f for v in place for f in tree.factors_of(v)]
     above = [int(tree.parent_factor[v]) for v in place if tree.parent_factor[v] >= 0]
     for factor in sorted({*below, *above}):
         scope = tree.scope_of(factor).tolist()
@@ -230,7 +230,7 @@ def _factors(axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: di
             dots.append((place[parent], _towards(place[parent], picture.way, 0.6 * picture.step)))
             continue
         color = scheme.color[int(tree.potential_id[factor])]
-        kind = kind_of(tree.potentials[int(tree.potential_id[factor])])
+        kind = kind_of(tree.potential_of(factor))
         x, y = place[parent]
         if not children:
             before = sum(len(tree.scope_of(f)) == 1 for f in range(int(tree.factor_ptr[parent]), factor))

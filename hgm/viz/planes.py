@@ -126,7 +126,7 @@ def _path(axes: Axes, tree: Tree, color: tuple[str, ...], level: int, spot: Spot
     axes.plot(*np.array(block).T, color=INK, linewidth=1.1, zorder=zorder)
     v = int(tree.level_ptr[level]) + row * above[1] + column
     at = spot(level, row + 0.5, column + 0.5)
-    for factor in range(int(tree.factor_ptr[v]), int(tree.factor_ptr[v + 1])):
+    for factor in tree.factors_of(v):
         children = tree.children_of(factor) - int(tree.level_ptr[level + 1])
         if not len(children):
             continue
