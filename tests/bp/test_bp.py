@@ -149,6 +149,7 @@ def test_log_probability_of_assignments(case, kind):
     assert (post.log_prob(post.sample(3, generator=torch.Generator().manual_seed(0))) > -math.inf).all()
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(case=random_cases())
 def test_random_trees(case):
@@ -389,6 +390,7 @@ def test_likelihoods_of_any_scale_shift_log_z_only():
     np.testing.assert_allclose(tiny.log_partition, post.log_partition + 9 * math.log(1e-300), rtol=1e-14)
 
 
+@pytest.mark.long
 def test_a_long_chain_does_not_recurse_and_stays_exact():
     n = 3000  # three times the depth of Python's stack
     step = np.array([[0.9, 0.1], [0.3, 0.7]])

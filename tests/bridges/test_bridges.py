@@ -413,6 +413,7 @@ def test_the_variable_graph_has_each_variable_below_its_parent(tree):
 # ---------------------------------------------------------------------- pgmpy: round trips
 
 
+@pytest.mark.long
 @given(declared(covered=True))
 def test_a_tree_survives_pgmpy_as_far_as_pgmpy_can_hold_it(tree):
     logs = np.concatenate([p.log_potential.ravel() for p in tree.potentials])
@@ -438,6 +439,7 @@ def test_a_tree_survives_pgmpy_as_far_as_pgmpy_can_hold_it(tree):
         assert replace(back, potentials=expected.potentials) == expected
 
 
+@pytest.mark.long
 @given(declared(covered=True, dense=True, tied=False, rerooted=False))
 def test_a_tree_of_tables_survives_pgmpy_exactly(tree):
     assert hgm.from_pgmpy(hgm.to_pgmpy(tree, "markov")) == tree
@@ -449,6 +451,7 @@ def test_a_tree_of_tables_survives_pgmpy_exactly(tree):
         assert hgm.from_pgmpy(model) == tree
 
 
+@pytest.mark.long
 @given(polytrees())
 def test_a_polytree_survives_the_way_through_a_tree_exactly(made):
     model, _ = made
@@ -512,6 +515,7 @@ def test_rules_become_dense_tables_of_the_same_distribution():
 # ---------------------------------------------------------------------- pgmpy: the same distribution
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(polytrees(), st.data())
 def test_marginals_of_a_polytree_agree_with_variable_elimination(made, data):

@@ -271,6 +271,7 @@ def test_the_objective_never_falls(seed, smoothing):
         assert result.history == result.log_likelihood
 
 
+@pytest.mark.long
 def test_entries_that_vanish_stay_harmless():
     # without smoothing entries fall to 1e-300 and to 0, and the network must follow with kernels that are safe
     rng = np.random.default_rng(0)

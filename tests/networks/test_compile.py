@@ -232,6 +232,7 @@ class Method(torch.nn.Module):
 # ---------------------------------------------------------------------- random trees
 
 
+@pytest.mark.long
 @given(random_cases(), st.integers(0, 2**16))
 @settings(max_examples=60)
 def test_random_trees(case, seed):
@@ -284,6 +285,7 @@ def test_a_log_partition_far_below_what_a_float_can_hold():
     against_reference(tree, e)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("leaves", [23, 150, 2000])
 @pytest.mark.parametrize("states", [2, 10])
 def test_a_star_with_many_leaves(leaves, states):
@@ -291,6 +293,7 @@ def test_a_star_with_many_leaves(leaves, states):
     against_reference(tree, random_evidence(tree, 1, batch=4))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("leaves", "states"), [(60, 10), (150, 10), (2000, 2)])
 @pytest.mark.parametrize("spread", [0.0, 0.02])
 def test_a_star_of_nearly_uninformative_leaves(leaves, states, spread):
@@ -301,12 +304,14 @@ def test_a_star_of_nearly_uninformative_leaves(leaves, states, spread):
     against_reference(tree, torch.cat([hgm.log_evidence(tree), random_evidence(tree, 1, batch=3)]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [23, 400])
 def test_a_long_chain_with_evidence_all_along(length):
     tree = hgm.chain(length, 3, seed=3)
     against_reference(tree, random_evidence(tree, 3, batch=4), tolerance=1e-11)
 
 
+@pytest.mark.long
 def test_a_chain_of_two_thousand():
     tree = hgm.chain(2000, 2, seed=4)
     e = random_evidence(tree, 4, batch=4)

@@ -209,15 +209,18 @@ def failures(battery: Conformance) -> set[str]:
     return failed
 
 
+@pytest.mark.long
 def test_a_layer_without_a_mistake_passes():
     assert failures(broken()) == set()
 
 
+@pytest.mark.long
 def test_a_wrong_message_upwards_is_refused():
     failed = failures(broken(up=lambda q: q.flip(1)))
     assert {"test_marginals_are_those_of_the_reference", "test_every_variable_can_be_classified"} <= failed
 
 
+@pytest.mark.long
 def test_a_wrong_message_downwards_is_refused():
     failed = failures(broken(down=lambda r: r.flip(0)))
     assert "test_marginals_are_those_of_the_reference" in failed
@@ -225,12 +228,14 @@ def test_a_wrong_message_downwards_is_refused():
     assert "test_every_variable_can_be_classified" not in failed  # the encoder is right
 
 
+@pytest.mark.long
 def test_a_scaled_message_is_refused_by_the_log_partition():
     failed = failures(broken(up=lambda q: q * 2 if bool((q >= 0).all()) else q + 1))
     assert "test_log_partition_is_that_of_the_reference" in failed
     assert "test_every_variable_can_be_classified" not in failed
 
 
+@pytest.mark.long
 def test_a_broken_gradient_is_refused():
     failed = failures(broken(up=lambda q: q.detach()))
     assert "test_the_gradient_of_the_log_partition_is_the_marginals" in failed
@@ -238,10 +243,12 @@ def test_a_broken_gradient_is_refused():
     assert "test_marginals_are_those_of_the_reference" not in failed
 
 
+@pytest.mark.long
 def test_rounding_to_single_precision_is_refused():
     assert "test_marginals_are_those_of_the_reference" in failures(broken(up=lambda q: q.float().to(q.dtype)))
 
 
+@pytest.mark.long
 def test_rows_that_touch_each_other_are_refused():
     failed = failures(broken(up=lambda q: q.roll(1, -1)))
     assert "test_rows_of_a_batch_do_not_touch_each_other" in failed

@@ -45,6 +45,7 @@ def test_random_cases_as_by_enumeration(case):
     assert np.array_equal(possible_states(case.tree), enumerated(case.joint, case.tree))
 
 
+@pytest.mark.long
 def test_random_trees_with_many_zeros_as_by_enumeration():
     limited = 0
     for seed in range(200):

@@ -129,6 +129,7 @@ def test_equal_structures_may_differ_in_their_numbers_and_grid_only():
 # ---------------------------------------------------------------------- size
 
 
+@pytest.mark.long
 def test_a_million_nodes_take_arrays_and_no_objects():
     tracemalloc.start()
     tree = hgm.ghm([hgm.Level((2, 2), 4) for _ in range(10)], 10, grid=(1024, 1024))

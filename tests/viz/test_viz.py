@@ -154,6 +154,7 @@ def test_every_tree_can_be_drawn_by_levels(name):
     hgm.draw(TREES[name], style="levels")
 
 
+@pytest.mark.long
 def test_the_style_follows_the_tree():
     def same(name, style):
         one, two = (hgm.draw(TREES[name], style=s) for s in ("auto", style))
