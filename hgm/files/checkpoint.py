@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +24,19 @@ class Checkpoint:
 
     Attributes:
         identity: digests and settings of what is learned; all must be the same to go on.
-        entries: of all potentials, one after the other.
         history, log_likelihood: before these entries.
+        entries: of all potentials, one after the other.
     """
 
     identity: Mapping[str, str]
-    entries: Sequence[float]
     history: Sequence[float]
     log_likelihood: Sequence[float]
+    entries: Sequence[float]
 
 
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write or replace the file, in one step. Raises `BadSpec` if it cannot be written."""
-    content = {
-        "hgm_fit": FORMAT,
-        "identity": dict(checkpoint.identity),
-        "history": list(checkpoint.history),
-        "log_likelihood": list(checkpoint.log_likelihood),
-        "entries": list(checkpoint.entries),
-    }
+    content = {"hgm_fit": FORMAT, **asdict(checkpoint)}
     write_whole(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
@@ -57,7 +51,7 @@ def read_checkpoint(path: str | os.PathLike[str], identity: Mapping[str, str], s
         content = json.loads(Path(path).read_bytes())
         found = Checkpoint(
             {str(k): str(v) for k, v in content["identity"].items()},
-            *([float(x) for x in content[key]] for key in ("entries", "history", "log_likelihood")),
+            *([float(x) for x in content[key]] for key in ("history", "log_likelihood", "entries")),
         )
         form = content["hgm_fit"]
     except OSError as error:

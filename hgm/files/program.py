@@ -53,7 +53,8 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
         raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
     if where.suffix.lower() == ".onnx" and dtype != torch.float32:
         raise BadSpec("an ONNX file takes float32, because its exporter rounds constants to that; use .pt2 for float64")
-    args, evidence = _example(net, dtype, ROWS)
+    examples = [_example(net, dtype, rows) for rows in (ROWS, ROWS + 1)]  # to trace with, and of another batch size
+    args, evidence = examples[0]
     batch = torch.export.Dim("batch", min=1)
     shapes: dict[str, object] = {"observation": tuple({0: batch} for _ in args)}
     shapes |= {name: {0: batch} for name in evidence}
@@ -63,10 +64,9 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     try:
         with _quiet():
             content, run = make(net.eval(), args, evidence, shapes)
-            other, more = _example(net, dtype, ROWS + 1)
             with torch.no_grad():
-                want = [net(*given, **e) for given, e in ((args, evidence), (other, more))]
-            got = [run(given, e) for given, e in ((args, evidence), (other, more))]
+                want = [net(*given, **e) for given, e in examples]
+            got = [run(given, e) for given, e in examples]
     except HgmError:
         raise
     except Exception as error:  # the exporters raise whatever they like

@@ -46,32 +46,20 @@ def _layered(model: Layered, document: Document) -> Tree:
     def one(given: str | PotentialEntry, way: Way) -> Potential:
         return _lookup(given, named, way, document) if isinstance(given, str) else _potential(given, document, way)
 
-    def joining(level: LevelEntry, way: Way) -> Potential | list[Potential] | None:
+    def joining(i: int, level: LevelEntry) -> Potential | list[Potential] | None:
+        way: Way = ("levels", i, "potential")
         if isinstance(level.potential, list):
-            return [one(given, (*way, i)) for i, given in enumerate(level.potential)]
+            return [one(given, (*way, j)) for j, given in enumerate(level.potential)]
         return None if level.potential is None else one(level.potential, way)
 
     given = model.root.prior
     prior = one(given, ("root", "prior")) if isinstance(given, (str, PotentialEntry)) else given
     levels = [
-        Level(
-            level.arity,
-            level.states,
-            joining(level, ("levels", i, "potential")),
-            level.tie or "position",
-            level.name,
-        )
+        Level(level.arity, level.states, joining(i, level), level.tie or "position", level.name)
         for i, level in enumerate(model.levels)
     ]
     try:
-        return ghm(
-            levels,
-            model.root.states,
-            prior=prior,
-            grid=model.grid,
-            seed=model.seed,
-            root_name=model.root.name,
-        )
+        return ghm(levels, model.root.states, prior=prior, grid=model.grid, seed=model.seed, root_name=model.root.name)
     except HgmError as error:  # ghm counts its levels from 1
         level = re.match(r"level (\d+)", str(error))
         way: Way = ("levels", int(level[1]) - 1) if level else ()
@@ -92,10 +80,10 @@ def _explicit(model: Explicit, document: Document) -> Tree:
     for i, factor in enumerate(model.factors):
         way: Way = ("factors", i)
         scopes.append(_scope(factor.scope, index, (*way, "scope"), document))
-        if factor.potential is not None:
-            potential = _lookup(factor.potential, named, (*way, "potential"), document)
-        else:
+        if factor.potential is None:
             potential = _potential(factor, document, way)
+        else:
+            potential = _lookup(factor.potential, named, (*way, "potential"), document)
         wanted = tuple(cardinality[v] for v in scopes[-1])
         if potential.shape != wanted:
             raise document.error(
@@ -147,8 +135,7 @@ def _scope(names: Sequence[str], index: Mapping[str, int], way: Way, document: D
 
 def _potential(entry: PotentialEntry, document: Document, way: Way) -> Potential:
     try:
-        if entry.rules is not None:
-            rules = entry.rules
+        if (rules := entry.rules) is not None:
             if rules.log_weights is not None:
                 return Rules.from_log(rules.shape, rules.states, rules.log_weights)
             return Rules(rules.shape, rules.states, rules.weights)

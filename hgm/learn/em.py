@@ -139,8 +139,8 @@ def fit(
             done = converged or counts is None
             if checkpoint is not None and (done or (len(objectives) - 1) % every == 0):
                 # the last objective is left out: whoever goes on computes it again, with the counts that belong to it
-                entries = theta.tolist()
-                write_checkpoint(checkpoint, Checkpoint(identity, entries, objectives[:-1], likelihoods[:-1]))
+                state = Checkpoint(identity, objectives[:-1], likelihoods[:-1], theta.tolist())
+                write_checkpoint(checkpoint, state)
             if done or counts is None:
                 break
             theta = model.maximise(counts, theta)
@@ -151,17 +151,16 @@ def fit(
 class _Model:
     """The conditional distributions of a directed tree, in one flat vector theta ``(P,)``.
 
-    `allowed` are the entries that are not zero, `counts` their pseudo-counts.
+    `row` says which distribution an entry belongs to, `used` which entries belong to any. `allowed` are the entries
+    that are not zero, `pseudo` their pseudo-counts.
     """
 
     def __init__(self, tree: Tree, direction: Direction, smoothing: float, device: torch.device) -> None:
-        self.of = tree
-        self.row = torch.tensor(direction.row, device=device)
-        self.rows = direction.rows
+        self.of, self.rows = tree, direction.rows
+        self.row, self.used = (torch.tensor(part, device=device) for part in (direction.row, direction.used))
         self.log_start = torch.tensor(flatten(tree.potentials), device=device)
         self.allowed = ~torch.isneginf(self.log_start)
-        self.pseudo = smoothing * (self.allowed & torch.tensor(direction.used, device=device)).double()
-        self.used = torch.tensor(direction.used, device=device)
+        self.pseudo = smoothing * (self.allowed & self.used).double()
         self._check_rows(direction)
 
     def start(self, seed: int | None) -> Tensor:
@@ -223,18 +222,17 @@ class _Model:
 def _check_settings(
     smoothing: float, iterations: int, tolerance: float, batch_size: int | None, every: int, dtype: torch.dtype
 ) -> None:
-    if not 0 <= smoothing < np.inf:
-        raise BadSpec(f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}")
-    if iterations < 0:
-        raise BadSpec(f"iterations must be at least 0; got {iterations!r}")
-    if not tolerance >= 0:
-        raise BadSpec(f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}")
-    if batch_size is not None and batch_size < 1:
-        raise BadSpec(f"batch_size must be at least 1; got {batch_size!r}")
-    if every < 1:
-        raise BadSpec(f"every must be at least 1 iteration; got {every!r}")
-    if dtype not in (torch.float32, torch.float64):
-        raise BadSpec(f"dtype must be torch.float64 or torch.float32; got {dtype!r}")
+    rules = (
+        (0 <= smoothing < np.inf, f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}"),
+        (iterations >= 0, f"iterations must be at least 0; got {iterations!r}"),
+        (tolerance >= 0, f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}"),
+        (batch_size is None or batch_size >= 1, f"batch_size must be at least 1; got {batch_size!r}"),
+        (every >= 1, f"every must be at least 1 iteration; got {every!r}"),
+        (dtype in (torch.float32, torch.float64), f"dtype must be torch.float64 or torch.float32; got {dtype!r}"),
+    )
+    for kept, problem in rules:
+        if not kept:
+            raise BadSpec(problem)
 
 
 def _identity(tree: Tree, data: Data, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:

@@ -87,18 +87,22 @@ class Certificate:
     @property
     def reached(self) -> float:
         """The bound on what the tolerance was asked for."""
-        return {"log_posterior": self.log_posterior, "tv": self.total_variation, "mean": self.mean}[self.bound]
+        return self._bounds[self.bound][1]
+
+    @property
+    def _bounds(self) -> dict[str, tuple[str, float]]:
+        return {
+            "log_posterior": ("|log p - log p'|", self.log_posterior),
+            "tv": ("total variation", self.total_variation),
+            "mean": ("posterior mean", self.mean),
+        }
 
     def __str__(self) -> str:
         from tabulate import tabulate  # here, for a light `import hgm`
 
         head = [
             [what, f"{value:.3g}", "<= tol" if bound == self.bound else ""]
-            for bound, what, value in (
-                ("log_posterior", "|log p - log p'|", self.log_posterior),
-                ("tv", "total variation", self.total_variation),
-                ("mean", "posterior mean", self.mean),
-            )
+            for bound, (what, value) in self._bounds.items()
         ]
         rows = [
             [

@@ -74,7 +74,9 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
     if not len(used):
         return [None] * len(flow.maps)
     index = torch.from_numpy(used)
-    known: dict[tuple[bytes, tuple[int, ...], float], LogMatrix] = {}
+    tables = [flow.maps[k].log_psi for k in used]
+    keys = [(table.tobytes(), table.shape) for table in tables]
+    known: dict[tuple[object, ...], LogMatrix] = {}
 
     def bound(omega: Tensor) -> Tensor:
         full = torch.zeros(len(flow.maps), dtype=torch.float64).index_add(0, index, omega)
@@ -88,9 +90,8 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
         return torch.cat(parts)
 
     def make(k: int, error: float) -> LogMatrix:
-        table = flow.maps[used[k]].log_psi
-        error = float(np.clip(error, TIGHTEST, LOOSEST))
-        key = (table.tobytes(), table.shape, error)
+        table, error = tables[k], float(np.clip(error, TIGHTEST, LOOSEST))
+        key = (*keys[k], error)
         if key not in known:
             try:
                 if each[k] == 0:  # a constant message, or one term in every row
@@ -106,14 +107,8 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
                 raise Uncertifiable(f"factor ({names}): {problem}") from None
         return known[key]
 
-    costs: dict[tuple[bytes, tuple[int, ...]], float] = {}
-    each = np.zeros(len(used))
-    for i, k in enumerate(used):
-        table = flow.maps[k].log_psi
-        identity = (table.tobytes(), table.shape)
-        if identity not in costs:
-            costs[identity] = cost(table) if len(table) > 1 else 0.0
-        each[i] = costs[identity]
+    costs = {key: cost(table) if len(table) > 1 else 0.0 for key, table in dict(zip(keys, tables, strict=True)).items()}
+    each = np.array([costs[key] for key in keys])
     count = flow.count[used]
     omega = uniform(bound, len(used)) if question.allocation == "uniform" else optimal(bound, count * each)
     omega = omega * (1 - 1e-9)

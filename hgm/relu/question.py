@@ -116,7 +116,7 @@ class Question:
             table = (values if values.ndim == 2 else values[:, None]).numpy()
             for size in np.unique(cards[leaves]):
                 part = table[: int(size)]
-                far = np.sqrt(((part[:, None] - part[None]) ** 2).sum(-1)).max()
-                spans[leaves[cards[leaves] == size]] = far
-                sizes[leaves[cards[leaves] == size]] = np.linalg.norm(part, axis=1).max()
+                mine = leaves[cards[leaves] == size]
+                spans[mine] = np.sqrt(((part[:, None] - part[None]) ** 2).sum(-1)).max()
+                sizes[mine] = np.linalg.norm(part, axis=1).max()
         return spans, sizes

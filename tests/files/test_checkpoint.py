@@ -7,7 +7,7 @@ import pytest
 import hgm
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
-STATE = Checkpoint({"tree": "a1", "seed": "3"}, [0.25, 1e-300, 0.1], [-3.5, -3.25], [-7.0, -6.5])
+STATE = Checkpoint({"tree": "a1", "seed": "3"}, [-3.5, -3.25], [-7.0, -6.5], [0.25, 1e-300, 0.1])
 
 
 def test_a_checkpoint_comes_back(tmp_path):

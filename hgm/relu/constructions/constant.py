@@ -58,7 +58,6 @@ class Constant(LogMatrix):
         return float(np.shape(log_potential)[0])
 
     def forward(self, h: Tensor) -> Tensor:
-        """``(..., S_in, N) -> (..., S_out, N)``."""
         return self.message + torch.zeros_like(h[..., :1, :])
 
     def rounding_steps(self, magnitude: float) -> float:

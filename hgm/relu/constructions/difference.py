@@ -67,7 +67,6 @@ class Difference(LogMatrix):
         return 2 * cls.cost(log_potential) / math.sqrt(tol) + 4
 
     def forward(self, h: Tensor) -> Tensor:
-        """``(..., 2, N) -> (..., 2, N)``."""
         x = h[..., 1:, :] - h[..., :1, :]
         z = torch.relu(self.width - torch.relu(x - self.first))
         bends = self.changes @ torch.relu_(z.unsqueeze(-2) - self.kinks.unsqueeze(-1))

@@ -83,7 +83,6 @@ class ExpLog(LogMatrix):
         self.log_offset = weight([[layer.offset + unit] for layer, unit in zip(layers, rows.log_unit, strict=True)])
 
     def forward(self, h: Tensor) -> Tensor:
-        """``(..., S_in, N) -> (..., S_out, N)``."""
         ramps = torch.relu_(h.unsqueeze(-2) - self.exp_kinks.unsqueeze(-1))
         y = self.psi @ (self.exp_changes @ ramps + self.exp_offset)
         bends = torch.relu_(self.log_kinks.unsqueeze(-1) - y.unsqueeze(-2))
@@ -163,7 +162,7 @@ class Minimax(ExpLog):
         rows = _Rows.of(log_potential, cls.kind)
         exps, logs = _costs(rows)
         share = exps ** (2 / 3) / (exps ** (2 / 3) + logs ** (2 / 3))
-        longest = len(rows.psi) * float(np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1)).max()) / 4
+        longest = len(rows.psi) * float(np.log(rows.spread).max()) / 4
         kinks = exps / rows.psi.shape[1] / math.sqrt(tol / 2 * share) + longest / math.sqrt(tol / 2 * (1 - share))
         return 2 * kinks + rows.psi.size + 2 * len(rows.psi) + 1
 
@@ -189,9 +188,14 @@ class _Rows:
         return cls(np.exp(table - log_unit[:, None]), log_unit)
 
     @property
+    def spread(self) -> Floats:
+        """``(S_out,)`` the largest y of a row relative to the smallest."""
+        return self.psi.sum(axis=1) / self.psi.min(axis=1)
+
+    @property
     def ratios(self) -> Floats:
         """``(S_out,)`` largest weight of the other states of a row relative to one state."""
-        return np.maximum(self.psi.sum(axis=1) / self.psi.min(axis=1) - 1, 0.0) * (1 + 1e-12)
+        return np.maximum(self.spread - 1, 0.0) * (1 + 1e-12)
 
     def relative_errors(self, exp: PiecewiseLinear) -> list[ErrorRange]:
         """The range of log y' - log y, per row."""
@@ -239,8 +243,8 @@ def relative_error(exp: PiecewiseLinear, ratios: npt.ArrayLike) -> tuple[Floats,
 
 def _costs(rows: _Rows) -> tuple[float, float]:
     """Constants c of ``units = c / sqrt(error)`` for all exps and all logs of construction B."""
-    span = np.log(rows.psi.sum(axis=1) / rows.psi.min(axis=1))
-    return rows.psi.shape[1] * math.asinh(math.sqrt(rows.ratios.max())) / 2, float(span.sum()) / 4
+    exps = rows.psi.shape[1] * math.asinh(math.sqrt(rows.ratios.max())) / 2
+    return exps, float(np.log(rows.spread).sum()) / 4
 
 
 def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[int]]:
@@ -252,14 +256,13 @@ def uniform_units(log_potential: npt.ArrayLike, tol: float) -> tuple[int, list[i
     from scipy.optimize import brentq  # here, for a light `import hgm`
 
     rows = _Rows.of(log_potential, "A")
-    spread = rows.psi.sum(axis=1) / rows.psi.min(axis=1)
     best: tuple[int, list[int]] = (0, [])
     fewest = math.inf
     tol = min(tol, 10.0)  # beyond, brackets and exponentials end
     for share in np.geomspace(1e-4, 0.5, 60):
         exp = max(math.ceil(rows.ratios.max() / math.expm1((1 - share) * tol * (1 - 1e-9))) - 1, 0)
         step = brentq(lambda r, e=share * tol: _chord_of_log(r) - e, 1e-12, 1e6) * (1 - 1e-9)
-        logs = [max(math.ceil((ratio - 1) / step) - 1, 0) for ratio in spread]
+        logs = [max(math.ceil((ratio - 1) / step) - 1, 0) for ratio in rows.spread]
         total = rows.psi.shape[1] * exp + sum(logs)
         if total < fewest:
             fewest, best = total, (exp, logs)

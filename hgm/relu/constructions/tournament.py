@@ -97,7 +97,6 @@ class Tournament(LogMatrix):
         return 2 * kinks + len(pairs) + float(np.isfinite(table).sum())
 
     def forward(self, h: Tensor) -> Tensor:
-        """``(..., S_in, N) -> (..., S_out, N)``."""
         x = h.index_select(-2, self.entry) + self.log_psi
         for round_ in self.rounds:
             x = round_(x)

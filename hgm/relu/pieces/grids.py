@@ -50,9 +50,8 @@ def _through(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Piecewis
     """The function through at least two points whose first and last are no kinks."""
     p = PiecewiseLinear(x, y)
     left, right = float(p.slopes[1]), float(p.slopes[-2])
-    if len(x) == 2:
-        return PiecewiseLinear(x[:1], y[:1], left, left)
-    return PiecewiseLinear(x[1:-1], y[1:-1], left, right)
+    kept = slice(1, -1) if len(x) > 2 else slice(1)  # one knot is needed
+    return PiecewiseLinear(x[kept], y[kept], left, right)
 
 
 def uniform_exp(units: int) -> PiecewiseLinear:

@@ -63,15 +63,12 @@ class Exp(Target):
     high = 0.0
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``e^x``."""
         return np.asarray(np.exp(x))
 
     def tangents(self, slopes: Floats) -> Floats:
-        """``x = log c``."""
         return np.log(positive(slopes))[None]
 
     def limit(self, end: float) -> tuple[float, float]:
-        """0 on the left."""
         return 0.0, 0.0
 
     def best(self, units: int | None, tol: float | None) -> PiecewiseLinear:
@@ -87,11 +84,9 @@ class Log(Target):
     high: float
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``log x``."""
         return np.asarray(np.log(x))
 
     def tangents(self, slopes: Floats) -> Floats:
-        """``x = 1 / c``."""
         return (1 / positive(slopes))[None]
 
     def best(self, units: int | None, tol: float | None) -> PiecewiseLinear:
@@ -111,15 +106,12 @@ class SoftplusTail(Target):
     high = np.inf
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
-        """``log(1 + e^-t)``."""
         return np.asarray(np.log1p(np.exp(-np.asarray(x, dtype=np.float64))))
 
     def tangents(self, slopes: Floats) -> Floats:
-        """``t = log((1 + c) / -c)``."""
         return np.log(positive((1 + slopes) / positive(-slopes)))[None]
 
     def limit(self, end: float) -> tuple[float, float]:
-        """0 on the right."""
         return 0.0, 0.0
 
     def best(self, units: int | None, tol: float | None) -> PiecewiseLinear:
@@ -175,7 +167,6 @@ class LogRatio(Target):
         return 0.5 * ((self.log_a - self.log_c) + (self.log_b - self.log_d))
 
     def __call__(self, x: npt.ArrayLike) -> Floats:
-        """The logarithm of the ratio."""
         x = np.asarray(x, dtype=np.float64)
         return np.asarray(np.logaddexp(self.log_a, self.log_b + x) - np.logaddexp(self.log_c, self.log_d + x))
 
@@ -190,7 +181,6 @@ class LogRatio(Target):
         return self.center + np.stack((-u, u))
 
     def limit(self, end: float) -> tuple[float, float]:
-        """log a/c on the left, log b/d on the right."""
         return 0.0, self.log_a - self.log_c if end < 0 else self.log_b - self.log_d
 
     def best(self, units: int | None, tol: float | None) -> PiecewiseLinear:
@@ -218,10 +208,8 @@ class LogRatio(Target):
         if p.units == 0:
             return flat
         rise = math.copysign(1.0, self.bend) * (k - p.values)
-        return PiecewiseLinear(
-            self.center + np.concatenate((p.knots, -p.knots[::-1])),
-            self.middle + np.concatenate((-rise, rise[::-1])),
-        )
+        knots, values = np.concatenate((p.knots, -p.knots[::-1])), np.concatenate((-rise, rise[::-1]))
+        return PiecewiseLinear(self.center + knots, self.middle + values)
 
     @property
     def density(self) -> float:
