@@ -126,8 +126,7 @@ def fit(
         objectives, likelihoods = list(saved.history), list(saved.log_likelihood)
 
     expect = Expectation(tree, observed, dtype, batch_size)
-    bar = _progress_bar(progress, iterations, len(objectives))
-    with bar:
+    with _progress_bar(progress, iterations, len(objectives)) as bar:
         while True:
             last = len(objectives) >= iterations
             log_z, counts = expect(model.log(theta), counts=not last)
@@ -136,12 +135,11 @@ def fit(
             gain = objectives[-1] - objectives[-2] if len(objectives) > 1 else np.inf
             converged = bool(gain <= tolerance * observed.rows)
             bar.set_postfix_str(f"log likelihood {likelihoods[-1] / observed.rows:.4f} per row")
-            done = converged or counts is None
-            if checkpoint is not None and (done or (len(objectives) - 1) % every == 0):
+            if checkpoint is not None and (converged or last or (len(objectives) - 1) % every == 0):
                 # the last objective is left out: whoever goes on computes it again, with the counts that belong to it
                 state = Checkpoint(identity, objectives[:-1], likelihoods[:-1], theta.tolist())
                 write_checkpoint(checkpoint, state)
-            if done or counts is None:
+            if converged or counts is None:
                 break
             theta = model.maximise(counts, theta)
             bar.update()

@@ -99,10 +99,8 @@ def sizes_of(
         weights: dict[str, float] = {}
         for name, worst in (("A, naive", naive), ("A, sharp", sharp)):
             units[name], weights[name] = _baseline(maps, count, tol / worst)
-        for name, errors in (
-            ("uniform", np.full(len(maps), tol / sharp)),
-            ("optimal", np.maximum(shares, 1e-300) * tol),
-        ):
+        spent = {"uniform": np.full(len(maps), tol / sharp), "optimal": np.maximum(shares, 1e-300) * tol}
+        for name, errors in spent.items():
             units[name] = float((count * costs / np.sqrt(errors)).sum())
             weights[name] = sum(
                 expected_parameters(m.log_psi, error) for m, error in zip(maps, errors.tolist(), strict=True)
@@ -161,7 +159,6 @@ def measure(tree: Tree, tol: float, steps: int = 60, seed: int = 0) -> dict[str,
         return worst, best
 
     worst = 0.0
-
     for scale in (1.0, 3.0, 10.0):
         soft = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
         loud = torch.randint(0, shape[1], (shape[0], 1, shape[2]), generator=generator)
@@ -219,9 +216,7 @@ def _rows_of(model: tuple[int, int, int, float]) -> list[Row]:
 
 
 def _line(row: Row) -> str:
-    built = ""
-    if row.measured and row.certified:
-        built = f", built {row.units['built']:,.0f}, certified / measured {row.certified / row.measured:.1f}"
+    built = f", built {row.units['built']:,.0f}, certified / measured {row.slack:.1f}" if row.slack else ""
     sizes = ", ".join(f"{name} {row.units[name]:.1e} ({row.parameters[name]:.1e})" for name in METHODS)
     return (
         f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g} tol {row.tol:g}: units (parameters) "
