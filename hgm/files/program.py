@@ -56,10 +56,8 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     examples = [_example(net, dtype, rows) for rows in (ROWS, ROWS + 1)]  # to trace with, and of another batch size
     args, evidence = examples[0]
     batch = torch.export.Dim("batch", min=1)
-    shapes: dict[str, object] = {
-        "observation": tuple({0: batch} for _ in args),
-        **{name: {0: batch} for name in evidence},
-    }
+    shapes: dict[str, object] = {"observation": tuple({0: batch} for _ in args)}
+    shapes |= {name: {0: batch} for name in evidence}
     make = _as_torch if where.suffix.lower() == ".pt2" else _as_onnx
     kind = "torch.export" if make is _as_torch else "ONNX"
     was_training = net.training

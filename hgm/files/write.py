@@ -37,8 +37,8 @@ def explicit(tree: Tree) -> dict[str, Any]:
     names = {i: f"p{n}" for n, i in enumerate(listed)}
     factors = []
     for f, i in enumerate(tree.potential_id.tolist()):
-        scope = [tree.names[v] for v in tree.scope_of(f).tolist()]
-        factors.append({"scope": scope} | ({"potential": names[i]} if i in names else _entry(tree.potentials[i])))
+        what = {"potential": names[i]} if i in names else _entry(tree.potentials[i])
+        factors.append({"scope": list(tree.scope_names(f)), **what})
     data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, v) for v, name in enumerate(tree.names)}}
     data["roots"] = [tree.names[v] for v in tree.roots.tolist()]
     if names:

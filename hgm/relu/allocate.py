@@ -44,12 +44,7 @@ def uniform(bound: Relative, count: int) -> np.ndarray:
 
 
 def optimal(bound: Relative, work: np.ndarray) -> np.ndarray:
-    """``(K,)``: the errors with the fewest units.
-
-    Args:
-        bound: from errors to the bounds, relative to their tolerances.
-        work: ``(K,)`` the n_k c_k; maps without work get no share (error 0).
-    """
+    """``(K,)``: the errors with the fewest units; `work` is ``(K,)`` the n_k c_k, and where it is 0 so is the error."""
     from scipy.optimize import minimize  # here, for a light `import hgm`
 
     busy = np.flatnonzero(work > 0)
@@ -119,8 +114,8 @@ def settle(
 
     def pick(multiplier: float) -> list[LogMatrix]:
         return [
-            min(mine, key=lambda m, k=k: (count[k] * m.units + multiplier * price[k] * m.error, m.error))  # type: ignore[misc]
-            for k, mine in enumerate(options)
+            min(mine, key=lambda m, n=n, p=p: (n * m.units + multiplier * p * m.error, m.error))  # type: ignore[misc]
+            for n, p, mine in zip(count, price, options, strict=True)
         ]
 
     def worst(modules: Sequence[LogMatrix]) -> float:

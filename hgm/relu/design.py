@@ -80,14 +80,13 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
 
     def bound(omega: Tensor) -> Tensor:
         full = torch.zeros(len(flow.maps), dtype=torch.float64).index_add(0, index, omega)
-        parts = [
-            error[torch.from_numpy(at)] / torch.from_numpy(limit * target)
-            for error, at, limit in zip(
-                flow.errors(full, down=question.down).b, question.asked, question.limits, strict=True
-            )
-            if len(at)
-        ]
-        return torch.cat(parts)
+        errors = flow.errors(full, down=question.down).b
+        return torch.cat(
+            [
+                error[torch.from_numpy(at)] / torch.from_numpy(limit * target)
+                for error, at, limit in zip(errors, question.asked, question.limits, strict=True)
+            ]
+        )
 
     def make(k: int, error: float) -> LogMatrix:
         table, error = tables[k], float(np.clip(error, TIGHTEST, LOOSEST))
@@ -103,8 +102,7 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
             except Uncertifiable as problem:
                 tree = question.plan.tree
                 f = int(np.flatnonzero(tree.potential_id == flow.potential[used[k]])[0])
-                names = ", ".join(str(tree.names[int(v)]) for v in tree.scope_of(f))
-                raise Uncertifiable(f"factor ({names}): {problem}") from None
+                raise Uncertifiable(f"factor ({', '.join(tree.scope_names(f))}): {problem}") from None
         return known[key]
 
     costs = {key: cost(table) if len(table) > 1 else 0.0 for key, table in dict(zip(keys, tables, strict=True)).items()}

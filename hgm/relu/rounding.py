@@ -41,7 +41,7 @@ def floating_point(question: Question, built: Sequence[LogMatrix | None]) -> dic
             spans[position] += float(np.ptp(table[np.isfinite(table)]))
         own.append(torch.from_numpy(spans))
     spread = flow.errors(_vector(widths), down=down, tau=_vector(0.0 if ok else 1.0 for ok in finite), own=own)
-    largest, fan = _vector(0.0 for _ in flow.maps), _vector(0.0 for _ in flow.maps)
+    largest, fan = torch.zeros(2, len(flow.maps), dtype=torch.float64)
     for i, stage in enumerate(flow.stages):
         siblings = torch.bincount(stage.parent, minlength=len(spread.h[i])).double()[stage.parent]
         members = torch.bincount(stage.factor, minlength=len(stage.up)).double()
@@ -58,9 +58,8 @@ def floating_point(question: Question, built: Sequence[LogMatrix | None]) -> dic
         for m, size, k in zip(built, largest, fan, strict=True)
     )
     most = 0.0
-    for level, at, error, size in zip(
-        plan.levels, question.asked, flow.errors(steps, down=down).b, spread.b, strict=True
-    ):
+    errors = flow.errors(steps, down=down).b
+    for level, at, error, size in zip(plan.levels, question.asked, errors, spread.b, strict=True):
         if len(at):  # the last sum and the softmax
             most = max(most, float((error + 16 * size + 4 * level.states)[torch.from_numpy(at)].max()))
     return {"float64": most * torch.finfo(torch.float64).eps, "float32": most * torch.finfo(torch.float32).eps * 2}
