@@ -185,7 +185,6 @@ class Bank:
     ) -> None:
         self._rules: dict[int, _RuleTable] = {}
         self._slot: list[int] = []
-        self._shape: list[tuple[int, ...]] = [p.shape for p in potentials]
         members: dict[tuple[int, ...], list[int]] = {}
         for i, p in enumerate(potentials):
             if isinstance(p, Rules):
@@ -235,6 +234,6 @@ class Bank:
             if potential in self._rules:
                 kernel = Sparse(self._rules[potential], up, count)
             else:
-                kernel = Dense(self._dense(self._shape[potential])[..., slot : slot + 1], up, count)
+                kernel = Dense(self._dense(self._potentials[potential].shape)[..., slot : slot + 1], up, count)
             self._kernels[potential, up, count] = kernel
         return kernel

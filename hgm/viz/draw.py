@@ -1,7 +1,4 @@
-"""Pictures of trees and of the networks they compile to, with matplotlib.
-
-Nothing here touches matplotlib's global state; the results are plain figures, to be shown, changed or saved.
-"""
+"""Pictures of trees and networks as plain matplotlib figures, to be shown, changed or saved."""
 
 from __future__ import annotations
 
