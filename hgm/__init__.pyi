@@ -10,6 +10,7 @@ from .bridges.networkx import to_networkx as to_networkx
 from .bridges.pgmpy import from_pgmpy as from_pgmpy
 from .bridges.pgmpy_out import to_pgmpy as to_pgmpy
 from .errors import BadEvidence as BadEvidence
+from .errors import BadExtension as BadExtension
 from .errors import BadPotential as BadPotential
 from .errors import BadSpec as BadSpec
 from .errors import HgmError as HgmError

@@ -6,10 +6,12 @@ them derive from `HgmError`, which is a `ValueError`, so one `except` catches ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 __all__ = [
     "BadEvidence",
+    "BadExtension",
     "BadPotential",
     "BadSpec",
     "HgmError",
@@ -17,6 +19,7 @@ __all__ = [
     "NoLoweringRule",
     "NotATree",
     "Uncertifiable",
+    "extension",
     "listing",
 ]
 
@@ -61,6 +64,10 @@ class NoLoweringRule(HgmError):
     """The compiler has no layer for an operation of the plan."""
 
 
+class BadExtension(HgmError):
+    """A schedule, stage, op, layer or channel from outside hgm does not do what its kind must."""
+
+
 class Uncertifiable(HgmError):
     """No finite error bound exists for this network as asked."""
 
@@ -69,3 +76,14 @@ def listing(items: Sequence[object], most: int = 8) -> str:
     """`items` joined by commas, at most `most` of them: ``0, 1, 2, ... (100 in all)``."""
     shown = ", ".join(str(item) for item in items[:most])
     return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+
+
+@contextmanager
+def extension(what: str) -> Iterator[None]:
+    """Blame what goes wrong inside on an extension: raises `BadExtension` from any error but those of hgm."""
+    try:
+        yield
+    except HgmError:
+        raise
+    except Exception as error:
+        raise BadExtension(f"{what} fails: {type(error).__name__}: {error}") from error

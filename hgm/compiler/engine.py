@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
 from hgm.compiler.plan import LevelStage, Plan
 from hgm.compiler.ranges import allowed
-from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for
+from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
+from hgm.compiler.trial import try_out
 from hgm.compiler.unary import SILENT, UnaryTerms
 from hgm.compiler.weights import Weights
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
@@ -121,7 +122,7 @@ class Exact(Engine):
         mask = np.where(np.arange(cardinality.max())[:, None] < cardinality, 0.0, -np.inf)[:, :, None]
         self.register_buffer("mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
         self.encoder = nn.ModuleList(
-            stage_for(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
+            stage_of(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
         self.decoder = nn.ModuleList(Up(stage) for stage in reversed(self.stages) if down)
         inner = np.ones(len(tree), dtype=bool)
@@ -140,6 +141,7 @@ class Exact(Engine):
             self._rescale_always()
         self.register_load_state_dict_post_hook(_loaded)
         self._fix()
+        try_out(self)
 
     @property
     def stages(self) -> list[Stage]:

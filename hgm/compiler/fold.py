@@ -17,6 +17,7 @@ import numpy as np
 
 from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, RulesOp
 from hgm.compiler.ranges import Kernel
+from hgm.errors import BadExtension, extension
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
@@ -110,8 +111,33 @@ def fold_stage(every: Factors, linear: np.ndarray) -> tuple[np.ndarray, list[Op]
         factors = every.factors[op_of == number]
         kernel: Kernel = "linear" if linear[factors].all() else "log"
         batch = replace(every, factors=factors, alone=len(seen) == 1, kernel=kernel)
-        ops.append(fold(tree.potential_of(int(factors[0])), batch))
+        ops.append(_folded(tree.potential_of(int(factors[0])), batch))
     return op_of, ops
+
+
+def _folded(potential: Potential, batch: Factors) -> Op:
+    """`fold`. Raises `BadExtension` if what is registered for a kind fails, or gives no op of these factors."""
+    if fold.dispatch(type(potential)) is fold.dispatch(Potential):
+        return fold(potential, batch)
+    what = f"what is registered to fold {type(potential).__name__}"
+    with extension(what):
+        op = fold(potential, batch)
+    if not isinstance(op, Op):
+        raise BadExtension(f"{what} must give an Op (hgm.compiler.plan); got {op!r:.100}")
+    if not isinstance(op.factors, np.ndarray) or not np.array_equal(op.factors, batch.factors):
+        raise BadExtension(f"{what} must keep factors={batch.factors}; got {op.factors!r:.100}")
+    if op.kernel not in ("linear", "log"):
+        raise BadExtension(f"{what} must say kernel='linear' or 'log'; got {op.kernel!r}")
+    if op.states_out != batch.states_out:
+        raise BadExtension(f"{what} must say states_out={batch.states_out}; got {op.states_out!r}")
+    index, last = op.index, int(batch.offset[-1]) - 1
+    if (
+        not isinstance(index, np.ndarray)
+        or index.dtype != np.int64
+        or not PAD <= index.min(initial=0) <= index.max(initial=0) <= last
+    ):
+        raise BadExtension(f"{what} must give an index, an array of int64s from {PAD} to {last}")
+    return op
 
 
 def _edges(batch: Factors) -> Op:

@@ -31,9 +31,9 @@ from hgm.compiler.numerics import logsumexp
 from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
-from hgm.errors import NoLoweringRule
+from hgm.errors import BadExtension, NoLoweringRule, extension
 
-__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "RuleTable", "layer_for"]
+__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "RuleTable", "layer_for", "layer_of"]
 
 
 class FactorLayer(nn.Module):
@@ -284,3 +284,16 @@ layer_for.register(ConvOp, Conv)
 layer_for.register(EdgeOp, LocalEdges)
 layer_for.register(JointOp, Joint)
 layer_for.register(RulesOp, RuleTable)
+
+
+def layer_of(op: Op, slots: int) -> FactorLayer:
+    """`layer_for`. Raises `BadExtension` if what is registered fails, or gives no whole layer."""
+    name = type(op).__name__
+    with extension(f"the layer registered for {name}"):
+        layer = layer_for(op, slots)
+    if not isinstance(layer, FactorLayer) or "_fixed" not in vars(layer):  # the last thing that its constructor sets
+        raise BadExtension(
+            f"what is registered for {name} must give a FactorLayer (hgm.compiler.layers) whose __init__ calls "
+            f"super().__init__(op, slots); got a {type(layer).__name__}"
+        )
+    return layer

@@ -2,23 +2,25 @@
 
     SCHEDULES["mine"] = my_schedule                      hgm.compile(tree, schedule="mine")
 
-A schedule is a function of a tree, the observed variables ``(n_in,)`` and, optionally, the `Ranges` to plan for. Its
-plans carry its name (``Plan.schedule``), by which files find it again.
+A schedule is a function of a tree, the observed variables ``(n_in,)`` and, optionally, the `Ranges` to plan for. The
+plans that it makes carry its name (``Plan.schedule``), by which files find it again.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from hgm.compiler.levels import by_levels
-from hgm.compiler.plan import Plan
+from hgm.compiler.plan import LevelPlan, Op, Plan, StagePlan
 from hgm.compiler.ranges import Ranges
-from hgm.errors import BadSpec
+from hgm.errors import BadExtension, BadSpec, extension
+from hgm.tree.flat import offsets
 from hgm.tree.tree import Tree
 
-__all__ = ["SCHEDULES", "Schedule", "schedule_of"]
+__all__ = ["SCHEDULES", "Schedule", "check_plan", "planned"]
 
 
 class Schedule(Protocol):
@@ -30,11 +32,60 @@ class Schedule(Protocol):
 SCHEDULES: dict[str, Schedule] = {"levels": by_levels}
 
 
-def schedule_of(name: str) -> Schedule:
-    """The schedule of a name. Raises `BadSpec` if there is none."""
-    if name not in SCHEDULES:
+def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
+    """The plan that a schedule makes, under its name.
+
+    Raises:
+        BadSpec: if there is no such schedule.
+        BadExtension: if it fails, or does not return a plan of this tree with these inputs.
+    """
+    if not isinstance(name, str) or name not in SCHEDULES:
         raise BadSpec(
             f"there is no schedule {name!r}; there are {', '.join(map(repr, SCHEDULES))}. A schedule of your own is "
             "registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
         )
-    return SCHEDULES[name]
+    schedule = SCHEDULES[name]
+    if schedule is by_levels:
+        return by_levels(tree, inputs)
+    with extension(f"the schedule {name!r}"):
+        plan = schedule(tree, inputs)
+    try:
+        check_plan(plan, tree, inputs)
+    except BadSpec as error:
+        raise BadExtension(f"the schedule {name!r} made a bad plan: {error}") from None
+    return plan if plan.schedule == name else replace(plan, schedule=name)
+
+
+def check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
+    """Raise `BadSpec` unless this is a whole plan of a tree, with these inputs."""
+    if not isinstance(plan, Plan):
+        raise BadSpec(f"plan must be a Plan (hgm.compiler.plan); got a {type(plan).__name__}")
+    if plan.tree is not tree and plan.tree != tree:
+        raise BadSpec("the plan is of another tree; make it from the tree that is compiled (re-rooted to classify)")
+    if not np.array_equal(plan.inputs, inputs):
+        names = [str(tree.names[int(v)]) for v in inputs[:8]]
+        raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {', '.join(names)}, ...")
+    for part, kind, count in (("levels", LevelPlan, tree.depth + 1), ("stages", StagePlan, tree.depth)):
+        given = getattr(plan, part)
+        if not isinstance(given, tuple) or not all(isinstance(x, kind) for x in given):
+            raise BadSpec(f"{part} of the plan must be a tuple of {kind.__name__}s; got {given!r:.100}")
+        if [x.level for x in given] != list(range(count)):
+            raise BadSpec(
+                f"the plan must have {part} 0 to {count - 1}, root first; got {', '.join(str(x.level) for x in given)}"
+            )
+    for level in plan.levels:
+        if not np.array_equal(np.sort(level.order), tree.at_level(level.level)):
+            raise BadSpec(f"level {level.level} of the plan must hold the variables of that level, each once")
+    ops = [op for stage in plan.stages for op in stage.ops]
+    if not all(isinstance(op, Op) for op in ops):
+        raise BadSpec("the ops of the plan's stages must be Ops (hgm.compiler.plan)")
+    factors = np.concatenate([np.zeros(0, dtype=np.int64), *(op.factors for op in ops)])
+    if not np.array_equal(np.sort(factors), np.flatnonzero(np.diff(tree.scope_ptr) > 1)):
+        raise BadSpec("the ops of the plan's stages must hold every factor over several variables once")
+    observed = np.full(len(tree), -1, dtype=np.int64)
+    for level in plan.levels:
+        observed[level.order] = level.observed
+    if not np.array_equal(np.sort(observed[inputs]), np.arange(len(inputs))) or (observed >= 0).sum() != len(inputs):
+        raise BadSpec(f"the plan must give each of the {len(inputs)} inputs one column of the evidence (observed)")
+    if not isinstance(plan.ranges, Ranges) or not np.array_equal(plan.offset, offsets(tree.potentials)):
+        raise BadSpec("ranges and offset of the plan must be those of the tree's potentials (hgm.compiler.levels)")

@@ -32,9 +32,9 @@ from hgm.compiler.layers import FactorLayer
 from hgm.compiler.plan import LevelPlan, StagePlan
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.unary import Unary
-from hgm.errors import NoLoweringRule
+from hgm.errors import BadExtension, NoLoweringRule, extension
 
-__all__ = ["SWEEP", "Belief", "Message", "Scale", "Skip", "Stage", "Up", "stage_for"]
+__all__ = ["SWEEP", "Belief", "Message", "Scale", "Skip", "Stage", "Up", "stage_for", "stage_of"]
 
 #: distribute renormalises the beliefs of every so many levels
 SWEEP = 4
@@ -153,3 +153,22 @@ def stage_for(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
         f"no stage is registered for {type(plan).__name__} in the plan; register one with "
         "stage_for.register(kind, stage) (from hgm.compiler.stage import stage_for)"
     )
+
+
+def stage_of(plan: StagePlan, above: LevelPlan, below: LevelPlan) -> Stage:
+    """`stage_for`. Raises `BadExtension` if what is registered fails, or gives no whole stage."""
+    name = type(plan).__name__
+    with extension(f"the stage registered for {name}"):
+        stage = stage_for(plan, above, below)
+    if not isinstance(stage, Stage):
+        raise BadExtension(f"what is registered for {name} must give a Stage (hgm.compiler.stage); got {stage!r:.100}")
+    kind = type(stage).__name__
+    for method in ("collect", "distribute", "layers"):
+        if getattr(type(stage), method) is getattr(Stage, method):
+            raise BadExtension(f"the stage {kind} has no {method}; hgm.compiler.stage says what it must do")
+    with extension(f"{kind}.layers()"):
+        layers = list(stage.layers())
+    for layer in layers:
+        if not isinstance(layer, FactorLayer):
+            raise BadExtension(f"{kind}.layers() must give FactorLayers (hgm.compiler.layers); got {layer!r:.100}")
+    return stage

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine, Exact
-from hgm.compiler.schedule import schedule_of
+from hgm.compiler.schedule import planned
 from hgm.errors import BadSpec, HgmError
 from hgm.evidence.channel import channel_of
 from hgm.files.arrays import indices, tree_entry, tree_from
@@ -130,7 +130,7 @@ def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]
 def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:
     tree = tree_from(header.tree, tensors)
     inputs, query = (indices(tensors[name], len(tree)) for name in ("inputs", "query"))
-    plan, shape, down = schedule_of(header.schedule)(tree, inputs), tuple(header.leaf_shape), header.task != "classify"
+    plan, shape, down = planned(header.schedule, tree, inputs), tuple(header.leaf_shape), header.task != "classify"
     if not 1 <= prod(shape) <= len(inputs) or not len(query):
         raise BadSpec("its input and output do not fit its tree")
     states = int(tree.cardinality[inputs[: prod(shape)]].max())

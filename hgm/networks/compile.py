@@ -10,8 +10,8 @@ import torch
 
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
-from hgm.compiler.schedule import schedule_of
-from hgm.errors import BadSpec
+from hgm.compiler.schedule import check_plan, planned
+from hgm.errors import BadExtension, BadSpec, extension
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
@@ -72,6 +72,7 @@ def compile(
     Raises:
         BadSpec: for an unknown task or schedule, a plan of another tree, or a bad option.
         BadEvidence: for an unknown variable.
+        BadExtension: for a schedule, stage, op, layer or channel that does not do what it must.
         Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
     """
     _keep_freed_memory()
@@ -87,12 +88,12 @@ def compile(
     if rooted is not tree:
         inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))
     if plan is None:
-        plan = schedule_of("levels" if schedule is None else schedule)(rooted, inputs)
+        plan = planned("levels" if schedule is None else schedule, rooted, inputs)
     elif schedule is not None:
         raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={schedule!r}")
     else:
-        _check_plan(plan, rooted, inputs)
-    channel = (Soft() if channel is None else channel).bound(int(tree.cardinality[tree.leaves].max()))
+        check_plan(plan, rooted, inputs)
+    channel = _bound(Soft() if channel is None else channel, int(tree.cardinality[tree.leaves].max()))
     down = task != "classify"
     if activation == "exact":
         engine: Engine = Exact(plan, trainable, down)
@@ -134,14 +135,15 @@ def _wanted(tree: Tree, task: Task, query: str | Sequence[str] | None) -> np.nda
     return wanted
 
 
-def _check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
-    if not isinstance(plan, Plan):
-        raise BadSpec(f"plan must be a Plan (hgm.compiler.plan); got a {type(plan).__name__}")
-    if plan.tree is not tree and plan.tree != tree:
-        raise BadSpec("the plan is of another tree; make it from the tree that is compiled (re-rooted to classify)")
-    if not np.array_equal(plan.inputs, inputs):
-        names = [str(tree.names[int(v)]) for v in inputs[:8]]
-        raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {', '.join(names)}, ...")
+def _bound(channel: Channel, states: int) -> Channel:
+    """The channel for leaves of so many states."""
+    if not isinstance(channel, Channel):
+        raise BadSpec(f"channel must be a Channel, such as hgm.Gaussian(); got {channel!r:.100}")
+    name = type(channel).__name__
+    if type(channel).states_first is Channel.states_first and type(channel).forward is Channel.forward:
+        raise BadExtension(f"the channel {name} does not say what its log evidence is: give it states_first")
+    with extension(f"the channel {name} (does its __init__ call super().__init__?)"):
+        return channel.bound(states)
 
 
 def _keep_freed_memory() -> None:

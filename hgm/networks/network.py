@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, ImpossibleEvidence
+from hgm.errors import BadEvidence, BadExtension, ImpossibleEvidence
 from hgm.evidence.channel import Channel
 from hgm.evidence.named import log_evidence
 from hgm.evidence.symbols import clamped
@@ -217,11 +217,16 @@ class Network(nn.Module):
     def _leaves(self, *observation: Any) -> Tensor:
         """``(S, n, B)`` log evidence of the leaves, in the engine's order."""
         channel, order = self.channel, self.leaf_order
-        positions = channel.positions(observation[0])
+        if not observation or not isinstance(observation[0], Tensor):
+            got = f"a {type(observation[0]).__name__}" if observation else "nothing"
+            raise BadEvidence(f"a network takes the observation of the leaves, a torch tensor, first; got {got}")
+        positions = tuple(channel.positions(observation[0]))
         moved = None
         if order is not None and positions == self.leaf_shape:
             moved = channel.rearranged(order, *observation)
         e = channel.states_first(*(observation if moved is None else moved))
+        if not torch.compiler.is_compiling():
+            self._check_channel(e, observation[0], positions)
         if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):
             want = ", ".join(map(str, (self.states_in, *self.leaf_shape)))
             raise BadEvidence(
@@ -229,8 +234,18 @@ class Network(nn.Module):
             )
         return e if order is None or moved is not None else e.index_select(1, order)
 
+    def _check_channel(self, e: Any, z: Tensor, positions: tuple[int, ...]) -> None:
+        """Raise `BadExtension` unless a channel made floats ``(S, n, B)`` of an observation."""
+        want = (prod(positions), z.shape[0] if z.ndim else 1)
+        if not isinstance(e, Tensor) or e.ndim != 3 or e.shape[1:] != want or not e.is_floating_point():
+            got = f"{e.dtype} of shape {tuple(e.shape)}" if isinstance(e, Tensor) else type(e).__name__
+            name = type(self.channel).__name__
+            raise BadExtension(f"{name}.states_first must give floats of shape (S, {want[0]}, {want[1]}); got {got}")
+
     def _observed(self, evidence: Tensor, e: Tensor) -> Tensor:
         """``(S, n, B or 1)`` log evidence of the observed variables, in the engine's order."""
+        if not isinstance(evidence, Tensor):
+            raise BadEvidence(f"evidence of the observed variables must be a tensor; got a {type(evidence).__name__}")
         more = evidence.permute(1, 2, 0) if evidence.is_floating_point() and evidence.ndim == 3 else evidence
         if not evidence.is_floating_point():
             more = clamped(evidence, self.states_in).movedim(1, -1)

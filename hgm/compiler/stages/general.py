@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hgm.compiler.layers import FactorLayer, layer_for
+from hgm.compiler.layers import FactorLayer, layer_of
 from hgm.compiler.numerics import (
     LOWEST,
     exp,
@@ -67,7 +67,7 @@ class General(Stage):
         self.inner = sum(n for k, n in self.groups if k)
         self.regular = plan.regular
         slots = plan.groups[0].arity if plan.regular else 1
-        self._layers = tuple(layer_for(op, slots) for op in plan.ops)
+        self._layers = tuple(layer_of(op, slots) for op in plan.ops)
         self.folded = nn.ModuleList(self._layers)
         self.sizes = [len(op.factors) for op in plan.ops]
         self.child_sizes = [len(op.factors) * op.children for op in plan.ops]

@@ -78,7 +78,9 @@ class LostOp(Op):
     """An op that nobody lowers."""
 
 
-fold.register(Lost, lambda potential, batch: LostOp(batch.factors, 3, 3, np.arange(3), "log"))
+fold.register(
+    Lost, lambda _, batch: LostOp(batch.factors, batch.states_out, batch.states_in, np.arange(3), batch.kernel)
+)
 layer_for.register(ShiftOp, ShiftLayer)
 has_linear.register(Spin, lambda potential: False)
 
