@@ -41,6 +41,7 @@ class Network(nn.Module):
 
     Attributes:
         engine, channel, leaf_shape, query: as given.
+        extra: number of `observed` variables that are no leaves.
         states_in, leaf_states, extra_states: largest cardinality of all inputs, of the leaves, and of `observed`.
     """
 

@@ -17,7 +17,10 @@ LOGS = hgm.random_ghm(3, 3, 2, bound=1e40, seed=1)
 RAGGED = hgm.random_tree(20, joint=0.3, seed=2)
 ENGINES = {"exact": {}, "relu": {"activation": "relu", "tol": 1.0, "floor": 30.0}}
 TREES = {"grid": TREE, "logs": LOGS, "ragged": RAGGED}
-FACE = {"leaf_shape", "states_in", "query", "tree", "given", "log_partition", "certificate", "plan"}
+FACE = {
+    *("log_partition", "given", "extra_error", "plan", "tree", "certificate", "trainable", "task", "query", "inputs"),
+    *("leaf_shape", "states_in", "leaf_states", "extra", "channel", "engine", "encoder", "decoder"),
+}
 
 
 @pytest.mark.parametrize("options", ENGINES.values(), ids=ENGINES)

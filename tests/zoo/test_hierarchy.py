@@ -126,7 +126,7 @@ def test_the_prior_is_uniform_unless_given():
 
 @pytest.mark.parametrize("name", ["binary_tied", "binary_untied", "quad_2d", "joint_table", "rhm"])
 def test_layered_cases_are_what_plain_factors_make(name):
-    """The plain model of each case spells out parents and tables by itself, in `tests/trees.py`."""
+    """The plain model of each case spells out parents and tables by itself, in `tests/oracles/trees.py`."""
     case = CASES[name]
     plain = hgm.Tree.from_factors(case.factors, roots=["label"])
     assert list(plain.names) == list(case.tree.names) and case.tree.grid is not None
