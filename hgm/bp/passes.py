@@ -36,7 +36,7 @@ class Collected:
     """What `collect` found. Levels from the roots down; n variables and F factors below them on a level.
 
     Attributes:
-        e: log evidence of each level, ``(B, S, n)``.
+        e: log evidence of each level, ``(B, S, n)``, its largest entry at 0.
         h: messages of the variables upwards, ``(B, S, n)``.
         q: messages of the factors upwards, ``(B, S, F)``.
         log_partition: ``(B,)``; with a maximum, the largest log score.
@@ -83,14 +83,14 @@ def collect(
     tree: Tree, log_evidence: Tensor, reduce: Reduce = logsumexp, log_potentials: Sequence[Tensor] | None = None
 ) -> Collected:
     """The pass from the leaves to the roots. Raises `BadEvidence` for a tensor of the wrong shape, NaN or ``+inf``."""
-    e = check_log_evidence(tree, log_evidence).to(torch.float64)
+    e, factor = _normalised(check_log_evidence(tree, log_evidence).to(torch.float64))
     batch, states, _ = e.shape
     steps = schedule(tree, e.device)
     bank = Bank(tree.potentials, e.device, log_potentials)
     levels = list(e.split([step.variables for step in steps], dim=-1))
     h: list[Tensor] = levels.copy()
     q: list[Tensor] = [e.new_zeros(batch, states, 0)] * len(steps)
-    taken: list[Tensor] = []  # the constants of normalisation
+    taken = [factor]  # the constants of normalisation; e first: beside large numbers small ones are lost
     for at in reversed(range(len(steps))):
         step = steps[at]
         if not step.groups:
@@ -103,8 +103,7 @@ def collect(
             taken.append(top)
         q[at] = take(torch.cat(sent, -1) if len(sent) > 1 else sent[0], step.by_factor)
         h[at] = _pooled(step, levels[at], q[at])
-    constants = torch.cat(taken, -1).sum((1, 2)) if taken else e.new_zeros(batch)
-    log_z = constants + reduce(h[0], 1).sum((1, 2))
+    log_z = torch.cat(taken, -1).sum((1, 2)) + reduce(h[0], 1).sum((1, 2))
     return Collected(levels, h, q, log_z, bank, reduce)
 
 

@@ -110,8 +110,10 @@ class Exact(Engine):
         unary: what the variables of each level know by themselves, root level first.
     """
 
-    mask: Tensor | None
+    padding: Tensor | None
     allowed: Tensor
+    _mask: Tensor | None
+    _fixed_at: int
 
     def __init__(self, plan: Plan, trainable: bool, down: bool) -> None:
         super().__init__(plan, trainable)
@@ -119,8 +121,9 @@ class Exact(Engine):
         uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
         self.weights = Weights(tree.potentials, uses, trainable)
         cardinality = tree.cardinality[plan.inputs[plan.arrangement]]
+        self.states_in = int(cardinality.max())
         mask = np.where(np.arange(cardinality.max())[:, None] < cardinality, 0.0, -np.inf)[:, :, None]
-        self.register_buffer("mask", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
+        self.register_buffer("padding", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
         self.encoder = nn.ModuleList(
             stage_of(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
@@ -155,10 +158,14 @@ class Exact(Engine):
         scaled: Tensor | None = None
         if self.trainable:
             scaled = self.weights.scaled()
-            if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
+            if self.trainable:
                 self._check_weights()
-        if self.mask is not None:
-            e = e + self.mask.to(e.dtype)
+            elif self._fixed_at != _version(self.weights.log_potential):
+                _loaded(self)  # weights that were changed in place
+        mask = self._mask if scaled is None else self._impossible(scaled)
+        if mask is not None:
+            e = e + mask.to(e.dtype)
         top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
         logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
         linear = exp_shifted(e, top) if self.needs_linear else None
@@ -217,6 +224,19 @@ class Exact(Engine):
         for stage in self.stages:
             stage.rescale_always()
 
+    def _impossible(self, scaled: Tensor) -> Tensor | None:
+        """``(S, n_in, 1)``: -inf in states that a variable does not have or that its unary factors forbid, else 0.
+
+        Evidence is scaled by its largest entry. That must be one that counts: where the largest is at a state that the
+        prior forbids, all that remains might underflow.
+        """
+        mask = self.padding
+        for unary in self.unary:
+            if unary.limits:
+                mask = scaled.new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
+                mask = mask.index_add(1, unary.columns, unary.forbidden(scaled, self.states_in))  # type: ignore[operator, arg-type]
+        return mask
+
     def _check_weights(self) -> None:
         """Raise `BadPotential` if weights have left the range for which the linear kernels were chosen."""
         ranges = self.weights.ranges()
@@ -232,6 +252,8 @@ class Exact(Engine):
             scaled = self.weights.scaled()
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
+            self._mask = self._impossible(scaled)
+            self._fixed_at = _version(self.weights.log_potential)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -239,7 +261,12 @@ class Exact(Engine):
         return self
 
 
-def _loaded(engine: Exact, _: object) -> None:
+def _version(weights: Tensor) -> int:
+    """How often a tensor was changed in place; those of inference mode do not count that."""
+    return -1 if weights.is_inference() else weights._version
+
+
+def _loaded(engine: Exact, _: object = None) -> None:
     engine._check_weights()
     engine._rescale_always()
     engine._fix()

@@ -47,6 +47,8 @@ class UnaryTerms(nn.Module):
     mask: Tensor | None
     inner_columns: Tensor | None
     leaf_columns: Tensor | None
+    seen: Tensor
+    columns: Tensor
 
     def __init__(self, level: LevelPlan, inner: int, plan: Plan) -> None:
         super().__init__()
@@ -65,6 +67,10 @@ class UnaryTerms(nn.Module):
             self.first.append(int(seen[0]) if len(seen) else -1)
             gaps = np.where(part < 0, len(plan.inputs), part) if 0 < len(seen) < len(part) else None
             self.register_buffer(name, None if gaps is None else torch.from_numpy(gaps), persistent=False)
+        seen = np.flatnonzero(level.observed >= 0)
+        self.limits = len(seen) > 0 and len(level.unary) > 0
+        self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
+        self.register_buffer("columns", torch.from_numpy(level.observed[seen]), persistent=False)
         self.speaks = inner < level.nodes or self.first[0] >= 0 or not self.flat
         self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
@@ -77,6 +83,13 @@ class UnaryTerms(nn.Module):
         if len(self.unary):
             total = total.index_add(1, self.unary_position, scaled[self.unary].t())
         return (total.exp() if self.kernel == "linear" else total).unsqueeze(2)
+
+    def forbidden(self, scaled: Tensor, states: int) -> Tensor:
+        """``(states, observed nodes, 1)``: -inf where a unary factor is zero, else 0."""
+        zeros = torch.isneginf(scaled.detach()[self.unary]).to(scaled.dtype)
+        count = scaled.new_zeros(self.nodes, self.states).index_add(0, self.unary_position, zeros)
+        logs = torch.where(count > 0, -torch.inf, 0.0).to(scaled.dtype)[self.seen].t()[:states]
+        return F.pad(logs, (0, 0, 0, states - len(logs))).unsqueeze(2)
 
     def fix(self, scaled: Tensor) -> None:
         """Compute the prior once and keep it, in both precisions: for networks that are not trained."""

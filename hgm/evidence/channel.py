@@ -78,7 +78,7 @@ class Channel(nn.Module):
         super().__init__()
         if values is None and states is not None:
             values = torch.arange(states, dtype=torch.float64)
-        table = None if values is None else torch.as_tensor(values, dtype=torch.float64)
+        table = None if values is None else torch.as_tensor(values, dtype=torch.float64).clone()
         if table is not None and (table.ndim not in (1, 2) or not bool(table.isfinite().all())):
             raise BadEvidence(
                 f"{type(self).__name__}: values must be finite, of shape (S,) or (S, k); got shape {tuple(table.shape)}"
@@ -99,16 +99,16 @@ class Channel(nn.Module):
         return self.values
 
     def bound(self, states: int) -> Self:
-        """This channel for trees whose leaves have `states` states. Raises `BadEvidence` if it has another number."""
+        """A copy of this channel for trees with so many states at a leaf. Raises `BadEvidence` if it has others."""
+        channel = copy.deepcopy(self)
         if self.values is None:
-            channel = copy.deepcopy(self)
             channel.values = torch.arange(states, dtype=torch.float64)
             return channel
         if self.states != states:
             raise BadEvidence(
                 f"{type(self).__name__} has values for {self.states} states, but the leaves have {states}"
             )
-        return self
+        return channel
 
     # ------------------------------------------------------------------ from an observation to log evidence
 

@@ -172,8 +172,7 @@ class Missing(Channel, name="missing"):
         self.noise_names = channel.noise_names
 
     def bound(self, states: int) -> Self:
-        inner = self.channel.bound(states)
-        return self if inner is self.channel else type(self)(inner)
+        return type(self)(self.channel.bound(states))
 
     def positions(self, z: Tensor) -> tuple[int, ...]:
         return self.channel.positions(z)

@@ -29,6 +29,8 @@ __all__ = ["Network"]
 #: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
 SLICE = 1 << 21
 
+HALF = (torch.float16, torch.bfloat16)
+
 
 class Network(nn.Module):
     """Base of `ConvNet` and `UNet`: an engine, with a channel before it and a read-out behind it.
@@ -134,7 +136,7 @@ class Network(nn.Module):
             BadEvidence: for a wrong shape, a NaN or +inf.
             ImpossibleEvidence: with the batch rows whose evidence has probability zero.
         """
-        return self._sliced(self._answer, observation, evidence)
+        return self._exactly(self._answer, observation, evidence)
 
     def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
         """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`.
@@ -142,7 +144,7 @@ class Network(nn.Module):
         Raises:
             HgmError: for a ReLU network, which carries messages up to constants only.
         """
-        return self._sliced(self._log_partition, observation, evidence)
+        return self._exactly(self._log_partition, observation, evidence)
 
     def extra_error(self, dtype: torch.dtype, *observation: Tensor | float, evidence: Tensor | None = None) -> float:
         """What running in another precision changes: measured, not proved.
@@ -168,6 +170,20 @@ class Network(nn.Module):
 
     def _log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
         return self.engine.log_partition(e, first_row).to(e.dtype)
+
+    def _exactly(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Tensor | None) -> Tensor:
+        """`run`, in float32 for half precision, with results in that, and whatever precision is ambient (autocast)."""
+        given = [*observation, evidence]
+        half = [isinstance(t, Tensor) and t.dtype in HALF for t in given]
+        if any(half):
+            *wide, more = (t.float() if narrow else t for t, narrow in zip(given, half, strict=True))
+            answer = self._exactly(run, wide, more)
+            return answer.to(observation[0].dtype) if half[0] else answer
+        device = next((t.device.type for t in given if isinstance(t, Tensor)), "cpu")
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return self._sliced(run, observation, evidence)
+        return self._sliced(run, observation, evidence)
 
     def _sliced(
         self, run: Callable[..., Tensor], observation: Sequence[Tensor | float], evidence: Tensor | None
@@ -202,8 +218,6 @@ class Network(nn.Module):
     def _input(self, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
         """``(S, n_in, B)`` log evidence of all inputs, in the engine's order."""
         e = self._leaves(*observation)
-        if e.dtype not in (torch.float32, torch.float64):
-            e = e.float()
         if not self.extra:
             if evidence is not None:
                 raise BadEvidence(

@@ -1,0 +1,164 @@
+"""Evidence of any size: beside zeros of priors, with common factors, under ambient precisions; and who owns what."""
+
+import numpy as np
+import pytest
+import torch
+
+import hgm
+from hgm.testing import assert_close, feed, random_evidence
+
+TREE = hgm.ghm([hgm.Level((2, 2), 3), hgm.Level((2, 2), 4)], root=2, seed=0)
+
+
+def with_zeros_in_priors(tree, rng):
+    """The tree with a factor over one variable at every variable, half of whose entries are zero (never all)."""
+    scopes, potentials = [], []
+    for f in range(tree.factors):
+        scopes.append([tree.names[int(v)] for v in tree.scope_of(f)])
+        potentials.append(tree.potential_of(f))
+    for v in range(len(tree)):
+        table = rng.uniform(0.1, 1.0, int(tree.cardinality[v])) * (rng.random(int(tree.cardinality[v])) < 0.5)
+        table[rng.integers(len(table))] = 1.0
+        scopes.append([tree.names[v]])
+        potentials.append(hgm.Table(table))
+    return hgm.Tree.from_factors(zip(scopes, potentials, strict=True), roots=[tree.names[0]])
+
+
+def possible_evidence(tree, rng, scale):
+    """``(B, S, V)`` log evidence of a scale, with -inf, under which every row is possible."""
+    e = random_evidence(tree, int(rng.integers(1 << 30)), batch=6).numpy()
+    e = np.where(np.isneginf(e), e, e + scale * rng.standard_normal(e.shape))
+    return torch.from_numpy(e)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e3, 1e5])
+def test_strong_evidence_beside_a_zero_of_a_prior(scale, dtype, trainable):
+    """The largest evidence may lie at a state that the prior forbids; what is left must not underflow."""
+    rng = np.random.default_rng(int(scale))
+    for seed in range(5):
+        tree = with_zeros_in_priors(hgm.random_tree(8, cardinality=(1, 4), unary=0.0, bound=3.0, seed=seed), rng)
+        e = possible_evidence(tree, rng, scale).to(dtype)
+        reference = hgm.infer(tree, e.double())
+        net = hgm.compile(tree, query="all", observed=tree.names, trainable=trainable)
+        args, kwargs = feed(net, tree, e)
+        tolerance = 1e-12 if dtype == torch.float64 else 2e-6
+        with torch.no_grad():
+            assert_close(net(*args, **kwargs), reference.marginals, tolerance, "marginals")
+            assert_close(net.log_partition(*args, **kwargs), reference.log_partition, tolerance, "log Z")
+
+
+@pytest.mark.parametrize("x", [-100.0, -103.0, -120.0, -800.0, -1e6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_evidence_is_scaled_by_its_largest_entry_that_counts(x, dtype):
+    tree = hgm.Tree.from_edges([("a", "b", [[0.5, 0.5], [0.3, 0.7], [0.6, 0.4]])], {"a": [0, 0.5, 0.5]})
+    for query in ("a", "b"):
+        net = hgm.compile(tree, "classify", query=query, observed=["a"])
+        e = torch.tensor([[0.0, x, x - 1]], dtype=dtype).unsqueeze(2)
+        got = net(torch.zeros(1, 2, 1, dtype=dtype), evidence=e)
+        p = 1 / (1 + np.exp(-1.0))
+        want = [0.0, p, 1 - p] if query == "a" else [0.3 * p + 0.6 * (1 - p), 0.7 * p + 0.4 * (1 - p)]
+        assert_close(got, torch.tensor([want]), 1e-6, f"posterior of {query}")
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.3])
+@pytest.mark.parametrize("offset", [3e3, 5e3, 1.3e8, 2.9e9, 1e15, 1e30])
+def test_a_common_factor_of_a_leaf_s_likelihood_says_nothing(offset, zeros):
+    """In float32, where adding it rounds: the network sees what is left, as the reference does."""
+    for seed in range(3):
+        tree = hgm.random_tree(12, cardinality=(2, 4), zeros=zeros, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        sign = torch.where(torch.rand(6, 1, len(tree), generator=generator) < 0.5, -offset, offset)
+        e = (random_evidence(tree, seed).double() + sign).float()
+        net = hgm.compile(tree, query="all", observed=tree.names)
+        args, kwargs = feed(net, tree, e)
+        with torch.no_grad():
+            assert_close(net(*args, **kwargs), hgm.infer(tree, e.double()).marginals, 2e-6, "marginals")
+
+
+@pytest.mark.parametrize(
+    ("value", "sigma"), [(0.4, 1e-3), (0.4, 1e-6), (6e4, 1.0), (6e4, 1e-3), (1e6, 1.0), (1e6, 1e-3)]
+)
+def test_a_pixel_many_sigmas_away_is_no_impossible_one(value, sigma):
+    net = hgm.compile(TREE, channel=hgm.Gaussian())
+    z = torch.full((2, 4, 4), value)
+    nearest = min(3, round(value))
+    assert bool((net(z, sigma).argmax(1) == nearest).all())
+
+
+# ---------------------------------------------------------------------- ambient precision
+
+
+NETWORKS = {
+    "classify": (hgm.compile(TREE, "classify"), (torch.randn(3, 4, 4, 4),)),
+    "trainable": (hgm.compile(TREE, trainable=True), (torch.randn(3, 4, 4, 4),)),
+    "gaussian": (hgm.compile(TREE, "denoise", channel=hgm.Gaussian()), (torch.randn(3, 4, 4), 0.7)),
+    "symbols": (hgm.compile(TREE), (torch.randint(-1, 4, (3, 4, 4)),)),
+    "relu": (hgm.compile(TREE, activation="relu", tol=1.0), (torch.randn(3, 4, 4, 4),)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_exact_arithmetic_does_not_follow_autocast(name, dtype):
+    net, observation = NETWORKS[name]
+    want = net(*observation)
+    with torch.autocast("cpu", dtype=dtype):
+        got = net(*observation)
+    assert got.dtype == want.dtype and torch.equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["classify", "gaussian"])
+def test_half_precision_is_read_and_given_back_and_computed_in_single(name, dtype):
+    net, (z, *noise) = NETWORKS[name]
+    got = net(z.to(dtype), *noise)
+    assert got.dtype == dtype
+    assert torch.equal(got, net(z.to(dtype).float(), *noise).to(dtype))
+    if name == "classify":
+        assert net.log_partition(z.to(dtype)).dtype == dtype
+
+
+# ---------------------------------------------------------------------- who owns what
+
+
+def test_two_networks_of_one_channel_are_independent():
+    for channel in (hgm.Gaussian([0.1, 0.7, 1.3, 2.0]), hgm.Missing(hgm.Gaussian([0.1, 0.7, 1.3, 2.0]))):
+        one, two = (hgm.compile(TREE, "denoise", channel=channel) for _ in range(2))
+        z = torch.randn(2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        before = two(z, 0.05)
+        one.bfloat16()
+        assert torch.equal(two(z, 0.05), before)
+
+
+def test_a_channel_owns_its_values():
+    values = torch.tensor([0.1, 0.7, 1.3, 2.0], dtype=torch.float64)
+    net = hgm.compile(TREE, "denoise", channel=hgm.Gaussian(values))
+    z = torch.zeros(1, 4, 4)
+    before = net(z, 0.5)
+    values[0] = 5.0
+    assert torch.equal(net(z, 0.5), before)
+
+
+def test_a_fixed_network_whose_weights_are_changed_in_place_is_of_one_model():
+    one, two = (hgm.compile(hgm.random_ghm(2, 3, 2, bound=2.0, seed=seed)) for seed in (0, 5))
+    x = torch.randn(4, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    one(x)
+    for p, q in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+        p.copy_(q)
+    assert_close(one(x), two(x), 1e-12, "posterior")
+    assert_close(one.log_partition(x), two.log_partition(x), 1e-12, "log Z")
+    assert one.tree() == two.tree()
+
+
+def test_a_state_that_is_refused_does_not_leave_half_a_model():
+    net = hgm.compile(hgm.random_ghm(2, 3, 2, bound=2.0, seed=0))
+    x = torch.randn(4, 3, 4, dtype=torch.float64)
+    net(x)
+    wrong = {name: torch.where(t == t.min(), t - 1e3, t) for name, t in net.state_dict().items()}
+    with pytest.raises(hgm.BadPotential, match="left the range"):
+        net.load_state_dict(wrong)
+    for call in (net, net.log_partition):
+        with pytest.raises(hgm.BadPotential, match="left the range"):
+            call(x)
