@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -46,32 +45,48 @@ def random_tree(
     return _Looks(cardinality, joint, width, unary, zeros, bound).draw({"x": variables}, seed)
 
 
-def forest(sizes: Sequence[int] = (7, 4, 1), *, seed: int = 0, **looks: Any) -> Tree:
+def forest(
+    sizes: Sequence[int] = (7, 4, 1),
+    *,
+    cardinality: tuple[int, int] = (2, 5),
+    joint: float = 0.0,
+    width: int = 3,
+    unary: float = 0.5,
+    zeros: float = 0.0,
+    bound: float = 10.0,
+    seed: int = 0,
+) -> Tree:
     """Several random trees side by side; variable 3 of tree 0 is ``t0_x3``.
 
     Args:
         sizes: number of variables of each tree.
+        cardinality: as for `random_tree`, like all that follows.
+        joint: probability of several children.
+        width: the most children of a factor.
+        unary: probability of a factor over one variable.
+        zeros: probability of a zero.
+        bound: of the other entries.
         seed: seed of everything.
-        looks: `cardinality`, `joint`, `width`, `unary`, `zeros` and `bound`, as for `random_tree`.
 
     Raises:
         BadSpec: for a bad number, or no tree.
     """
     if not len(sizes):
         raise BadSpec("a forest needs at least one tree; sizes is empty")
-    return _Looks(**looks).draw({f"t{i}_x": size for i, size in enumerate(sizes)}, seed)
+    looks = _Looks(cardinality, joint, width, unary, zeros, bound)
+    return looks.draw({f"t{i}_x": size for i, size in enumerate(sizes)}, seed)
 
 
 @dataclass(frozen=True)
 class _Looks:
     """What random trees look like; the attributes are the arguments of `random_tree`."""
 
-    cardinality: tuple[int, int] = (2, 5)
-    joint: float = 0.0
-    width: int = 3
-    unary: float = 0.5
-    zeros: float = 0.0
-    bound: float = 10.0
+    cardinality: tuple[int, int]
+    joint: float
+    width: int
+    unary: float
+    zeros: float
+    bound: float
 
     def __post_init__(self) -> None:
         whole("width", self.width, 1)
