@@ -59,3 +59,5 @@ from .zoo.sequential import caterpillar as caterpillar
 from .zoo.sequential import chain as chain
 from .zoo.sequential import hidden_markov_tree as hidden_markov_tree
 from .zoo.sequential import hmm as hmm
+
+__version__: str

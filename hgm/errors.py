@@ -1,13 +1,17 @@
 """Every error that hgm raises on purpose.
 
 Each message says what was wrong, where (variable, factor, file and line, batch rows) and what to do about it. All of
-them derive from `HgmError`, which is a `ValueError`, so one `except` catches bad input of every kind.
+them derive from `HgmError`, which is a `ValueError`, so one `except` catches bad input of every kind. They can be
+pickled, so that they come out of a worker process as they were raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
+from typing import Protocol
 
 __all__ = [
     "BadEvidence",
@@ -19,9 +23,12 @@ __all__ = [
     "NoLoweringRule",
     "NotATree",
     "Uncertifiable",
+    "did_you_mean",
     "extension",
     "listing",
 ]
+
+LOOKED_AT = 10_000  # names among which a close one is searched
 
 
 class HgmError(ValueError):
@@ -47,7 +54,11 @@ class ImpossibleEvidence(HgmError):
         rows: the batch rows with probability zero, ascending; ``(0,)`` for unbatched evidence.
     """
 
-    def __init__(self, rows: Sequence[int], where: str = "") -> None:
+    def __init__(self, rows: Sequence[int] | str, where: str = "") -> None:
+        if isinstance(rows, str):  # the whole message: so pickle, and a DataLoader, make an error again
+            self.rows: tuple[int, ...] = ()
+            super().__init__(rows)
+            return
         self.rows = tuple(int(row) for row in rows)
         at = f" {where}" if where else ""
         super().__init__(
@@ -72,10 +83,28 @@ class Uncertifiable(HgmError):
     """No finite error bound exists for this network as asked."""
 
 
-def listing(items: Sequence[object], most: int = 8) -> str:
+class _Sliced(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Iterable[object]: ...
+
+
+def listing(items: _Sliced, most: int = 8) -> str:
     """`items` joined by commas, at most `most` of them: ``0, 1, 2, ... (100 in all)``."""
     shown = ", ".join(str(item) for item in items[:most])
     return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """The end of a message about an unknown name: ``; did you mean 'weather'?``, or nothing if none is close.
+
+    Of very many known names only the first are looked at.
+    """
+    by_text = {str(other): other for other in islice(known, LOOKED_AT)}
+    close = get_close_matches(str(name), by_text, n=1, cutoff=0.7) or [
+        text for text in by_text if text.casefold() == str(name).casefold()
+    ]
+    return f"; did you mean {by_text[close[0]]!r}?" if close else ""
 
 
 @contextmanager

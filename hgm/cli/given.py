@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hgm.errors import BadEvidence, BadSpec, listing
+from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
 from hgm.evidence.channel import CHANNELS, Channel
 from hgm.evidence.channels import Missing
 from hgm.tree.tree import Tree
@@ -50,7 +50,7 @@ def channel_of(name: str, values: str | None, missing: bool) -> Channel:
         raise BadSpec(f"the values of a channel are numbers with commas between them; got {values!r}")
     known = {key: kind for key, kind in CHANNELS.items() if kind is not Missing}  # that one is an option of its own
     if name not in known:
-        raise BadSpec(f"there is no channel {name!r}; there are {listing(list(known))}")
+        raise BadSpec(f"there is no channel {name!r}; there are {listing(list(known))}{did_you_mean(name, known)}")
     channel = known[name](None if table is None else table.tolist())
     return Missing(channel) if missing else channel
 

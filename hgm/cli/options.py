@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+import hgm
+
 __all__ = [
     "Evidence",
     "EvidenceFile",
@@ -39,9 +41,7 @@ def examples(*lines: str) -> str:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"hgm {version('hgm')}")
+        print(f"hgm {hgm.__version__}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hgm.cli.options import Seed, app, examples, option
-from hgm.errors import BadSpec, listing
+from hgm.errors import BadSpec, did_you_mean, listing
 
 
 @app.command(epilog=examples("hgm demo --out out/"))
@@ -40,6 +40,6 @@ def study(
         for each in STUDIES.values():
             print(f"{each.name:12} {each.text}")
     elif name not in STUDIES:
-        raise BadSpec(f"there is no study {name!r}; there are {listing(list(STUDIES))}")
+        raise BadSpec(f"there is no study {name!r}; there are {listing(list(STUDIES))}{did_you_mean(name, STUDIES)}")
     else:
         STUDIES[name].run(out or Path("docs") / name, quick)

@@ -11,7 +11,7 @@ import torch
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import check_plan, planned
-from hgm.errors import BadExtension, BadSpec, extension
+from hgm.errors import BadExtension, BadSpec, did_you_mean, extension
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
@@ -77,7 +77,8 @@ def compile(
     """
     _keep_freed_memory()
     if task not in ("classify", "denoise", "posterior"):
-        raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}")
+        close = did_you_mean(task, ("classify", "denoise", "posterior"))
+        raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}{close}")
     if activation not in ("exact", "relu"):
         raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
     wanted = _wanted(tree, task, query)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from math import prod
+from operator import index
+from typing import SupportsIndex, overload
 
 import numpy as np
 
@@ -19,13 +21,31 @@ __all__ = ["GridNames", "ListedNames", "Names", "ReorderedNames"]
 
 
 class Names:
-    """An indexed set of distinct strings: ``names[i]``, ``names.index(name)``, ``len(names)``, iteration."""
+    """An indexed set of distinct strings: ``names[i]``, ``names.index(name)``, ``len(names)``, iteration.
+
+    As in a tuple, negative positions count from the end, and a slice is a tuple of names.
+    """
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, i: int) -> str:
+    def _name(self, i: int) -> str:
+        """Name i, 0 <= i < len(self)."""
         raise NotImplementedError
+
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> str: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, i: SupportsIndex | slice) -> str | tuple[str, ...]:
+        if isinstance(i, slice):
+            return tuple(self._name(j) for j in range(*i.indices(len(self))))
+        at = index(i)
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        return self._name(at % len(self))
 
     def index(self, name: str) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
@@ -50,6 +70,19 @@ class Names:
             and all(a == b for a, b in zip(self, other, strict=True))
         )
 
+    def __hash__(self) -> int:
+        return hash((len(self), self[:1], self[-1:]))  # of a million names too it takes no time
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self.index(name)  # type: ignore[arg-type]
+        except (KeyError, TypeError):
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return f"Names({listing(self)})"
+
 
 class ListedNames(Names):
     """Names stored one by one. Raises `BadSpec` if one comes twice or is not a string."""
@@ -73,7 +106,13 @@ class ListedNames(Names):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, i: int) -> str:
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> str: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, i: SupportsIndex | slice) -> str | tuple[str, ...]:
         return self._names[i]
 
     def __iter__(self) -> Iterator[str]:
@@ -103,7 +142,7 @@ class ReorderedNames(Names):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, i: int) -> str:
+    def _name(self, i: int) -> str:
         return self.base[int(self.order[i])]
 
     def index(self, name: str) -> int:
@@ -114,6 +153,8 @@ class ReorderedNames(Names):
         if isinstance(other, ReorderedNames) and np.array_equal(self.order, other.order):
             return self.base == other.base
         return super().__eq__(other)
+
+    __hash__ = Names.__hash__
 
 
 class GridNames(Names):
@@ -145,9 +186,7 @@ class GridNames(Names):
     def __len__(self) -> int:
         return int(self._start[-1])
 
-    def __getitem__(self, i: int) -> str:
-        if not 0 <= i < len(self):
-            raise IndexError(i)
+    def _name(self, i: int) -> str:
         level = int(np.searchsorted(self._start, i, side="right")) - 1
         position = np.unravel_index(i - int(self._start[level]), self.shapes[level]) if self.shapes[level] else ()
         return self.prefixes[level] + "_".join(str(int(x)) for x in position)
@@ -171,3 +210,5 @@ class GridNames(Names):
         if isinstance(other, GridNames):
             return self.prefixes == other.prefixes and self.shapes == other.shapes
         return super().__eq__(other)
+
+    __hash__ = Names.__hash__

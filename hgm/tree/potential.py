@@ -198,6 +198,9 @@ class Potential(Frozen, ABC):
         mine, theirs = ({"log": p.log_potential, **p.parts()} for p in (self, other))
         return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
+    def __hash__(self) -> int:
+        return hash((type(self), self.shape, (self.log_potential + 0.0).tobytes()))  # + 0.0: equal zeros, equal bytes
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'x'.join(map(str, self.shape))})"
 

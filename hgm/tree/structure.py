@@ -15,12 +15,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from hgm.errors import BadEvidence, listing
+from hgm.errors import BadEvidence, did_you_mean, listing
 from hgm.tree.arrays import Frozen, frozen
 from hgm.tree.checks import state_number
 from hgm.tree.names import Names
 
 __all__ = ["Structure", "once"]
+
+ARRAYS = ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id")  # what two structures are compared by
 
 S = TypeVar("S", bound="Structure")
 P = ParamSpec("P")
@@ -166,8 +168,8 @@ class Structure(Frozen):
         try:
             return self.names.index(name)
         except KeyError:
-            some = [self.names[i] for i in range(min(len(self), 9))]
-            raise BadEvidence(f"the model has no variable {name!r}; it has {listing(some)}") from None
+            close = did_you_mean(name, self.names)
+            raise BadEvidence(f"the model has no variable {name!r}; it has {listing(self.names)}{close}") from None
 
     def labels(self, variable: int) -> tuple[str, ...] | None:
         """State labels of a variable, or ``None`` if its states are only numbered."""
@@ -184,14 +186,18 @@ class Structure(Frozen):
         """Whether names, arrays and the labels of all variables are the same."""
         if not isinstance(other, Structure):
             return NotImplemented
-        arrays = ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id")
         return (
-            all(np.array_equal(getattr(self, a), getattr(other, a)) for a in arrays)
+            all(np.array_equal(getattr(self, a), getattr(other, a)) for a in ARRAYS)
             and self.names == other.names
             and self._has_labels_of(other)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    @once
+    def __hash__(self) -> int:
+        """Of what `__eq__` compares, but for most of the names and for which variable has which labels."""
+        arrays = tuple(getattr(self, a).astype(np.int64).tobytes() for a in ARRAYS)
+        labels = frozenset(self.label_sets[i] for i in np.unique(self.label_set) if i >= 0)
+        return hash((self.names, arrays, labels))
 
     def _has_labels_of(self, other: Structure) -> bool:
         """Each pair of label sets that meet is compared once."""

@@ -231,7 +231,8 @@ class Tree(Structure):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tree) and super().__eq__(other) and self.potentials == other.potentials
 
-    __hash__ = None
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self.potentials))
 
     def __repr__(self) -> str:
         kind = "Tree" if len(self.roots) == 1 else f"Forest of {len(self.roots)} trees"

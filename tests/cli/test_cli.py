@@ -81,7 +81,8 @@ def refused(capsys):
 
 
 def test_version(run):
-    assert re.fullmatch(r"hgm \d+\.\d+\.\d+\S*\n", run("--version"))
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", hgm.__version__)
+    assert run("--version") == f"hgm {hgm.__version__}\n"
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
@@ -338,6 +339,8 @@ REFUSALS = {
         ["compile", "MODEL", "-o", "x.pt2", "--channel", "missing"],
         "no channel 'missing'; there are soft, clamp, erasure, flip, gaussian",
     ),
+    "nearly a channel": (["compile", "MODEL", "-o", "x.pt2", "--channel", "gausian"], "did you mean 'gaussian'?"),
+    "nearly a study": (["study", "rely"], "there is no study 'rely'; there are relu; did you mean 'relu'?"),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
@@ -350,6 +353,7 @@ REFUSALS = {
     "too few values": (["compile", "MODEL", "-o", "x.safetensors", "--values", "0,1"], "2 states"),
     "an unknown variable to observe": (["show", "MODEL", "--observed", "snow"], "no variable 'snow'"),
     "no observations to check": (["check", "MODEL", "--batch", "0"], "greater than or equal to 1"),
+    "nearly a variable": (["infer", "MODEL", "-e", "wheather=sunny"], "did you mean 'weather'?"),
     "an unknown variable to check": (["check", "MODEL", "-t", "classify", "-q", "snow"], "no variable 'snow'"),
     "no model": (["infer"], "Missing argument"),
     "an unknown command": (["frobnicate"], "No such command 'frobnicate'"),

@@ -448,3 +448,8 @@ def test_the_comparison_refuses_another_model(name):
     for what, got in wrong.items():
         with pytest.raises(AssertionError, match="off by"):
             assert_close(got, want, 1e-6, what)
+
+
+def test_an_unknown_task_is_told_what_it_may_have_been():
+    with pytest.raises(hgm.BadSpec, match=r"got 'clasify'; did you mean 'classify'\?$"):
+        hgm.compile(hgm.chain(3, 2), task="clasify")

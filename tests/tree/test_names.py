@@ -96,3 +96,24 @@ def test_bad_names_are_refused():
         GridNames(["x", "x"], [(2,), (3,)])
     with pytest.raises(IndexError):
         GRID[len(GRID)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [GRID, ListedNames([f"v{i}" for i in range(15)]), GRID.take(np.random.default_rng(0).permutation(len(GRID)))],
+    ids=["grid", "listed", "reordered"],
+)
+def test_names_are_read_as_a_tuple_is(names):
+    listed = tuple(names)
+    for i in range(-len(listed), len(listed)):
+        assert names[i] == names[np.int64(i)] == listed[i]
+    for part in (slice(None), slice(2), slice(-3, None), slice(None, None, -2), slice(20, 5), slice(1, 99, 3)):
+        assert names[part] == listed[part]
+    for outside in (len(listed), -len(listed) - 1):
+        with pytest.raises(IndexError):
+            names[outside]
+    with pytest.raises(TypeError):
+        names[1.5]
+    assert listed[-1] in names and "nobody" not in names and 3 not in names
+    assert hash(names) == hash(ListedNames(listed))
+    assert repr(names) == f"Names({', '.join(listed[:8])}, ... (15 in all))"

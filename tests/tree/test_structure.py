@@ -14,7 +14,7 @@ from oracles.trees import CASES, random_cases
 
 import hgm
 from hgm.bp.schedule import schedule
-from hgm.tree.names import ReorderedNames
+from hgm.tree.names import ListedNames, ReorderedNames
 from hgm.tree.structure import Structure, once
 
 E22 = [[0.9, 0.1], [0.2, 0.8]]
@@ -90,11 +90,38 @@ def test_nothing_in_a_tree_can_be_changed():
     for name in ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id", "label_set", "level", "parent",
                  "parent_factor", "factor_ptr", "leaves", "roots"):  # fmt: skip
         assert not getattr(tree, name).flags.writeable, name
-    with pytest.raises(TypeError, match="unhashable"):
-        hash(tree)
 
 
 # ---------------------------------------------------------------------- names, states, comparison
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equal_trees_hash_equal(name):
+    tree = CASES[name].tree
+    listed = replace(tree, names=ListedNames(list(tree.names)))
+    zeros = tree.with_potentials([p.with_log(np.where(p.log_potential == 0, -0.0, p.log_potential)) for p in
+                                  tree.potentials])  # fmt: skip
+    wide = replace(tree, cardinality=tree.cardinality.astype(np.int32))
+    others = [copied(tree) for copied in COPIES.values()] + [listed, zeros, wide]
+    assert all(other == tree and hash(other) == hash(tree) for other in others)
+    assert {tree: 1}[others[0]] == 1
+
+
+def test_trees_that_differ_are_told_apart_by_a_set():
+    tables = [E22, E22], [E22, np.array(E22) * 2], [np.array(E22) * 2, E22]
+    trees = {hgm.Tree.from_edges([("a", "b", one), ("b", "c", two)]) for one, two in tables}
+    trees |= {hgm.Tree.from_edges([("a", "b", E22)], variables={"a": labels}) for labels in (2, ["u", "v"], ["v", "u"])}
+    assert len(trees) == 6 and len({hash(tree) for tree in trees}) == 6
+
+
+def test_an_unknown_variable_is_told_with_the_right_count_and_a_close_name():
+    tree = hgm.chain(300, 2)
+    with pytest.raises(
+        hgm.BadEvidence, match=r"no variable 'X12'; it has x0, .*, x7, \.\.\. \(300 in all\); did you mean 'x12'\?$"
+    ):
+        tree.index("X12")
+    with pytest.raises(hgm.BadEvidence, match=r"\(300 in all\)$"):
+        tree.index("weather")
 
 
 def test_states_by_label_and_number():
