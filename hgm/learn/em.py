@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hgm.errors import BadSpec
 from hgm.evidence.data import Data, read_data
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hgm.learn.expect import Expectation
+from hgm.tree.checks import whole
 from hgm.tree.direction import Direction, direct
 from hgm.tree.flat import flatten, offsets, pieces, unflatten
 from hgm.tree.tree import Tree
@@ -64,6 +66,7 @@ class Fit:
         return f"Fit: {state} after {self.iterations} iterations, log likelihood {per_row:.6g} per row of {self.rows:,}"
 
 
+@torch.inference_mode(False)  # counts are gradients, also where the caller has them off
 def fit(
     tree: Tree,
     data: Any,
@@ -102,17 +105,18 @@ def fit(
         batch_size: rows at once. Counts are summed over all batches: it changes memory and speed, not the result.
         dtype: of the network's messages. float32 is faster; its objective can fall by rounding.
         checkpoint: file (JSON) to write every `every` iterations and at the end. If it exists, learning goes on from
-            it, with the result that it would have had without the interruption.
+            it, with the result that it would have had without the interruption. A file that is further than
+            `iterations` or `tolerance` let this fit go is an error: it no longer holds the tables in between.
         every: see `checkpoint`.
         progress: show a progress bar; default if standard error is a terminal.
 
     Raises:
         BadSpec: for a tree that is not directed (it names the factor), a setting out of range, or a checkpoint that
-            cannot be read or belongs to another model, data or start.
+            cannot be read, is damaged, is further than asked for, or belongs to another model, data or start.
         BadEvidence: for data that are empty or do not fit the tree.
         ImpossibleEvidence: if rows have probability zero under the start; it names them.
     """
-    _check_settings(smoothing, iterations, tolerance, batch_size, every, dtype)
+    _check_settings(smoothing, iterations, tolerance, seed, batch_size, dtype, checkpoint, every)
     direction = direct(tree)
     observed = read_data(tree, data, evidence)
     model = _Model(tree, direction, smoothing, observed.states.device)
@@ -124,12 +128,14 @@ def fit(
         saved = read_checkpoint(checkpoint, identity, len(theta))
         theta = torch.tensor(saved.entries, dtype=torch.float64, device=theta.device)
         objectives, likelihoods = list(saved.history), list(saved.log_likelihood)
+        _check_length(checkpoint, objectives, iterations, tolerance * observed.rows)
 
     expect = Expectation(tree, observed, dtype, batch_size)
     with _progress_bar(progress, iterations, len(objectives)) as bar:
         while True:
             last = len(objectives) >= iterations
-            log_z, counts = expect(model.log(theta), counts=not last)
+            with torch.autocast(theta.device.type, enabled=False):  # of the counts too: it holds for the reverse pass
+                log_z, counts = expect(model.log(theta), counts=not last)
             likelihoods.append(log_z - observed.rows * direction.log_normaliser)
             objectives.append(likelihoods[-1] + model.log_prior(theta))
             gain = objectives[-1] - objectives[-2] if len(objectives) > 1 else np.inf
@@ -204,8 +210,7 @@ class _Model:
 
     def _check_rows(self, direction: Direction) -> None:
         """A table may allow nothing given some state only if that state cannot occur."""
-        some = torch.zeros(self.rows, device=self.row.device).index_add(0, self.row, self.allowed.float())
-        if bool((some > 0).all()):
+        if bool((self._sums(self.allowed.double()) > 0).all()):
             return
         theta = self.start(None)
         start = unflatten(self.of.potentials, self.log(theta).cpu().numpy())
@@ -218,19 +223,46 @@ class _Model:
 
 
 def _check_settings(
-    smoothing: float, iterations: int, tolerance: float, batch_size: int | None, every: int, dtype: torch.dtype
+    smoothing: float,
+    iterations: int,
+    tolerance: float,
+    seed: int | None,
+    batch_size: int | None,
+    dtype: torch.dtype,
+    checkpoint: object,
+    every: int,
 ) -> None:
+    whole("iterations", iterations, 0)
+    whole("every", every, 1)
+    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if value is not None:
+            whole(name, value, least)
+    pseudo = _is_real(smoothing) and 0 <= smoothing < np.inf
     rules = (
-        (0 <= smoothing < np.inf, f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}"),
-        (iterations >= 0, f"iterations must be at least 0; got {iterations!r}"),
-        (tolerance >= 0, f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}"),
-        (batch_size is None or batch_size >= 1, f"batch_size must be at least 1; got {batch_size!r}"),
-        (every >= 1, f"every must be at least 1 iteration; got {every!r}"),
+        (pseudo, f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}"),
+        (_is_real(tolerance) and tolerance >= 0, f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}"),
         (dtype in (torch.float32, torch.float64), f"dtype must be torch.float64 or torch.float32; got {dtype!r}"),
+        (checkpoint is None or isinstance(checkpoint, str | os.PathLike), f"checkpoint is a path; got {checkpoint!r}"),
     )
     for kept, problem in rules:
         if not kept:
             raise BadSpec(problem)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real)
+
+
+def _check_length(checkpoint: object, objectives: Sequence[float], iterations: int, least: float) -> None:
+    """A checkpoint holds its last tables only, so a fit that stops before them cannot be read off it."""
+    small = np.flatnonzero(np.diff(objectives) <= least)
+    stop = min(iterations, int(small[0]) + 1) if len(small) else iterations
+    if len(objectives) > stop:
+        raise BadSpec(
+            f"the checkpoint {checkpoint} is {len(objectives)} iterations from the start, but with these iterations "
+            f"and tolerance the fit ends after {stop}; ask for as many, give another file, or remove this one to start "
+            "anew"
+        )
 
 
 def _identity(tree: Tree, data: Data, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:

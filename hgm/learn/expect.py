@@ -59,7 +59,7 @@ class Expectation:
                     rows = [start + row for row in error.rows]
                     raise ImpossibleEvidence(rows, "(rows of the data, for the potentials to start from)") from None
             total += log_z.item()
-            if sums is not None and log_z.requires_grad:  # a tree without factors has nothing to count
+            if sums is not None and len(flat):  # a tree without factors has nothing to count
                 sums += torch.autograd.grad(log_z, flat)[0].double()
         return total, sums
 

@@ -10,7 +10,7 @@ from hgm.errors import BadEvidence, BadPotential, BadSpec, listing
 from hgm.tree.names import Names
 from hgm.tree.potential import Potential
 
-__all__ = ["States", "check_labels", "check_scopes", "check_shapes", "read_states", "shown", "state_number"]
+__all__ = ["States", "check_labels", "check_scopes", "check_shapes", "read_states", "shown", "state_number", "whole"]
 
 States = int | Sequence[str]
 
@@ -46,6 +46,13 @@ def state_number(state: int | str | np.integer, name: str, size: int, labels: tu
     if not 0 <= int(state) < size:
         raise BadEvidence(f"variable {name!r} has no state {state}; its states are 0 to {size - 1}")
     return int(state)
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """The value, if it is a whole number of at least `least`; else raises `BadSpec`, naming the argument."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise BadSpec(f"{name} must be a whole number of at least {least}; got {value!r}")
+    return int(value)
 
 
 def check_shapes(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hgm.errors import BadSpec
+from hgm.tree.checks import whole
 from hgm.tree.potential import Potential
 
-__all__ = ["Arity", "fraction", "is_one", "log_uniform", "sides", "stochastic", "whole"]
+__all__ = ["Arity", "fraction", "is_one", "log_uniform", "sides", "stochastic"]
 
 Arity = int | tuple[int, int]
 
@@ -15,13 +16,6 @@ Arity = int | tuple[int, int]
 def sides(arity: Arity) -> tuple[int, ...]:
     """An arity as a tuple, one number for each axis of the grid. Raises `BadSpec` unless they are positive."""
     return tuple(whole("arity", m, 1) for m in (arity if isinstance(arity, tuple) else (arity,)))
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """The value, if it is a whole number of at least `least`; else raises `BadSpec`, naming the argument."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise BadSpec(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
 
 
 def fraction(name: str, value: float) -> None:

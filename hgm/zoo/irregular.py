@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States
+from hgm.tree.checks import States, whole
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
-from hgm.zoo.draw import fraction, log_uniform, whole
+from hgm.zoo.draw import fraction, log_uniform
 
 __all__ = ["forest", "random_tree"]
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States, read_states
+from hgm.tree.checks import States, read_states, whole
 from hgm.tree.potential import Edge, Table
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
-from hgm.zoo.draw import Arity, fraction, log_uniform, sides, stochastic, whole
+from hgm.zoo.draw import Arity, fraction, log_uniform, sides, stochastic
 from hgm.zoo.hierarchy import Level, Tie, ghm
 
 __all__ = ["broadcast", "filtered_hierarchy", "random_ghm", "rhm", "star"]

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States, read_states
+from hgm.tree.checks import States, read_states, whole
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
 from hgm.zoo.assemble import assemble, parents
-from hgm.zoo.draw import Arity, is_one, sides, stochastic, whole
+from hgm.zoo.draw import Arity, is_one, sides, stochastic
 
 __all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]
 

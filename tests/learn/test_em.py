@@ -1,5 +1,6 @@
 """EM: against enumeration, Baum-Welch and pgmpy, none of which share code with it; what it promises; its errors."""
 
+import contextlib
 import itertools
 import json
 
@@ -410,6 +411,61 @@ def test_float32_comes_close():
         np.testing.assert_allclose(a.values, b.values, atol=1e-3)
 
 
+@pytest.fixture
+def default_dtype():
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    "ambient",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        torch.float64,
+        torch.bfloat16,
+    ],
+    ids=["inference_mode", "no_grad", "autocast", "float64", "bfloat16"],
+)
+@pytest.mark.parametrize("name", ["binary_tied", "hard_zeros", "rhm", "polytree"])
+def test_the_callers_modes_change_nothing(name, ambient, default_dtype):
+    case = CASES[name]
+    states = observe(case, 12, seed=5)
+    oracle = Enumerated(case)
+    objectives = [oracle.step(likelihoods(case, states), 0.3) for _ in range(3)]
+    if isinstance(ambient, torch.dtype):
+        default_dtype(ambient)
+        ambient = contextlib.nullcontext
+    with ambient():
+        data = {k: torch.tensor([-1 if x is None else x for x in column]) for k, column in states.items()}
+        result = fit(case.tree, data, smoothing=0.3, iterations=3, tolerance=0)
+        left = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+        assert left == (ambient is torch.inference_mode, ambient not in (torch.inference_mode, torch.no_grad))
+    np.testing.assert_allclose(result.history[:3], objectives, rtol=1e-10)
+    assert same(learned(case, result.tree), oracle.tables, 1e-10)
+
+
+def test_likelihoods_made_in_inference_mode_are_learned_from(default_dtype):
+    tree = hgm.ghm([hgm.Level(2, 3, tie="none")], 2, seed=0)
+    for dtype in (torch.float32, torch.float64):
+        default_dtype(dtype)
+        with torch.inference_mode():
+            logs = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+            inside = fit(tree, logs, iterations=4)
+        assert inside.history == fit(tree, logs.clone(), iterations=4).history and inside.iterations == 4
+
+
+def test_autocast_takes_no_digits():
+    tree = hgm.ghm([hgm.Level(2, 4), hgm.Level(2, 4)], 4, seed=0)
+    data = np.random.default_rng(1).integers(0, 4, size=(30, 4))
+    settings = {"dtype": torch.float32, "iterations": 5, "tolerance": 0}
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = fit(tree, data, **settings)
+    assert inside.history == fit(tree, data, **settings).history
+
+
 def test_it_stops_when_little_is_gained():
     tree = hgm.ghm([hgm.Level(2, 3), hgm.Level(2, 3)], 2, seed=1)
     data = np.random.default_rng(0).integers(0, 3, size=(50, 4))
@@ -464,6 +520,22 @@ def test_a_finished_fit_is_not_done_again(problem, tmp_path):
     before = path.read_bytes()
     again = fit(tree, data, checkpoint=path, **settings)
     assert done.converged and again.converged and again.history == done.history and again.tree == done.tree
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("fewer", "end"), [({"iterations": 4}, 4), ({"iterations": 0}, 0), ({"tolerance": 0.05}, None)]
+)
+def test_a_checkpoint_that_is_further_than_asked_for_is_refused(problem, tmp_path, fewer, end):
+    tree, data, settings = problem
+    path = tmp_path / "em.json"
+    fit(tree, data, iterations=9, checkpoint=path, **settings)
+    before = path.read_bytes()
+    asked = settings | {"iterations": 9} | fewer
+    end = fit(tree, data, **asked).iterations if end is None else end
+    assert end < 9
+    with pytest.raises(hgm.BadSpec, match=rf"em\.json is 9 iterations from the start, .* ends after {end};.*anew"):
+        fit(tree, data, checkpoint=path, **asked)
     assert path.read_bytes() == before
 
 
@@ -529,7 +601,7 @@ def test_a_checkpoint_of_another_fit_is_refused(problem, tmp_path, change, word)
         lambda text: "",
         lambda text: "[]",
         lambda text: '{"hgm": 1}',
-        lambda text: text.replace('"hgm_fit": 1', '"hgm_fit": 99'),
+        lambda text: text.replace('"hgm_fit": 2', '"hgm_fit": 99'),
         lambda text: text.replace('"entries": [', '"entries": [0.5, '),
         lambda text: text.replace('"entries": [', '"entries": ["x", '),
         lambda text: text.replace('"history": [', '"history": [NaN, '),
@@ -544,6 +616,25 @@ def test_a_damaged_checkpoint_is_refused(problem, tmp_path, damage):
     path.write_text(damage(path.read_text()), encoding="latin-1")
     with pytest.raises(hgm.BadSpec, match=r"em\.json.*remove this one to start anew"):
         fit(tree, data, iterations=4, checkpoint=path, **settings)
+
+
+def test_a_checkpoint_with_any_digit_changed_is_refused(problem, tmp_path):
+    tree, data, settings = problem
+    path = tmp_path / "em.json"
+    whole = fit(tree, data, iterations=4, checkpoint=path, **settings)
+    identity = json.loads(path.read_text())["identity"]
+    text, size = path.read_text(), sum(p.size for p in tree.potentials)
+    written = read_checkpoint(path, identity, size)
+    refused = 0
+    for i in [i for i, letter in enumerate(text) if letter.isdigit()]:
+        path.write_text(text[:i] + str((int(text[i]) + 4) % 10) + text[i + 1 :])
+        try:
+            assert read_checkpoint(path, identity, size) == written  # a last digit that float64 does not hold
+        except hgm.BadSpec:
+            refused += 1
+    assert refused > 0.9 * sum(letter.isdigit() for letter in text)
+    path.write_text(text)
+    assert fit(tree, data, iterations=4, checkpoint=path, **settings).history == whole.history
 
 
 def test_a_checkpoint_that_cannot_be_written_or_read(problem, tmp_path):
@@ -645,6 +736,18 @@ def test_tied_tables_of_two_directions_are_refused():
         ({"batch_size": 0}, "batch_size"),
         ({"every": 0}, "every"),
         ({"dtype": torch.int64}, "dtype"),
+        ({"dtype": "float64"}, "dtype must be torch.float64 or torch.float32; got 'float64'"),
+        ({"smoothing": "0.1"}, "smoothing is a pseudo-count, .*; got '0.1'"),
+        ({"tolerance": None}, "tolerance is a gain .*; got None"),
+        ({"tolerance": np.nan}, "tolerance"),
+        ({"iterations": 2.5}, "iterations must be a whole number of at least 0; got 2.5"),
+        ({"iterations": True}, "iterations must be a whole number of at least 0; got True"),
+        ({"iterations": "3"}, "iterations must be a whole number"),
+        ({"every": 1.5}, "every must be a whole number of at least 1; got 1.5"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1; got 2.5"),
+        ({"seed": 0.5}, "seed must be a whole number of at least 0; got 0.5"),
+        ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
+        ({"checkpoint": 7}, "checkpoint is a path; got 7"),
     ],
 )
 def test_settings_out_of_range(settings, message):
