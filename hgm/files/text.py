@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 
 from hgm.errors import BadSpec
 
-__all__ = ["Document", "Way", "read", "shown"]
+__all__ = ["Document", "Unheld", "Way", "read", "shown"]
 
 Way = tuple[str | int, ...]  # to a part of a file: keys of mappings, positions in lists
 Token = tuple[str, Any, int]  # "open" with an empty container, "close", "key" or "value"; and the line
@@ -27,10 +28,21 @@ DEEPEST = 50  # levels of nesting; deeper files could exhaust the stack
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_ZERO = re.compile(r"[-+0.]+($|[eE])")
 _INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _JSON = re.compile(
     r'(?P<open>[\[{])|(?P<close>[\]}])|(?P<key>"(?:[^"\\]|\\.)*+"(?=\s*:))|(?P<value>"(?:[^"\\]|\\.)*+"|[^\s,:\]}]+)'
 )
+
+
+@dataclass(frozen=True)
+class Unheld:
+    """A finite number that float64 does not hold: as one, it would be zero or infinite."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -219,10 +231,17 @@ def _scalar(text: str, line: int) -> object:
     if _INTEGER.fullmatch(text):
         return _integer(text, line)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return _float(text)
     if _INFINITY.fullmatch(text):
         return float(text.replace(".", ""))
     return float("nan") if text in (".nan", ".NaN", ".NAN") else text
+
+
+def _float(text: str) -> float | Unheld:
+    value = float(text)
+    if value and abs(value) < inf:
+        return value
+    return value if value == 0 and _ZERO.match(text) else Unheld(text)
 
 
 def _integer(text: str, line: int = 0) -> int:
@@ -241,7 +260,7 @@ def _json_data(text: str) -> object:
         return dict(pairs)
 
     try:
-        data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer)
+        data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer, parse_float=_float)
     except json.JSONDecodeError as error:
         raise _Malformed(f"this is not JSON: {error.msg}, column {error.colno}", error.lineno) from None
     except RecursionError:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hgm.files.text import shown
+from hgm.files.text import Unheld, shown
 
 __all__ = ["Arity", "LogWeights", "Name", "Shape", "States", "Weights", "Words", "problem"]
 
@@ -53,15 +53,20 @@ def _name(value: object) -> str:
 
 
 def _weights(value: object) -> np.ndarray:
-    return _numbers(value, "a non-negative number", 0.0)
+    return _numbers(
+        value, "a non-negative number", 0.0, "its natural log in a log_table (rules: log_weights), or 0 for a zero"
+    )
 
 
 def _log_weights(value: object) -> np.ndarray:
-    return _numbers(value, "a number or -inf", -np.inf)
+    return _numbers(value, "a number or -inf", -np.inf, "-inf for the log of 0, or 0 for the log of 1")
 
 
-def _numbers(value: object, expected: str, least: float) -> np.ndarray:
-    """Nested lists of numbers as an array; every entry is at least `least` and below infinity."""
+def _numbers(value: object, expected: str, least: float, instead: str) -> np.ndarray:
+    """Nested lists of numbers as an array; every entry is at least `least` and below infinity.
+
+    `instead` says what to write for a number that float64 does not hold.
+    """
     shape: list[int] = []
     layer: list[Any] = [value]
     while isinstance(layer[0], list):
@@ -81,8 +86,10 @@ def _numbers(value: object, expected: str, least: float) -> np.ndarray:
     layer = [-np.inf if entry == "-inf" else entry for entry in layer]
     bad = [i for i, entry in enumerate(layer) if type(entry) not in (int, float) or not least <= entry < np.inf]
     if bad:
-        at = [int(k) for k in np.unravel_index(bad[0], shape)]
-        raise problem(f"expected {expected}; got {shown(layer[bad[0]])}", *at)
+        at, entry = [int(k) for k in np.unravel_index(bad[0], shape)], layer[bad[0]]
+        if isinstance(entry, Unheld):
+            raise problem(f"expected {expected} that float64 can hold; got {entry}: write {instead}", *at)
+        raise problem(f"expected {expected}; got {shown(entry)}", *at)
     try:
         return np.array(layer, dtype=np.float64).reshape(shape)
     except OverflowError:

@@ -1,14 +1,27 @@
 """Values of a model file: what is no state, name or table of numbers gets one clear error."""
 
+import json
+
+import numpy as np
 import pytest
-from files.models import EXPLICIT, LAYERED, refused_when
+from files.models import ENDINGS, EXPLICIT, LAYERED, refused, refused_when
+
+import hgm
 
 BAD_EXPLICIT = [
     ("0.7", "-0.7", r"line 8: factors\[1\].table\[1\]\[1\]: expected a non-negative number; got -0.7"),
     ("0.7", "x", r"line 8: factors\[1\].table\[1\]\[1\]: expected a non-negative number; got \"x\""),
     ("0.7", ".nan", r"table\[1\]\[1\]: expected a non-negative number; got NaN"),
     ("0.7", ".inf", "got Infinity"),
-    ("0.7", "1e999", "got Infinity"),
+    ("0.7", "1e999", r"line 8: .*\[1\]\[1\]: expected a non-negative number that float64 can hold; got 1e999"),
+    ("0.7", "1e-400", r"\[1\]: expected a non-negative number that float64 can hold; got 1e-400: write .* log_table"),
+    ("0.7", "0." + "0" * 330 + "7", r"can hold; got 0\.0*7: write "),
+    ("0.7", "-1e-400", "can hold; got -1e-400: write "),
+    ("table: [0.5, 0.5]", "log_table: [0, -1e400]", r"log_table\[1\]: expected a number or -inf that float64 can hold"),
+    ("table: [0.5, 0.5]", "log_table: [0, 1e400]", r"log_table\[1\]: expected a number or -inf that float64 can hold"),
+    ("table: [0.5, 0.5]", "log_table: [0, 1e-400]", r"can hold; got 1e-400: write .* 0 for the log of 1"),
+    ("table: [0.5, 0.5]", "rules: {shape: [2], states: [[0], [1]], weights: [1e-330, 1]}", r"weights\[0\]: .*1e-330"),
+    ("table: [0.5, 0.5]", "rules: {shape: [2], states: [[0]], log_weights: [-1e309]}", r"log_weights\[0\]: .*-1e309"),
     ("0.7", "true", "expected a non-negative number; got true"),
     ("[0.3, 0.7]", "[0.3]", r"line 8: factors\[1\].table\[1\]: expected 2 entries, like the lists before it; got 1"),
     ("[0.3, 0.7]", "0.3", r"table\[1\]: expected a list of 2, like those before it; got 0.3"),
@@ -52,3 +65,23 @@ def test_bad_explicit_files(path, good, bad, message):
 @pytest.mark.parametrize(("good", "bad", "message"), BAD_LAYERED, ids=[bad[:40] for _, bad, _ in BAD_LAYERED])
 def test_bad_layered_files(path, good, bad, message):
     refused_when(path, LAYERED, good, bad, message)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("key", "number"), [("table", "1e-400"), ("table", "2e308"), ("log_table", "-1e400"), ("log_table", "-3E-999")]
+)
+def test_a_number_that_float64_does_not_hold_is_refused_in_every_format(tmp_path, ending, key, number):
+    path = tmp_path / f"m.{ending}"
+    path.write_text(f'{{"variables": {{"a": 2}}, "factors": [{{"scope": ["a"], "{key}": [{number}, 0.5]}}]}}')
+    refused(path, rf"line 1: factors\[0\]\.{key}\[0\]: expected .* that float64 can hold; got {number}: write ")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_zeros_and_the_smallest_numbers_are_read_as_they_are(tmp_path, ending):
+    written = ["0", "0.0", "0e5", "0.00E-900", "-0.0", "5e-324", "2.5e-324", "1e-310", "1.7976931348623157e308", "1"]
+    path = tmp_path / f"m.{ending}"
+    path.write_text(f'{{"variables": {{"a": 10}}, "factors": [{{"scope": ["a"], "table": [{", ".join(written)}]}}]}}')
+    with np.errstate(divide="ignore"):
+        expected = np.log([abs(json.loads(number)) for number in written])
+    np.testing.assert_array_equal(hgm.load(path).potentials[0].log_potential, expected)
