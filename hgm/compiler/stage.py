@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ from hgm.compiler.ranges import Kernel
 from hgm.compiler.unary import Unary
 from hgm.errors import BadExtension, NoLoweringRule, extension
 
-__all__ = ["SWEEP", "Belief", "Message", "Scale", "Skip", "Stage", "Up", "stage_for", "stage_of"]
+__all__ = ["SWEEP", "Belief", "Message", "Moving", "Scale", "Skip", "Stage", "Up", "stage_for", "stage_of"]
 
 #: distribute renormalises the beliefs of every so many levels
 SWEEP = 4
@@ -127,6 +128,28 @@ class Stage(nn.Module):
     def rescale_always(self) -> None:
         """Scale the messages also where it could be skipped: that was decided for weights that have changed."""
         self.rescale = True
+
+
+class Moving(nn.Module):
+    """A stage that takes its children in the order of its ops (`arrival`) and puts its messages in slots (`take`).
+
+    Each has its way back (`unarrival`, `untake`), and is ``None`` where nothing moves.
+    """
+
+    take: Tensor | None
+    untake: Tensor | None
+    arrival: Tensor | None
+    unarrival: Tensor | None
+    slot_parent: Tensor
+
+    def set_moves(self, take: np.ndarray | None, arrival: np.ndarray | None, slot_parent: np.ndarray) -> None:
+        """Keep the orders as buffers that no file holds."""
+        for name, order in (("take", take), ("arrival", arrival)):
+            stays = order is None or np.array_equal(order, np.arange(len(order)))
+            there = None if stays else torch.from_numpy(order)
+            self.register_buffer(name, there, persistent=False)
+            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
+        self.register_buffer("slot_parent", torch.from_numpy(slot_parent), persistent=False)
 
 
 class Up(nn.Module):

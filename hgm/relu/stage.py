@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.numerics import joined
 from hgm.compiler.plan import LevelPlan, Plan
+from hgm.compiler.stage import Moving
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.maps import FactorMap, StageMaps
 
@@ -113,7 +114,7 @@ class ReluOp(nn.Module):
         return f"factors={self.factors}, groups={len(self.sizes)}, children per factor={self.children_per_factor}"
 
 
-class ReluStage(nn.Module):
+class ReluStage(Moving):
     """The factors between level l (parents) and level l + 1 (children), both ways. Calling it is collect.
 
     Args:
@@ -123,12 +124,6 @@ class ReluStage(nn.Module):
         above: the parents' level.
         below: the children's level.
     """
-
-    take: Tensor | None
-    untake: Tensor | None
-    arrival: Tensor | None
-    unarrival: Tensor | None
-    slot_parent: Tensor
 
     def __init__(self, maps: StageMaps, built: Sequence[LogMatrix | None], above: LevelPlan, below: LevelPlan) -> None:
         super().__init__()
@@ -159,15 +154,11 @@ class ReluStage(nn.Module):
             self.child_sizes.append(len(mine) * op.children)
         place = np.argsort(np.concatenate(factors))
         arrival = np.concatenate(children)
-        orders = (
-            ("take", place if plan.take is None else place[plan.take]),
-            ("arrival", arrival if plan.arrival is None else plan.arrival[arrival]),
+        self.set_moves(
+            place if plan.take is None else place[plan.take],
+            arrival if plan.arrival is None else plan.arrival[arrival],
+            plan.slot_parent,
         )
-        for name, order in orders:
-            moves = not np.array_equal(order, np.arange(len(order)))
-            self.register_buffer(name, torch.from_numpy(order) if moves else None, persistent=False)
-            self.register_buffer("un" + name, torch.from_numpy(np.argsort(order)) if moves else None, persistent=False)
-        self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
 
     def forward(self, h: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Children's messages ``(S', n', B)`` and the parents' own evidence ``(S, n, B)`` to h ``(S, n, B)`` and q."""

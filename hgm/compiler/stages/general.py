@@ -27,7 +27,7 @@ from hgm.compiler.numerics import (
 )
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.ranges import Kernel
-from hgm.compiler.stage import SWEEP, Belief, Message, Scale, Skip, Stage
+from hgm.compiler.stage import SWEEP, Belief, Message, Moving, Scale, Skip, Stage
 from hgm.compiler.unary import Unary
 
 __all__ = ["General", "LevelSkip"]
@@ -50,14 +50,8 @@ class LevelSkip(Skip):
     weights: list[Tensor]
 
 
-class General(Stage):
+class General(Moving, Stage):
     """A stage by levels, whatever is in it."""
-
-    take: Tensor | None
-    untake: Tensor | None
-    arrival: Tensor | None
-    unarrival: Tensor | None
-    slot_parent: Tensor
 
     def __init__(self, plan: LevelStage, above: LevelPlan, below: LevelPlan) -> None:
         super().__init__(plan, above, below)
@@ -71,11 +65,7 @@ class General(Stage):
         self.folded = nn.ModuleList(self._layers)
         self.sizes = [len(op.factors) for op in plan.ops]
         self.child_sizes = [len(op.factors) * op.children for op in plan.ops]
-        for name, order in (("take", plan.take), ("arrival", plan.arrival)):
-            there = None if order is None else torch.from_numpy(order)
-            self.register_buffer(name, there, persistent=False)
-            self.register_buffer("un" + name, None if there is None else torch.argsort(there), persistent=False)
-        self.register_buffer("slot_parent", torch.from_numpy(plan.slot_parent), persistent=False)
+        self.set_moves(plan.take, plan.arrival, plan.slot_parent)
 
     def layers(self) -> Iterator[FactorLayer]:
         return iter(self._layers)
