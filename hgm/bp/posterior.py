@@ -1,8 +1,13 @@
-"""`infer`: what a model says given evidence. The answers are computed when they are asked for, and kept."""
+"""`infer`: what a model says given evidence. The answers are computed when they are asked for, and kept.
+
+They are those to the evidence as it was given, whatever becomes of the caller's tensor, and under whichever mode of
+autograd they are first asked for: the mode at `infer` decides whether they have gradients.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgm.bp.assignment import Assignment, ByName, Mode
 from hgm.bp.factor import Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
@@ -20,51 +26,14 @@ from hgm.evidence.named import read_evidence
 from hgm.tree.checks import shown
 from hgm.tree.tree import Tree
 
-__all__ = ["Assignment", "Mode", "Posterior", "infer", "log_likelihood"]
+__all__ = ["Posterior", "infer", "log_likelihood"]
 
 CHUNK = 1 << 24  # entries of the largest tensor in sampling
 
 
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """States of all variables.
-
-    Attributes:
-        tree: the model.
-        states: ``(..., V)`` integers in tree order: ``(V,)`` or ``(B, V)`` for a mode, ``(n, V)`` or ``(n, B, V)`` for
-            samples.
-    """
-
-    tree: Tree
-    states: Tensor
-
-    def __getitem__(self, name: str) -> Tensor:
-        """States of one variable, ``(...)`` integers."""
-        return self.states[..., self.tree.index(name)]
-
-    def labels(self, name: str) -> Any:
-        """The state labels of one variable, nested lists in the shape of its states; numbers if it has no labels."""
-        labels = self.tree.labels(self.tree.index(name))
-        states = self[name].cpu().numpy()
-        return states.tolist() if labels is None else np.array(labels)[states].tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class Mode(Assignment):
-    """The most probable assignment.
-
-    Attributes:
-        log_prob: ``()`` or ``(B,)`` its log probability given the evidence.
-        log_score: ``()`` or ``(B,)`` log of the product of all potentials and likelihoods, unnormalised.
-    """
-
-    log_prob: Tensor
-    log_score: Tensor
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Posterior:
-    """A model given evidence, as `infer` returns it.
+class Posterior(ByName):
+    """A model given evidence, as `infer` returns it. As a mapping, it has the marginal of each variable by name.
 
     Results have a leading batch dimension B if the evidence had one, else none.
 
@@ -80,15 +49,23 @@ class Posterior:
 
     @cached_property
     def _collected(self) -> Collected:
-        return collect(self.tree, self.log_evidence)
+        with _lasting():
+            return collect(self.tree, self.log_evidence)
 
     @cached_property
     def _best(self) -> Collected:
-        return collect(self.tree, self.log_evidence.detach(), logmaxexp)
+        with _lasting():
+            return collect(self.tree, self.log_evidence.detach(), logmaxexp)
 
     @cached_property
     def _distributed(self) -> Distributed:
-        return distribute(self.tree, self._collected)
+        with _lasting():
+            return distribute(self.tree, self._collected)
+
+    @cached_property
+    def _marginals(self) -> Tensor:
+        with _lasting():
+            return torch.cat(self._distributed.b, -1).softmax(1)
 
     @property
     def log_partition(self) -> Tensor:
@@ -99,10 +76,10 @@ class Posterior:
         """
         return self._out(self._collected.log_partition)
 
-    @cached_property
+    @property
     def marginals(self) -> Tensor:
         """``(S, V)`` or ``(B, S, V)``: probability of each state of each variable, in tree order; 0 in the padding."""
-        return self._out(torch.cat(self._distributed.b, -1).softmax(1))
+        return self._out(self._marginals)
 
     def __getitem__(self, name: str) -> Tensor:
         """Marginal of one variable: ``(card,)`` or ``(B, card)``, which sums to 1."""
@@ -184,6 +161,7 @@ class Posterior:
         raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
     def _out(self, x: Tensor) -> Tensor:
+        x = x if torch.is_grad_enabled() else x.detach()
         return x if self.batched else x[0]
 
     def __repr__(self) -> str:
@@ -209,7 +187,9 @@ def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Pos
         e, batched = evidence, True
     else:
         e, batched = read_evidence(tree, evidence)
-    posterior = Posterior(tree, check_log_evidence(tree, e).to(torch.float64), batched)
+    with _lasting(torch.is_grad_enabled()):
+        own = check_log_evidence(tree, e).to(torch.float64)
+        posterior = Posterior(tree, own.clone() if own is evidence or own.is_inference() else own, batched)
     _check_possible(posterior._collected, tree)
     return posterior
 
@@ -230,6 +210,16 @@ def log_likelihood(tree: Tree, assignments: Assignment | Tensor | Mapping[str, A
         ImpossibleEvidence: if the model allows nothing at all.
     """
     return infer(tree).log_prob(assignments)
+
+
+@contextmanager
+def _lasting(gradients: bool = True) -> Iterator[None]:
+    """What is computed inside is kept, so it must serve under any mode of autograd: the mode outside plays no part."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        yield
 
 
 def _check_possible(collected: Collected, tree: Tree) -> None:

@@ -86,6 +86,7 @@ def take(x: Tensor, index: Index) -> Tensor:
 
 
 @once
+@torch.inference_mode(False)  # the steps are kept, and must serve outside of that mode too
 def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
     """The steps of levels 0 to depth."""
     level = tree.level[tree.parent]

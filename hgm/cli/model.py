@@ -15,7 +15,7 @@ from hgm.cli.options import Evidence, EvidenceFile, Model, Query, Seed, app, exa
 from hgm.errors import BadSpec
 
 if TYPE_CHECKING:
-    from hgm.bp.posterior import Assignment
+    from hgm.bp.assignment import Assignment
 
 LARGEST = 1 << 31  # states of all variables of all samples
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from hgm.bp.posterior import Assignment, Mode
+from hgm.bp.assignment import Assignment, Mode
 from hgm.tree.tree import Tree
 
 __all__ = [

@@ -75,6 +75,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     write_whole(where, save(tensors, {KEY: json.dumps(header)}))
 
 
+@torch.inference_mode(False)  # as `hgm.compile`
 def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     """The network in a file that `save_network` wrote, on the CPU.
 

@@ -25,6 +25,7 @@ __all__ = ["Task", "assemble", "compile"]
 Task = Literal["classify", "denoise", "posterior"]
 
 
+@torch.inference_mode(False)  # the network is to be trained and differentiated outside of that mode too
 def compile(
     tree: Tree,
     task: Task = "posterior",

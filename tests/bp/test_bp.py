@@ -5,7 +5,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mpmath
 import numpy as np
@@ -17,9 +17,9 @@ from oracles.trees import CASES, KINDS, Case, Evidence, build, draw_evidence, ra
 
 import hgm
 from hgm.bp import schedule as schedule_module
+from hgm.bp.assignment import Assignment
 from hgm.bp.factor import logmaxexp
 from hgm.bp.passes import collect, distribute, log_partition
-from hgm.bp.posterior import Assignment
 from hgm.bp.score import log_score
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -81,7 +81,9 @@ def test_the_mode_attains_the_largest_score(case, kind):
     mode = post.mode()
     assert mode.states.shape == (*mode.log_score.shape, len(case.names))
     for b, joint in enumerate(evidence.joints(case)):
-        assignment = {name: int(rows(mode[name], evidence.batched)[b]) for name in case.names}
+        assignment = {
+            name: int(rows(mode.states[..., case.tree.index(name)], evidence.batched)[b]) for name in case.names
+        }
         np.testing.assert_allclose(joint.score(assignment), joint.best, rtol=1e-13, atol=1e-12)
         np.testing.assert_allclose(rows(mode.log_score, evidence.batched)[b], joint.best, rtol=1e-13, atol=1e-12)
         np.testing.assert_allclose(
@@ -112,7 +114,8 @@ def test_samples_have_the_frequencies_of_the_enumerated_joint(case, kind):
     sample = post.sample(n, generator=torch.Generator().manual_seed(7))
     assert sample.states.shape == ((n, len(evidence.rows)) if evidence.batched else (n,)) + (len(case.names),)
     for b, joint in enumerate(evidence.joints(case)):
-        states = [sample[name][:, b] if evidence.batched else sample[name] for name in case.names]
+        of = [sample.states[..., case.tree.index(name)] for name in case.names]
+        states = [x[:, b] if evidence.batched else x for x in of]
         cells = np.ravel_multi_index([s.numpy() for s in states], case.cards)
         expected = n * joint.probability.ravel()
         observed = np.bincount(cells, minlength=len(expected))
@@ -159,7 +162,9 @@ def test_random_trees(case):
         assert_exact(post, case, evidence, atol=1e-11)
         mode = post.mode()
         for b, joint in enumerate(evidence.joints(case)):
-            assignment = {name: int(rows(mode[name], evidence.batched)[b]) for name in case.names}
+            assignment = {
+                name: int(rows(mode.states[..., case.tree.index(name)], evidence.batched)[b]) for name in case.names
+            }
             np.testing.assert_allclose(joint.score(assignment), joint.best, rtol=1e-12, atol=1e-11)
 
 
@@ -441,7 +446,7 @@ def test_states_of_a_mode_and_of_samples_come_by_name_and_label():
     case = CASES["ragged"]
     post = hgm.infer(case.tree, {"r": ["red", "blue"], "d": "yes"})
     mode, sample = post.mode(), post.sample(5, generator=torch.Generator().manual_seed(1))
-    assert mode["r"].tolist() == [0, 2]
+    assert mode.states[:, case.tree.index("r")].tolist() == [0, 2]
     assert mode.labels("r") == ["red", "blue"]
     assert sample.labels("d") == [["yes", "yes"]] * 5
     assert hgm.infer(case.tree, {"r": 1}).mode().labels("r") == "green"
@@ -479,6 +484,100 @@ def test_many_samples_are_drawn_in_chunks(monkeypatch):
 
 
 # ---------------------------------------------------------------------- interface
+
+
+def test_results_are_mappings_with_the_names_for_keys():
+    tree = hgm.Tree.from_edges(
+        [("sky", "wet", [[0.1, 0.9], [0.8, 0.2]]), ("sky", "n", [[1, 0, 0], [0, 0, 1]])],
+        {"sky": [0.3, 0.7]},
+        {"sky": ["sun", "rain"], "wet": ["yes", "no"]},
+    )
+    post = hgm.infer(tree)
+    mode, samples, batch = post.mode(), post.sample(4), hgm.infer(tree, {"sky": ["rain", "sun"]}).mode()
+    for result in (post, mode, samples):
+        assert list(result) == list(result.keys()) == list(tree.names) and len(result) == 3
+        assert "sky" in result and "snow" not in result and 0 not in result
+        assert [name for name, _ in result.items()] == list(tree.names)
+        with pytest.raises(hgm.BadEvidence, match="no variable 'snow'"):
+            result["snow"]
+    # by hand: 0.3 * 0.9 for (sun, no, 0) against 0.7 * 0.8 for (rain, yes, 2)
+    assert dict(mode) == {"sky": "rain", "wet": "yes", "n": 2}
+    assert {name: getattr(x, "tolist", lambda x=x: x)() for name, x in batch.items()} == {
+        "sky": ["rain", "sun"], "wet": ["yes", "no"], "n": [2, 0]
+    }  # fmt: skip
+    torch.testing.assert_close(dict(post)["wet"], torch.tensor([0.59, 0.41], dtype=torch.float64))
+    assert hgm.infer(tree, dict(samples)).log_partition.shape == (4,), "what comes out goes in again"
+    assert post.log_prob(dict(samples)).tolist() == post.log_prob(samples).tolist()
+
+
+# ---------------------------------------------------------------------- modes of autograd, and whose the evidence is
+
+MODES = {"no_grad": torch.no_grad, "inference": torch.inference_mode, "grad": torch.enable_grad}
+LOOKS = {
+    "log_partition": lambda p: p.log_partition,
+    "marginals": lambda p: p.marginals,
+    "by name": lambda p: p[p.tree.names[-1]],
+    "factor_marginals": lambda p: p.factor_marginals(0),
+    "mode": lambda p: p.mode().log_prob,
+    "sample": lambda p: p.sample(2).states,
+    "log_prob": lambda p: p.log_prob(p.sample(2)),
+}
+
+
+def own_evidence(tree):
+    e = torch.rand((2, int(tree.cardinality.max()), len(tree)), generator=torch.Generator().manual_seed(3)).double()
+    return e.requires_grad_()
+
+
+def gradient(post, e):
+    """Of a function of everything that has gradients."""
+    n = post.tree.names[-1]
+    some = post.log_partition.sum() + post.marginals.square().sum() + post[n].square().sum()
+    some = some + post.factor_marginals(0).square().sum() + post.log_prob(post.mode().states).sum()
+    return torch.autograd.grad(some, e)[0]
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("name", ["ragged", "rhm", "joint_table"])
+def test_a_look_under_any_mode_changes_no_later_gradient(name, mode, look):
+    tree = CASES[name].tree
+    e = own_evidence(tree)
+    want = gradient(hgm.infer(tree, e), e)
+    fresh = replace(tree, cardinality=tree.cardinality)  # nothing kept for it
+    post = hgm.infer(fresh, e)
+    with mode():
+        seen = look(post)
+        assert not seen.requires_grad or torch.is_grad_enabled()
+    torch.testing.assert_close(gradient(post, e), want, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_what_was_first_done_under_a_mode_leaves_no_trace(mode):
+    tree = replace(CASES["ragged"].tree, cardinality=CASES["ragged"].tree.cardinality)
+    e = own_evidence(tree)
+    with mode():
+        post, named = hgm.infer(tree, e), hgm.infer(tree, {"r": "red"})
+        assert post.log_evidence.requires_grad == torch.is_grad_enabled()
+    want = gradient(hgm.infer(CASES["ragged"].tree, e), e)
+    torch.testing.assert_close(gradient(hgm.infer(tree, e), e), want, rtol=0, atol=1e-14)
+    x = torch.ones((), dtype=torch.float64, requires_grad=True)
+    for p in (post, named):
+        assert not p.log_evidence.is_inference()
+        (x * p.marginals).sum().backward()  # which keeps them for the way back
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["ragged", "binary_tied", "single"])
+def test_the_answers_are_to_the_evidence_that_was_given(name, dtype):
+    tree = CASES[name].tree
+    e = own_evidence(tree).detach().to(dtype)
+    want = hgm.infer(tree, e.clone())
+    post = hgm.infer(tree, e)
+    e.fill_(-torch.inf)[:, 0] = 0
+    for look in ("log_partition", "marginals", "by name", "factor_marginals", "mode"):
+        if tree.factors or look != "factor_marginals":
+            assert torch.equal(LOOKS[look](post), LOOKS[look](want)), look
 
 
 def test_a_tensor_is_batched_and_computed_in_float64():

@@ -36,10 +36,10 @@ def assert_agrees(case: CaseFile, tree: hgm.Tree, query: dict) -> None:
         mode = post.mode()
         assert case.close(mode.log_score, best["log_score"], "log_evidence")
         assert case.close(mode.log_prob, best["log_score"] - expected["log_evidence"], "log_evidence")
-        seen = sum(math.log(x[mode[name]]) for name, x in evidence.items() if np.ndim(x))
+        seen = sum(math.log(x[mode.states[tree.index(name)]]) for name, x in evidence.items() if np.ndim(x))
         assert case.close(log_score(tree, mode) + seen, best["log_score"], "log_evidence")
         for name, state in best.get("assignment", {}).items():
-            assert mode[name] == state, name
+            assert mode.states[tree.index(name)] == state, name
 
 
 @pytest.mark.parametrize(("name", "i"), [pytest.param(f, i, id=f"{f}: {q}") for f, i, q in queries()])

@@ -453,3 +453,21 @@ def test_the_comparison_refuses_another_model(name):
 def test_an_unknown_task_is_told_what_it_may_have_been():
     with pytest.raises(hgm.BadSpec, match=r"got 'clasify'; did you mean 'classify'\?$"):
         hgm.compile(hgm.chain(3, 2), task="clasify")
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_network_made_under_any_mode_has_gradients(tmp_path, mode, trainable):
+    tree = hgm.random_tree(20, seed=3, joint=0.3, zeros=0.2)
+    x = torch.zeros(2, int(tree.cardinality[tree.leaves].max()), *tree.leaf_shape, requires_grad=True)
+
+    def gradients(net):
+        return torch.autograd.grad(net.log_partition(x).sum(), [x, *net.parameters()])
+
+    want = gradients(hgm.compile(tree, trainable=trainable))
+    with mode():
+        net = hgm.compile(tree, trainable=trainable)
+        hgm.save_network(net, tmp_path / "net.safetensors")
+        loaded = hgm.load_network(tmp_path / "net.safetensors")
+    torch.testing.assert_close(gradients(net), want, rtol=0, atol=0)
+    torch.testing.assert_close(gradients(loaded), want, rtol=0, atol=0)
