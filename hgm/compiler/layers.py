@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hgm.compiler.numerics import logsumexp
+from hgm.compiler.numerics import logsumexp, summing
 from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
@@ -232,11 +232,12 @@ class RuleTable(FactorLayer):
         self.shape = op.shape
         states = torch.from_numpy(op.states)
         self.register_buffer("states", states, persistent=False)
+        self.steps = []
         for axis, size in enumerate(op.shape):
-            # rules by their state on this axis, padded with the number R, which stands for "no rule"
-            members = [torch.nonzero(states[:, axis] == s).flatten() for s in range(size)]
-            table = nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=len(states))
-            self.register_buffer(f"rules_{axis}", table, persistent=False)
+            tables = summing(op.states[:, axis], size)
+            self.steps.append(len(tables))
+            for i, table in enumerate(tables):
+                self.register_buffer(f"rules_{axis}_{i}", torch.from_numpy(table), persistent=False)
 
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         q = self._reduce(0, self._terms(list(x.split(self.factors, 1)), range(1, len(self.shape))), w)
@@ -261,9 +262,11 @@ class RuleTable(FactorLayer):
 
     def _reduce(self, axis: int, terms: Tensor, w: Tensor) -> Tensor:
         """``(size of axis, F, B)`` log-sum-exp of the rules with each state on an axis."""
-        table = getattr(self, f"rules_{axis}")
-        padded = F.pad(terms + w[:, None, None], (0, 0, 0, 0, 0, 1), value=-torch.inf)
-        return logsumexp(padded[table], 1)
+        x = terms + w[:, None, None]
+        for i in range(self.steps[axis]):
+            table = getattr(self, f"rules_{axis}_{i}")
+            x = logsumexp(F.pad(x, (0, 0, 0, 0, 0, 1), value=-torch.inf)[table], 1)
+        return x
 
 
 def _pad_states(x: Tensor, states: int, value: float) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ __all__ = [
     "safe_log",
     "scale_linear",
     "scale_log",
+    "summing",
     "to_linear",
 ]
 
@@ -122,3 +124,23 @@ def others(x: Tensor) -> Tensor:
     before = torch.cat([nothing, x[:-1].cumsum(0)])
     after = torch.cat([nothing, x.flip(0)[:-1].cumsum(0)]).flip(0)
     return before + after
+
+
+def summing(group: np.ndarray, groups: int) -> list[np.ndarray]:
+    """Tables that sum n terms by their groups ``(n,)``, one after the other, in memory linear in n and the groups.
+
+    A row of a table lists terms of one group, padded with the number n, which stands for "no term". A group that is far
+    larger than most is cut into several rows, which are the terms of the next table; the last has a row for each group.
+    """
+    tables: list[np.ndarray] = []
+    while not tables or len(group) > groups:
+        n, count = len(group), np.bincount(group, minlength=groups)
+        width = min(int(count.max()), 16 + 2 * n // groups)
+        rows = np.maximum(-(-count // width), 1)
+        rank = np.arange(n) - np.repeat(np.cumsum(count) - count, count)
+        row = np.repeat(np.cumsum(rows) - rows, count) + rank // width
+        table = np.full((int(rows.sum()), width), n)
+        table[row, rank % width] = np.argsort(group, kind="stable")
+        tables.append(table)
+        group = np.repeat(np.arange(groups), rows)
+    return tables

@@ -27,11 +27,13 @@ def _states(value: object) -> int | tuple[str, ...]:
         raise problem(f"expected a number of states or a list of state labels; got {shown(value)}")
     if not value:
         raise problem("expected at least one state; got an empty list")
+    before: set[str] = set()
     for i, label in enumerate(value):
         if not isinstance(label, str):
             raise problem(f"expected a state label, which is a string; got {shown(label)}{_quote(label)}", i)
-        if label in value[:i]:
+        if label in before:
             raise problem(f"expected distinct state labels; got {shown(label)} twice", i)
+        before.add(label)
     return tuple(value)
 
 
