@@ -16,6 +16,20 @@ from hgm.tree.tree import Tree
 
 __all__ = ["json_schema", "load", "save"]
 
+_PGMPY = "pgmpy reads it: hgm.from_pgmpy(pgmpy.readwrite.{}Reader({!r}).get_model())"
+_PHYLO = (
+    "it has no tables. Biopython reads it: Bio.Phylo.read({1!r}, {0!r}); give each branch its matrix, "
+    "and hgm.Tree.from_edges the triples (parent, child, matrix)"
+)
+#: files of other programs by their ending: what they are, the name that their reader knows them by, and the way
+FOREIGN = {
+    ".bif": ("a BIF file", "BIF", _PGMPY),
+    **dict.fromkeys((".xml", ".xmlbif", ".xbif", ".bifxml"), ("an XMLBIF file, it seems", "XMLBIF", _PGMPY)),
+    ".uai": ("a UAI file", "UAI", _PGMPY),
+    **dict.fromkeys((".nwk", ".newick", ".tree", ".tre"), ("a Newick file, it seems", "newick", _PHYLO)),
+    **dict.fromkeys((".nex", ".nexus"), ("a Nexus file", "nexus", _PHYLO)),
+}
+
 # yaml and pydantic are imported by the modules beside this one, and those only in the functions that need them.
 
 
@@ -27,13 +41,17 @@ def load(path: str | os.PathLike[str]) -> Tree:
 
     Raises:
         BadSpec: for anything that is wrong with the file; the message names the file, the line, the part, what was
-            expected there and what was given.
+            expected there and what was given. For a BIF, XMLBIF, UAI or Newick file it says what reads it.
         NotATree: if the factors form a cycle, or two roots are in one tree.
     """
     from hgm.files.read import tree_of
     from hgm.files.text import read
 
-    return tree_of(read(Path(path)))
+    path = Path(path)
+    if path.suffix.lower() in FOREIGN:
+        what, known_as, way = FOREIGN[path.suffix.lower()]
+        raise BadSpec(f"{path} is {what}, no model file of hgm; {way.format(known_as, str(path))}")
+    return tree_of(read(path))
 
 
 def save(tree: Tree, path: str | os.PathLike[str]) -> None:

@@ -140,3 +140,31 @@ def test_endings_and_strings_as_paths(tmp_path, name):
     tree = hgm.chain(3)
     hgm.save(tree, str(tmp_path / name))
     assert hgm.load(str(tmp_path / name)) == tree
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("bif", "BIF"), ("XML", "XMLBIF"), ("xmlbif", "XMLBIF"), ("uai", "UAI")])
+def test_a_file_of_another_program_is_refused_with_the_way_to_read_it(tmp_path, ending, kind):
+    pgmpy = pytest.importorskip("pgmpy.readwrite")
+    tree = hgm.Tree.from_edges([("a", "b", [[0.25, 0.75], [0.5, 0.5]])], {"a": [0.125, 0.875]})
+    path = tmp_path / f"it's.{ending}"
+    writer = getattr(pgmpy, f"{kind}Writer")(hgm.to_pgmpy(tree, "bayesian"))
+    writer.write(str(path))
+    with pytest.raises(hgm.BadSpec) as caught:
+        hgm.load(path)
+    assert str(caught.value).startswith(f"{path} is a") and f" {kind} file" in str(caught.value)
+    code = str(caught.value).partition("pgmpy reads it: ")[2]
+    read = eval(code, {"hgm": hgm, "pgmpy": pytest.importorskip("pgmpy")})
+    assert sorted(len(p) for p in hgm.infer(read).marginals.T) == [2, 2]
+    # p(b = 0) by hand
+    want = 0.125 * 0.25 + 0.875 * 0.5
+    assert any(abs(float(hgm.infer(read)[name][0]) - want) < 1e-9 for name in read.names)
+
+
+@pytest.mark.parametrize("ending", ["nwk", "newick", "tree", "tre", "nex"])
+def test_a_tree_of_species_is_refused_with_the_way_to_read_it(tmp_path, ending):
+    known_as = "nexus" if ending == "nex" else "newick"
+    path = tmp_path / f"species.{ending}"
+    with pytest.raises(
+        hgm.BadSpec, match=rf"has no tables.*Bio\.Phylo\.read\('.*{ending}', '{known_as}'\).*from_edges"
+    ):
+        hgm.load(path)
