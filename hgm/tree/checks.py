@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,17 @@ from hgm.errors import BadEvidence, BadPotential, BadSpec, listing
 from hgm.tree.names import Names
 from hgm.tree.potential import Potential
 
-__all__ = ["States", "check_labels", "check_scopes", "check_shapes", "read_states", "shown", "state_number", "whole"]
+__all__ = [
+    "States",
+    "check_labels",
+    "check_scopes",
+    "check_shapes",
+    "numbered",
+    "read_states",
+    "shown",
+    "state_number",
+    "whole",
+]
 
 States = int | Sequence[str]
 
@@ -29,20 +39,29 @@ def read_states(states: States, what: str) -> tuple[int, tuple[str, ...] | None]
     labels = tuple(str(label) for label in states)
     if not labels:
         raise BadSpec(f"{what} has an empty list of states; at least one is needed")
-    if len(set(labels)) < len(labels):
-        twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+    number = numbered(labels)
+    if len(number) < len(labels):
+        twice = next(label for i, label in enumerate(labels) if number[label] != i)
         raise BadSpec(f"{what} has the state label {twice!r} twice: {listing(labels)}")
     return len(labels), labels
 
 
-def state_number(state: int | str | np.integer, name: str, size: int, labels: tuple[str, ...] | None) -> int:
-    """Number of a state given by number or label. Raises `BadEvidence` if the variable has no such state."""
+def numbered(labels: Sequence[str]) -> dict[str, int]:
+    """The number of the state with each label."""
+    return {label: state for state, label in enumerate(labels)}
+
+
+def state_number(state: int | str | np.integer, name: str, size: int, labels: Mapping[str, int] | None) -> int:
+    """Number of a state given by number or by one of the `numbered` labels.
+
+    Raises `BadEvidence` if the variable has no such state.
+    """
     if isinstance(state, str):
         if labels is None:
             raise BadEvidence(f"variable {name!r} has no state labels; give {state!r} as a number 0 to {size - 1}")
         if state not in labels:
-            raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {listing(labels)}")
-        return labels.index(state)
+            raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {listing(list(labels))}")
+        return labels[state]
     if not 0 <= int(state) < size:
         raise BadEvidence(f"variable {name!r} has no state {state}; its states are 0 to {size - 1}")
     return int(state)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hgm.errors import BadEvidence, ImpossibleEvidence
-from hgm.tree.checks import state_number
+from hgm.tree.checks import numbered, state_number
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.rules import Rules
 
@@ -31,7 +31,10 @@ def condition(
     unknown = next((name for name in observed if name not in variables), None)
     if unknown is not None:
         raise BadEvidence(f"the observed variable {unknown!r} is not in the model")
-    seen_as = {name: state_number(state, name, *variables[name]) for name, state in observed.items()}
+    seen_as = {}
+    for name, state in observed.items():
+        size, labels = variables[name]
+        seen_as[name] = state_number(state, name, size, None if labels is None else numbered(labels))
     new_scopes: list[tuple[str, ...]] = []
     new_potentials: list[Potential] = []
     weight = dict.fromkeys(observed, 0.0)  # log of the constants that slicing leaves behind

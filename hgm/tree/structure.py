@@ -17,7 +17,7 @@ import numpy as np
 
 from hgm.errors import BadEvidence, did_you_mean, listing
 from hgm.tree.arrays import Frozen, frozen
-from hgm.tree.checks import state_number
+from hgm.tree.checks import numbered, state_number
 from hgm.tree.names import Names
 
 __all__ = ["Structure", "once"]
@@ -178,7 +178,13 @@ class Structure(Frozen):
 
     def state(self, variable: int, state: int | str | np.integer) -> int:
         """Index of a state given by index or label. Raises `BadEvidence` if the variable has no such state."""
-        return state_number(state, self.names[variable], int(self.cardinality[variable]), self.labels(variable))
+        i = int(self.label_set[variable])
+        labels = None if i < 0 else self._numbered(i)
+        return state_number(state, self.names[variable], int(self.cardinality[variable]), labels)
+
+    @once
+    def _numbered(self, label_set: int) -> dict[str, int]:
+        return numbered(self.label_sets[label_set])
 
     # ------------------------------------------------------------------ comparison
 

@@ -85,3 +85,11 @@ def test_zeros_and_the_smallest_numbers_are_read_as_they_are(tmp_path, ending):
     with np.errstate(divide="ignore"):
         expected = np.log([abs(json.loads(number)) for number in written])
     np.testing.assert_array_equal(hgm.load(path).potentials[0].log_potential, expected)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_labels_of_very_many_states_are_read(tmp_path, ending):
+    size = 40_000  # one comparison with every other label would be 1.6 billion
+    tree = hgm.Tree.from_factors([(("x",), np.ones(size))], {"x": [f"s{i}" for i in range(size)]})
+    hgm.save(tree, tmp_path / f"m.{ending}")
+    assert hgm.load(tmp_path / f"m.{ending}") == tree

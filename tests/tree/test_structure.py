@@ -169,3 +169,13 @@ def test_a_million_nodes_take_arrays_and_no_objects():
     turned = tree.reroot("x512_3")
     assert isinstance(turned.names, ReorderedNames) and turned.names[0] == "x512_3"
     assert turned.depth == 20 and turned.index("label") in turned.at_level(10)
+
+
+def test_labels_of_very_many_states_are_found_each_by_one_look():
+    size = 40_000  # one comparison with every other label would be 1.6 billion
+    labels = [f"s{i}" for i in range(size)]
+    tree = hgm.Tree.from_factors([(("x",), np.ones(size)), (("y",), [1, 1])], {"x": labels, "y": ["s1", "s0"]})
+    assert [tree.state(0, label) for label in labels] == list(range(size))
+    assert [tree.state(1, label) for label in ("s0", "s1")] == [1, 0]
+    with pytest.raises(hgm.BadSpec, match=f"state label 's{size - 1}' twice"):
+        hgm.Tree.from_factors([(("x",), np.ones(size + 1))], {"x": [*labels, labels[-1]]})
