@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from hgm.cli import model as model  # each of these three adds its commands to the program
-from hgm.cli import network as network
-from hgm.cli import run as run
-from hgm.cli.options import app
+# What takes time to import is imported in the functions, so that Ctrl-C is answered while it is.
 
 __all__ = ["app", "main"]
 
@@ -19,7 +18,8 @@ EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo", "onnx": "ex
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0: done; 1: `hgm check` found differences; 2: bad input, told in one line on standard error; 130: interrupted.
+    0: done; 1: `hgm check` found differences; 2: bad input, or output that cannot be written, told in one line on
+    standard error; 130: interrupted; 141: the reader of the output has left.
 
     Args:
         args: the words after `hgm`; default those of the process.
@@ -33,12 +33,30 @@ def main(args: Sequence[str] | None = None) -> int:
         return 141
 
 
+def _program() -> Any:
+    from hgm.cli import model, network, run  # noqa: F401  each of these three adds its commands to the program
+    from hgm.cli.options import app
+
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return _program()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _run(args: Sequence[str] | None) -> int:
     import typer
 
     from hgm.errors import HgmError
 
+    app = _program()
+    if sys.stdout is None:
+        return _refuse("cannot write the output: standard output is closed")
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal lacks is shown by its code
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = app(args=None if args is None else list(args), prog_name="hgm", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -53,6 +71,8 @@ def _run(args: Sequence[str] | None) -> int:
         if extra is None:
             raise
         return _refuse(f"this needs {error.name}; install it: pip install 'hgm[{extra}]'")
+    except SystemExit as stop:  # so typer ends when the reader leaves while much is written
+        raise stop.__context__ if isinstance(stop.__context__, BrokenPipeError) else stop from None
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -68,5 +88,6 @@ def _run(args: Sequence[str] | None) -> int:
 
 
 def _refuse(problem: str) -> int:
-    print(f"hgm: {' '.join(problem.split())}", file=sys.stderr)
+    if sys.stderr is not None:  # without one, `print` would take standard output
+        print(f"hgm: {' '.join(problem.split())}", file=sys.stderr)
     return 2

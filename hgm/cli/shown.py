@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from tabulate import tabulate
 
 from hgm.bp.assignment import Assignment, Mode
+from hgm.errors import HgmError
 from hgm.tree.tree import Tree
 
 __all__ = [
@@ -88,16 +90,35 @@ def states_table(assignment: Assignment, variables: np.ndarray) -> str:
 
 
 def as_csv(assignment: Assignment, variables: np.ndarray) -> str:
-    """A header of names, and a line for each sample."""
+    """A header of names, and a line for each sample. Raises `HgmError` if the output cannot hold a name or label."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([assignment.tree.names[v] for v in variables.tolist()])
     writer.writerows(row.values() for row in states_by_name(assignment, variables))
-    return out.getvalue().rstrip("\n")
+    text = out.getvalue().rstrip("\n")
+    lacking = _lacking(text)
+    if lacking:
+        raise HgmError(
+            f"the output is {sys.stdout.encoding}, which lacks {lacking!r}; set PYTHONIOENCODING=utf-8, or take JSON"
+        )
+    return text
 
 
 def as_json(data: Any) -> str:
-    """JSON that reads well: one line for each entry of the outermost container; infinities as in Python."""
+    """JSON that reads well: one line for each entry of the outermost container; infinities as in Python.
+
+    Letters stand as they are, or as JSON escapes if the output lacks one.
+    """
+    ascii_only = bool(_lacking(json.dumps(data, ensure_ascii=False)))
     if isinstance(data, list) and data:
-        return "[\n  " + ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in data) + "\n]"
-    return json.dumps(data, indent=2, ensure_ascii=False)
+        return "[\n  " + ",\n  ".join(json.dumps(row, ensure_ascii=ascii_only) for row in data) + "\n]"
+    return json.dumps(data, indent=2, ensure_ascii=ascii_only)
+
+
+def _lacking(text: str) -> str:
+    """The first letters that the encoding of the output lacks."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError as error:
+        return text[error.start : error.end]
+    return ""

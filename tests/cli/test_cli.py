@@ -461,6 +461,93 @@ def test_ctrl_c_ends_quietly_with_130(model):
     assert (process.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.parametrize("module", ["typer", "numpy", "torch", "yaml"])
+def test_ctrl_c_ends_quietly_while_something_is_imported(model, module):
+    code = f"""
+        import sys, time
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    print("ready", flush=True)
+                    time.sleep(60)
+
+        sys.meta_path.insert(0, Slow())
+        from hgm.cli import main
+        sys.exit(main(["infer", {model!r}]))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+LETTERS = "variables: {é: [ä, 漢], plain: [yes, '\U0001f600']}\n"
+
+
+@pytest.fixture
+def letters(tmp_path):
+    path = tmp_path / "letters.yaml"
+    path.write_text(LETTERS, encoding="utf-8")
+    return str(path)
+
+
+def process(command, encoding="utf-8", **more):
+    """The result of a shell command."""
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "HGM": shlex.join([sys.executable, "-m", "hgm"])}
+    return subprocess.run(["bash", "-c", command], capture_output=True, env=env, check=False, **more)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-8", "utf-16"])
+def test_labels_that_the_terminal_lacks_are_shown_by_their_codes(letters, encoding):
+    want = {letter: letter.encode(encoding, "backslashreplace").decode(encoding) for letter in "é漢"}
+    done = process(f"$HGM infer {letters} --mode --sample 2", encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert all(shown in done.stdout.decode(encoding) for shown in want.values())
+    done = process(f"$HGM sample {letters}", encoding)
+    assert (done.returncode, done.stderr) == (0, b"") and want["é"] in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_holds_every_label_in_every_encoding(letters, encoding):
+    done = process(f"$HGM infer {letters} --json", encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    marginals = json.loads(done.stdout.decode(encoding))["marginals"]
+    assert {name: list(p) for name, p in marginals.items()} == {"é": ["ä", "漢"], "plain": ["yes", "\U0001f600"]}
+    done = process(f"$HGM sample {letters} -f json", encoding)
+    assert {row["é"] for row in json.loads(done.stdout.decode(encoding))} <= {"ä", "漢"} and done.returncode == 0
+
+
+def test_csv_is_whole_or_refused(letters):
+    done = process(f"$HGM sample {letters} -f csv")
+    assert done.returncode == 0 and done.stdout.decode().startswith("é,plain\n")
+    done = process(f"$HGM sample {letters} -f csv", "ascii")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert re.fullmatch(rb"hgm: the output is ascii, which lacks [^\n]+; set PYTHONIOENCODING=utf-8.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("args", ["infer {}", "show {}", "sample {} -n 3", "--help", "--version"])
+def test_a_closed_output_is_one_line(model, args):
+    done = process(f"$HGM {args.format(model)} >&-")
+    assert (done.returncode, done.stderr) == (2, b"hgm: cannot write the output: standard output is closed\n")
+
+
+def test_without_standard_error_nothing_is_mixed_into_the_output(model):
+    done = process(f"$HGM infer {model} -q snow 2>&-")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert process(f"$HGM infer {model} 2>&- >&-").returncode == 2
+
+
+@pytest.mark.parametrize("n", [10, 100_000])
+def test_a_reader_that_takes_one_line_ends_it_quietly(model, n):
+    done = process(f"$HGM sample {model} -n {n} -f csv | head -1; exit ${{PIPESTATUS[0]}}")
+    assert done.stdout == b"weather,sprinkler,wet,a=b\n" and done.stderr == b""
+    assert done.returncode == 141 or (n == 10 and done.returncode == 0)
+
+
 # ---------------------------------------------------------------------- the manual
 
 
