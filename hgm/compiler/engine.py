@@ -28,6 +28,7 @@ from hgm.compiler.trial import try_out
 from hgm.compiler.unary import SILENT, UnaryTerms
 from hgm.compiler.weights import Weights
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
+from hgm.evidence.ambient import concrete
 from hgm.tree.tree import Tree
 
 __all__ = ["Engine", "Exact"]
@@ -158,7 +159,8 @@ class Exact(Engine):
         scaled: Tensor | None = None
         if self.trainable:
             scaled = self.weights.scaled()
-        if not torch.compiler.is_compiling():
+        looks = concrete(e)
+        if looks:
             if self.trainable:
                 self._check_weights()
             elif self._fixed_at != _version(self.weights.log_potential):
@@ -187,7 +189,7 @@ class Exact(Engine):
             skips.append(skip)
             scales += taken_here
         messages.reverse()
-        if not torch.compiler.is_compiling():
+        if looks:
             _check(messages[0], first_row)
         return Collected(messages, skips, scales)
 
@@ -274,8 +276,8 @@ def _loaded(engine: Exact, _: object = None) -> None:
 
 def _check(top: Message, first_row: int) -> None:
     mass = top.h.detach().sum(0) if top.kernel == "linear" else exp(logsumexp(top.h.detach(), 0))
-    good = mass > 0
-    if not bool(good.all()):
+    if mass.numel() and not float(mass.min()) > 0:  # also for NaN
+        good = mass > 0
         rows = (torch.nonzero(~good.all(0)).flatten() + first_row).tolist()
         if bool(mass.isnan().any()):
             bad = (torch.nonzero(mass.isnan().any(0)).flatten() + first_row).tolist()

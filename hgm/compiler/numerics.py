@@ -34,9 +34,6 @@ __all__ = [
 #: never is
 LOG2_E = 1.4426950408889634
 
-#: beyond this, products with log2 e are not formed before the difference from the maximum is
-FAR = 2.0**12
-
 #: stands for the maximum of a message that is -inf everywhere, so that -inf - maximum stays -inf
 LOWEST = -1e30
 
@@ -47,16 +44,11 @@ def exp(x: Tensor) -> Tensor:
 
 
 def exp_shifted(x: Tensor, top: Tensor) -> Tensor:
-    """exp(x - top) with a single rounding before the power: `torch.add` multiplies and adds in one step.
+    """exp(x - top). The difference comes first: where exp of it is not 0 it is exact, by Sterbenz, if top is large.
 
-    (x - top in float32 has an error of half a unit in the last place, which exp turns into a relative error; this has
-    the same error. The rounding of top * log2 e is common to all states, so it only rescales the message.)
-
-    Where top is large, the product x log2 e alone would lose what distinguishes the states. There x - top comes first:
-    it is exact, by Sterbenz, wherever exp(x - top) is not 0.
+    (To multiply x and top by log2 e before, in one step with the difference, loses what distinguishes the states.)
     """
-    far = torch.where(top.abs() > FAR, top, 0.0)
-    return torch.add((top - far) * -LOG2_E, x - far, alpha=LOG2_E).exp2_()
+    return (x - top).mul_(LOG2_E).exp2_()
 
 
 def joined(parts: Sequence[Tensor], dim: int = 1) -> Tensor:

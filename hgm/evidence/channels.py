@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence, BadSpec
+from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, channel_of, per_row
-from hgm.evidence.symbols import MISSING, allowed, check_symbols, clamped
+from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped, signed
 
 __all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
 
@@ -86,8 +87,7 @@ class Flip(Channel, name="flip"):
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         states, eps = len(self.table()), _probability(z, *noise)
-        check_symbols(z, states)
-        z = self.batch_last(z)
+        z = self.batch_last(checked_symbols(z, states))
         stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
         return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
@@ -208,6 +208,7 @@ class Missing(Channel, name="missing"):
 
 def _kept(z: Tensor, *noise: Tensor | float) -> Tensor:
     """Symbols with -1 where a keep mask is false."""
+    z = signed(z)
     if not noise:
         return z
     keep = noise[0]
@@ -221,7 +222,7 @@ def _probability(z: Tensor, *noise: Tensor | float) -> Tensor:
     if len(noise) != 1:
         raise BadEvidence("Flip takes the observed symbols and the flip probability eps: channel(z, eps)")
     eps = per_row(noise[0], z, "eps")
-    if not torch.compiler.is_compiling() and bool(((eps < 0) | (eps > 1) | eps.isnan()).any()):
+    if concrete(eps) and bool(((eps < 0) | (eps > 1) | eps.isnan()).any()):
         raise BadEvidence("Flip: eps must be a probability, 0 to 1")
     return eps
 
@@ -231,6 +232,6 @@ def _scales(z: Tensor, *noise: Tensor | float) -> tuple[Tensor, Tensor]:
     if not 1 <= len(noise) <= 2:
         raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
     sigma, alpha = per_row(noise[0], z, "sigma"), per_row(noise[1] if len(noise) == 2 else 1.0, z, "alpha")
-    if not torch.compiler.is_compiling() and not bool((sigma > 0).all()):
+    if concrete(sigma) and not bool((sigma > 0).all()):
         raise BadEvidence("Gaussian: sigma must be positive")
     return sigma, alpha

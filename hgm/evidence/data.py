@@ -15,7 +15,7 @@ from torch.nn import functional
 from hgm.errors import BadEvidence
 from hgm.evidence.checked import check_numbers, check_states, padding
 from hgm.evidence.named import variable_log_evidence
-from hgm.evidence.symbols import MISSING, allowed
+from hgm.evidence.symbols import MISSING, allowed, as_tensor, signed
 from hgm.tree.tree import Tree
 
 __all__ = ["Data", "read_data"]
@@ -112,10 +112,7 @@ class _Columns:
 
     def by_position(self, data: Any) -> None:
         tree = self.tree
-        try:
-            x = data.detach() if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
-        except (TypeError, ValueError) as error:
-            raise BadEvidence(f"data are a mapping from names of variables, or an array of numbers: {error}") from None
+        x = as_tensor(data, "data that is no mapping from names of variables").detach()
         shape = tree.leaf_shape
         if x.is_complex() or x.dtype == torch.bool or x.ndim == 0:
             raise BadEvidence(f"data are integer states or float log likelihoods; got {x.dtype}, {tuple(x.shape)}")
@@ -125,7 +122,7 @@ class _Columns:
                     f"the states of the leaves must have shape (N, {', '.join(map(str, shape))}); got {tuple(x.shape)}"
                 )
             self._count(len(x), "the data have")
-            states = x.flatten(1)
+            states = signed(x.flatten(1))
             check_states(tree, tree.leaves, states)
             self.hard.append((tree.leaves, states.to(torch.int32)))
             self.seen[tree.leaves] = (states != MISSING).any(0).cpu().numpy()

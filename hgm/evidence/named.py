@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from hgm.errors import BadEvidence, listing
 from hgm.evidence.checked import check_states, unobserved
-from hgm.evidence.symbols import MISSING, allowed
+from hgm.evidence.symbols import MISSING, allowed, as_tensor, signed
 
 if TYPE_CHECKING:
     from hgm.tree.tree import Tree
@@ -151,6 +151,7 @@ def _likelihood(tree: Tree, v: int, given: Any) -> tuple[Tensor, bool]:
             f"variable {name!r} got integers of shape {tuple(x.shape)}; states come in shape (B,), "
             f"and a likelihood of shape (B, {card}) must be floats"
         )
+    x = signed(x)
     if not x.ndim:
         return allowed(x.new_full((1,), tree.state(v, int(x))), card, 1), False
     check_states(tree, np.array([v]), x[:, None])
@@ -190,7 +191,7 @@ def _tensor(tree: Tree, v: int, given: Any) -> Tensor:
             array = np.array([_state(tree, v, row, state) for row, state in enumerate(array.tolist())], dtype=np.int64)
         if array.dtype.kind not in "biuf":
             raise BadEvidence(f"variable {tree.names[v]!r} takes {_FORMS}; got {given!r}")
-        x = torch.tensor(array.astype(np.int64) if array.dtype.kind == "u" else array)
+        x = as_tensor(array, f"the evidence of variable {tree.names[v]!r}")
     if x.is_complex() or (x.ndim == 0 and (x.dtype == torch.bool or x.is_floating_point())):
         raise BadEvidence(f"variable {tree.names[v]!r} takes {_FORMS}; got {given!r}")
     return x

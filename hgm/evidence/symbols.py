@@ -1,16 +1,59 @@
-"""Integer symbols, -1 = missing, as log evidence: 0 at the symbol, ``-inf`` elsewhere, and 0 everywhere if missing."""
+"""Integer symbols, -1 = missing, as log evidence: 0 at the symbol, ``-inf`` elsewhere, and 0 everywhere if missing.
+
+And what comes in as numbers of any kind: `as_tensor` for arrays and lists, `signed` for types that do not hold -1.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence
+from hgm.evidence.ambient import concrete
 
-__all__ = ["MISSING", "allowed", "check_symbols", "clamped"]
+__all__ = ["MISSING", "allowed", "as_tensor", "checked_symbols", "clamped", "signed"]
 
 #: stands for a symbol that was not seen
 MISSING = -1
+
+
+UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+
+
+def as_tensor(given: Any, what: str) -> Tensor:
+    """A tensor as it is; an array or nested lists of booleans, integers or floats as a tensor of its own.
+
+    Raises:
+        BadEvidence: for anything else; it says `what` should be numbers.
+    """
+    if isinstance(given, Tensor):
+        return given
+    if isinstance(given, list | tuple) and given and all(isinstance(row, Tensor) for row in given):
+        return torch.stack(list(given))
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise BadEvidence(f"{what} must be an array of numbers; got a {type(given).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
+        kind = "masked" if isinstance(given, np.ma.MaskedArray) else str(array.dtype)
+        raise BadEvidence(f"{what} must be an array of numbers; got a {type(given).__name__} ({kind})")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise BadEvidence(f"{what} holds {int(array.max())}, which is no symbol")
+    kind = "int64" if array.dtype.kind == "u" else "float64" if array.dtype.itemsize > 8 else array.dtype.name
+    return torch.from_numpy(np.array(array, dtype=kind))
+
+
+def signed(symbols: Tensor) -> Tensor:
+    """Symbols in a type that holds -1. Raises `BadEvidence` for one that no signed type holds."""
+    if symbols.dtype not in UNSIGNED:
+        return symbols
+    wide = symbols.to(torch.int64)
+    if symbols.dtype == torch.uint64 and concrete(symbols) and bool((wide < 0).any()):
+        raise BadEvidence("symbols of type uint64 beyond 2^63 are no states")
+    return wide
 
 
 def allowed(symbols: Tensor, states: int, dim: int) -> Tensor:
@@ -23,18 +66,23 @@ def allowed(symbols: Tensor, states: int, dim: int) -> Tensor:
 
 
 def clamped(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Tensor:
-    """``(S, *shape)`` log evidence of symbols of any shape. Raises `BadEvidence` as `check_symbols`."""
-    check_symbols(symbols, states)
+    """``(S, *shape)`` log evidence of symbols of any shape. Raises `BadEvidence` as `checked_symbols`."""
+    symbols = checked_symbols(symbols, states)
     zero = torch.zeros((), dtype=dtype or torch.get_default_dtype(), device=symbols.device)
     return torch.where(allowed(symbols, states, 0), zero, -torch.inf)
 
 
-def check_symbols(symbols: Tensor, states: int) -> None:
-    """Raises `BadEvidence` for floats, booleans, and symbols that are neither 0 to `states` - 1 nor -1."""
+def checked_symbols(symbols: Tensor, states: int) -> Tensor:
+    """The symbols in a signed type.
+
+    Raises `BadEvidence` for floats, booleans, and symbols that are neither 0 to `states` - 1 nor -1.
+    """
     if symbols.is_floating_point() or symbols.dtype == torch.bool:
         raise BadEvidence(f"symbols must be integers 0 to {states - 1} (-1 = missing); got {symbols.dtype}")
-    if torch.compiler.is_compiling() or not symbols.numel():
-        return
+    symbols = signed(symbols)
+    if not concrete(symbols) or not symbols.numel():
+        return symbols
     least, most = int(symbols.min()), int(symbols.max())
     if least < MISSING or most >= states:
         raise BadEvidence(f"symbols must be 0 to {states - 1} (-1 = missing); got {least} to {most}")
+    return symbols

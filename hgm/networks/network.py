@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadExtension, ImpossibleEvidence
+from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.named import log_evidence
-from hgm.evidence.symbols import clamped
+from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
@@ -47,6 +48,7 @@ class Network(nn.Module):
         states_in, leaf_states, extra_states: largest cardinality of all inputs, of the leaves, and of `observed`.
     """
 
+    cardinality: Tensor | None
     leaf_order: Tensor | None
     extra_order: Tensor
     columns: Tensor | None
@@ -54,6 +56,7 @@ class Network(nn.Module):
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__()
         self.channel = channel
+        self.foreign = not type(channel).__module__.startswith("hgm.")  # its evidence is checked at every forward
         self.engine = engine
         self.leaf_shape = leaf_shape
         self.query = query
@@ -65,6 +68,8 @@ class Network(nn.Module):
         self.leaf_states = int(cardinality[:leaves].max())
         self.extra_states = int(cardinality[leaves:].max(initial=0))
         # the engine's order: that of the leaves, of the others, and where both stand when the others come first
+        several = len(np.unique(cardinality)) > 1  # then a symbol may be one of another variable's
+        self.register_buffer("cardinality", torch.from_numpy(cardinality) if several else None, persistent=False)
         of_leaf = self.plan.arrangement < leaves
         columns = np.argsort(np.argsort(of_leaf, kind="stable"), kind="stable")
         for name, order in (("leaf_order", self.plan.arrangement[of_leaf]), ("columns", columns)):
@@ -171,27 +176,22 @@ class Network(nn.Module):
     def _log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
         return self.engine.log_partition(e, first_row).to(e.dtype)
 
-    def _exactly(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Tensor | None) -> Tensor:
+    def _exactly(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
         """`run`, in float32 for half precision, with results in that, and whatever precision is ambient (autocast)."""
-        given = [*observation, evidence]
-        half = [isinstance(t, Tensor) and t.dtype in HALF for t in given]
-        if any(half):
-            *wide, more = (t.float() if narrow else t for t, narrow in zip(given, half, strict=True))
-            answer = self._exactly(run, wide, more)
-            return answer.to(observation[0].dtype) if half[0] else answer
-        device = next((t.device.type for t in given if isinstance(t, Tensor)), "cpu")
-        if torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                return self._sliced(run, observation, evidence)
+        z = observation[0] if observation else None
+        if isinstance(z, Tensor):
+            if z.dtype in HALF:
+                return self._exactly(run, [z.float(), *observation[1:]], evidence).to(z.dtype)
+            if torch.is_autocast_enabled(z.device.type):
+                with torch.autocast(z.device.type, enabled=False):
+                    return self._sliced(run, observation, evidence)
         return self._sliced(run, observation, evidence)
 
-    def _sliced(
-        self, run: Callable[..., Tensor], observation: Sequence[Tensor | float], evidence: Tensor | None
-    ) -> Tensor:
+    def _sliced(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
         """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
-        if torch.compiler.is_compiling():
-            return run(self._input(observation, evidence))
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
+        if any(transformed(t) for t in given) or torch.compiler.is_compiling():
+            return run(self._input(observation, evidence))
         batch = given[0].shape[0] if given and given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
@@ -215,7 +215,7 @@ class Network(nn.Module):
             raise ImpossibleEvidence(impossible)
         return torch.cat(parts)
 
-    def _input(self, observation: Sequence[Tensor | float], evidence: Tensor | None) -> Tensor:
+    def _input(self, observation: Sequence[Any], evidence: Any) -> Tensor:
         """``(S, n_in, B)`` log evidence of all inputs, in the engine's order."""
         e = self._leaves(*observation)
         if not self.extra:
@@ -232,15 +232,18 @@ class Network(nn.Module):
     def _leaves(self, *observation: Any) -> Tensor:
         """``(S, n, B)`` log evidence of the leaves, in the engine's order."""
         channel, order = self.channel, self.leaf_order
-        if not observation or not isinstance(observation[0], Tensor):
-            got = f"a {type(observation[0]).__name__}" if observation else "nothing"
-            raise BadEvidence(f"a network takes the observation of the leaves, a torch tensor, first; got {got}")
-        positions = tuple(channel.positions(observation[0]))
+        if not observation:
+            raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
+        if not isinstance(observation[0], Tensor):
+            observation = (as_tensor(observation[0], "the observation of the leaves"), *observation[1:])
+        positions = channel.positions(observation[0])
+        if self.cardinality is not None:
+            self._check_symbols(observation[0], positions, slice(None, prod(self.leaf_shape)))
         moved = None
         if order is not None and positions == self.leaf_shape:
             moved = channel.rearranged(order, *observation)
         e = channel.states_first(*(observation if moved is None else moved))
-        if not torch.compiler.is_compiling():
+        if self.foreign and concrete(observation[0]):
             self._check_channel(e, observation[0], positions)
         if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):
             want = ", ".join(map(str, (self.states_in, *self.leaf_shape)))
@@ -248,6 +251,20 @@ class Network(nn.Module):
                 f"log evidence of the leaves must have shape (B, {want}); got {(e.shape[2], e.shape[0], *positions)}"
             )
         return e if order is None or moved is not None else e.index_select(1, order)
+
+    def _check_symbols(self, z: Tensor, positions: tuple[int, ...], which: slice) -> None:
+        """Raise `BadEvidence` for a symbol that is a state of other variables only; `which` of the inputs z is of."""
+        if self.cardinality is None or z.is_floating_point() or not concrete(z):
+            return
+        card = self.cardinality[which]
+        wrong = z.flatten(1) >= card if prod(positions) == len(card) == prod(z.shape[1:]) else None
+        if wrong is not None and bool(wrong.any()):
+            row, column = (int(i) for i in wrong.nonzero()[0])
+            name = self.inputs[which][column]
+            raise BadEvidence(
+                f"variable {name!r} has no state {int(z.flatten(1)[row, column])} (batch row {row}); its states are "
+                f"0 to {int(card[column]) - 1}, and -1 for missing"
+            )
 
     def _check_channel(self, e: Any, z: Tensor, positions: tuple[int, ...]) -> None:
         """Raise `BadExtension` unless a channel made floats ``(S, n, B)`` of an observation."""
@@ -257,12 +274,12 @@ class Network(nn.Module):
             name = type(self.channel).__name__
             raise BadExtension(f"{name}.states_first must give floats of shape (S, {want[0]}, {want[1]}); got {got}")
 
-    def _observed(self, evidence: Tensor, e: Tensor) -> Tensor:
+    def _observed(self, evidence: Any, e: Tensor) -> Tensor:
         """``(S, n, B or 1)`` log evidence of the observed variables, in the engine's order."""
-        if not isinstance(evidence, Tensor):
-            raise BadEvidence(f"evidence of the observed variables must be a tensor; got a {type(evidence).__name__}")
+        evidence = as_tensor(evidence, "evidence of the observed variables")
         more = evidence.permute(1, 2, 0) if evidence.is_floating_point() and evidence.ndim == 3 else evidence
         if not evidence.is_floating_point():
+            self._check_symbols(evidence, tuple(evidence.shape[1:]), slice(prod(self.leaf_shape), None))
             more = clamped(evidence, self.states_in).movedim(1, -1)
         if (
             more.ndim != 3

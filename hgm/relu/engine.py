@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
+from hgm.evidence.ambient import concrete
 from hgm.relu.design import Design
 from hgm.relu.stage import ReluEvidence, ReluStage, ReluUp, normalize
 from hgm.tree.tree import Tree
@@ -71,7 +72,7 @@ class Relu(Engine):
         """h of every level, root first, and q of every stage, leaves first."""
         given = e
         e = normalize(e.to(self.mask.dtype) + self.mask)
-        if not torch.compiler.is_compiling():
+        if concrete(e):
             self._check(given, e, first_row)
         if self.floor is not None:
             e = torch.relu(e + self.floor) - self.floor + self.mask

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hgm.errors import BadEvidence
-from hgm.evidence.symbols import MISSING, allowed, check_symbols, clamped
+from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped
 
 INF = float("inf")
 
@@ -40,4 +40,4 @@ def test_log_evidence_is_zero_or_minus_infinity():
 )
 def test_what_is_no_symbol_is_refused(z, message):
     with pytest.raises(BadEvidence, match=message):
-        check_symbols(z, 3)
+        checked_symbols(z, 3)

@@ -162,3 +162,103 @@ def test_a_state_that_is_refused_does_not_leave_half_a_model():
     for call in (net, net.log_partition):
         with pytest.raises(hgm.BadPotential, match="left the range"):
             call(x)
+
+
+# ---------------------------------------------------------------------- what users hand in
+
+
+def test_arrays_and_lists_are_read_as_tensors_are():
+    symbols = torch.randint(-1, 4, (3, 4, 4), generator=torch.Generator().manual_seed(3))
+    net, logs = hgm.compile(TREE), torch.randn(3, 4, 4, 4, dtype=torch.float64)
+    for given in (symbols.numpy(), symbols.tolist(), symbols.numpy().astype(np.int8), list(symbols)):
+        assert torch.equal(net(given), net(symbols))
+    for given in (logs.numpy(), logs.tolist(), np.asfortranarray(logs.numpy())):
+        assert torch.equal(net(given), net(logs))
+    frozen = symbols.numpy().copy()
+    frozen.flags.writeable = False
+    assert torch.equal(net(frozen), net(symbols))
+    more = hgm.compile(TREE, observed=["label"])
+    assert torch.equal(more(symbols, evidence=[[1]]), more(symbols, evidence=torch.tensor([[1]])))
+    gaussian = hgm.compile(TREE, "denoise", channel=hgm.Gaussian())
+    z = torch.randn(3, 4, 4, dtype=torch.float64)
+    assert torch.equal(gaussian(z.numpy(), np.array([0.5, 1.0, 2.0])), gaussian(z, torch.tensor([0.5, 1.0, 2.0])))
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["text", [["a"]], [[1], [2, 3]], np.array([1 + 2j]), np.ma.masked_array([[1]], [[True]]), {"a": 1}, object()],
+)
+def test_what_is_no_array_of_numbers_is_refused(given):
+    with pytest.raises(hgm.BadEvidence, match="observation of the leaves must be an array of numbers"):
+        hgm.compile(TREE)(given)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_unsigned_symbols_are_symbols_at_every_door(kind):
+    tree = hgm.ghm([hgm.Level((2, 2), 256)], root=3, seed=0)
+    x = np.random.default_rng(0).integers(0, 256, (5, 2, 2))
+    u = x.astype(kind)
+    t = torch.from_numpy(x)
+    want = hgm.compile(tree, "classify")(t)
+    for channel in (hgm.Soft(), hgm.Clamp(), hgm.Erasure()):
+        net = hgm.compile(tree, "classify", channel=channel)
+        assert torch.equal(net(u), want)
+        assert torch.equal(net(torch.from_numpy(u)), want)
+    keep = torch.from_numpy(x % 2 == 0)
+    erased = hgm.compile(tree, "classify", channel=hgm.Erasure())
+    assert torch.equal(erased(torch.from_numpy(u), keep), erased(t, keep))
+    flip = hgm.compile(tree, "classify", channel=hgm.Flip())
+    assert torch.equal(flip(torch.from_numpy(u), 0.1), flip(t, 0.1))
+    assert torch.equal(hgm.infer(tree, {"x0_0": u[:, 0, 0]})["label"], hgm.infer(tree, {"x0_0": x[:, 0, 0]})["label"])
+    data = [hgm.fit(tree, d, iterations=1, progress=False).log_likelihood for d in (x, u, torch.from_numpy(u))]
+    assert data[0] == data[1] == data[2]
+
+
+def test_a_symbol_beyond_all_signed_types_is_refused():
+    with pytest.raises(hgm.BadEvidence, match="18446744073709551615"):
+        hgm.compile(TREE)(np.full((1, 4, 4), 2**64 - 1, dtype=np.uint64))
+
+
+def test_a_symbol_of_another_leaf_is_an_unknown_state():
+    table = {"b": [[0.9, 0.1], [0.2, 0.8]], "c": np.ones((2, 3)) / 3}
+    tree = hgm.Tree.from_edges([("a", name, t) for name, t in table.items()], {"a": [0.5, 0.5]})
+    with pytest.raises(hgm.BadEvidence, match=r"'b' has no state 2 .batch row 1"):
+        hgm.compile(tree, "classify")(torch.tensor([[1, 2], [2, 2]]))
+    net = hgm.compile(tree, observed=["a"])
+    with pytest.raises(hgm.BadEvidence, match="'a' has no state 2"):
+        net(torch.tensor([[1, 2]]), evidence=torch.tensor([[2]]))
+
+
+# ---------------------------------------------------------------------- function transforms
+
+
+TRANSFORMED = {
+    "grid": hgm.random_ghm(2, 3, (2, 2), seed=0),
+    "logs": hgm.random_ghm(2, 3, 2, bound=1e40, seed=1),
+    "ragged": hgm.random_tree(9, joint=0.3, zeros=0.3, seed=3),
+}
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_function_transforms_of_torch(name, trainable):
+    net = hgm.compile(TRANSFORMED[name], trainable=trainable)
+    x = torch.randn(1, net.states_in, *net.leaf_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows = x + torch.arange(3.0, dtype=torch.float64).reshape(3, *(1,) * x.ndim) * x.flip(1)
+    assert_close(torch.func.vmap(net)(rows), torch.stack([net(row) for row in rows]), 1e-12, "vmap")
+
+    def total(e):
+        return net.log_partition(e).sum()
+
+    marginals = net(x)
+    for transform in (torch.func.jacfwd, torch.func.jacrev, torch.func.grad):
+        assert_close(transform(total)(x), marginals.detach(), 1e-10, str(transform))
+    direction = torch.ones_like(x) * torch.linspace(-1, 1, x.shape[1], dtype=x.dtype).reshape(-1, *(1,) * (x.ndim - 2))
+    _, forward = torch.func.jvp(net, (x,), (direction,))
+    reverse = (torch.func.jacrev(net)(x) * direction).flatten(marginals.ndim).sum(-1)
+    assert_close(forward, reverse.detach(), 1e-10, "jvp")
+    hessian = torch.func.hessian(total)(x)
+    assert_close(
+        hessian.flatten(x.ndim).flatten(0, x.ndim - 1), hessian.flatten(x.ndim).flatten(0, x.ndim - 1).T, 1e-10, "h"
+    )
+    assert torch.equal(torch.func.functional_call(net, dict(net.named_parameters()), (x,)), marginals)

@@ -10,6 +10,7 @@ from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
 from hgm.compiler.stages.general import General, LevelSkip
 from hgm.compiler.unary import Unary
+from hgm.evidence.ambient import transformed
 
 __all__ = ["Regular"]
 
@@ -33,7 +34,7 @@ class Regular(General):
         assert isinstance(skip, LevelSkip)
         (layer,) = self._layers
         h, q = skip.child.h, skip.q
-        free = not (torch.is_grad_enabled() and q.requires_grad)
+        free = not (torch.is_grad_enabled() and q.requires_grad) and not transformed(q)
         u = torch.div(above.b, q, out=q) if free and self.several else above.b / q
         r = layer.down(u, h, skip.weights[0])
         b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).reshape(h.shape)
