@@ -11,9 +11,11 @@ __all__ = ["concrete", "transformed"]
 
 def transformed(x: Tensor) -> bool:
     """Whether a function transform (`torch.func.vmap`, `jvp`, ...) looks on: nothing may be overwritten then."""
+    if torch.compiler.is_compiling():  # a tracer does not know of these
+        return False
     return forward_ad._current_level >= 0 or torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def concrete(x: Tensor) -> bool:
     """Whether the numbers of a tensor may be looked at: not in a transform, nor while a program is traced."""
-    return not (transformed(x) or torch.compiler.is_compiling())
+    return not (torch.compiler.is_compiling() or transformed(x))

@@ -190,7 +190,7 @@ class Network(nn.Module):
     def _sliced(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
         """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
-        if any(transformed(t) for t in given) or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or any(transformed(t) for t in given):
             return run(self._input(observation, evidence))
         batch = given[0].shape[0] if given and given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
