@@ -76,7 +76,7 @@ class NoLoweringRule(HgmError):
 
 
 class BadExtension(HgmError):
-    """A schedule, stage, op, layer or channel from outside hgm does not do what its kind must."""
+    """What was added to hgm from outside (a stage, a channel, a construction, ...) does not do what its kind must."""
 
 
 class Uncertifiable(HgmError):

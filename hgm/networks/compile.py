@@ -73,7 +73,7 @@ def compile(
     Raises:
         BadSpec: for an unknown task or schedule, a plan of another tree, or a bad option.
         BadEvidence: for an unknown variable.
-        BadExtension: for a schedule, stage, op, layer or channel that does not do what it must.
+        BadExtension: for a schedule, stage, op, layer, channel or construction that does not do what it must.
         Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
     """
     _keep_freed_memory()

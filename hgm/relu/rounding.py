@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hgm.relu.constructions.logmatrix import LogMatrix
+from hgm.relu.constructions.trial import steps
 from hgm.relu.question import Question
 
 __all__ = ["SPAN", "floating_point"]
@@ -53,12 +54,12 @@ def floating_point(question: Question, built: Sequence[LogMatrix | None]) -> dic
             whole = (spread.u[i] + total)[stage.factor]
             largest.scatter_reduce_(0, stage.down, whole, "amax")
             fan.scatter_reduce_(0, stage.down, (siblings + members)[stage.factor], "amax")
-    steps = _vector(
-        0.0 if m is None else m.rounding_steps(float(size)) + 2 * (float(k) + 8) * float(size)
+    added = _vector(
+        0.0 if m is None else steps(m, float(size)) + 2 * (float(k) + 8) * float(size)
         for m, size, k in zip(built, largest, fan, strict=True)
     )
     most = 0.0
-    errors = flow.errors(steps, down=down).b
+    errors = flow.errors(added, down=down).b
     for level, at, error, size in zip(plan.levels, question.asked, errors, spread.b, strict=True):
         if len(at):  # the last sum and the softmax
             most = max(most, float((error + 16 * size + 4 * level.states)[torch.from_numpy(at)].max()))

@@ -27,12 +27,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadSpec, HgmError, Uncertifiable
+from hgm.errors import BadSpec, HgmError, Uncertifiable, extension
 from hgm.relu.constructions.constant import Constant
 from hgm.relu.constructions.difference import Difference
 from hgm.relu.constructions.explog import Minimax, Uniform, uniform_units
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.constructions.tournament import Tournament
+from hgm.relu.constructions.trial import check_kind, number, try_out
 from hgm.relu.pieces.piecewise import PiecewiseLinear
 
 __all__ = [
@@ -50,10 +51,10 @@ CONSTRUCTIONS: dict[str, type[LogMatrix]] = {c.kind: c for c in (Constant, Unifo
 
 
 def construction(kind: str) -> type[LogMatrix]:
-    """The construction of a name. Raises `BadSpec` if there is none."""
+    """The construction of a name. Raises `BadSpec` if there is none, `BadExtension` if it is no whole one."""
     if kind not in CONSTRUCTIONS:
         raise BadSpec(f"no construction {kind!r}; there are {', '.join(CONSTRUCTIONS)}")
-    return CONSTRUCTIONS[kind]
+    return check_kind(kind, CONSTRUCTIONS[kind])
 
 
 def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
@@ -66,11 +67,15 @@ def build(kind: str, log_potential: npt.ArrayLike, tol: float) -> LogMatrix:
 
     Raises:
         BadSpec: if there is no such construction.
+        BadExtension: if it is from outside and does not do what it must.
         Uncertifiable: if the construction does not apply to the potential or cannot reach the tolerance.
     """
     if not tol > 0:
         raise HgmError(f"a tolerance must be positive; got {tol}")
-    module = construction(kind).build(log_potential, tol)
+    made = construction(kind)
+    with extension(f"{made.__name__}.build"):
+        built = made.build(log_potential, tol)
+    module = try_out(built, kind, log_potential)
     if not module.error <= tol:
         raise Uncertifiable(
             f"construction {kind} reaches only {module.error:g} of the tolerance {tol:g}; raise it, or use C"
@@ -86,7 +91,7 @@ def assemble(kind: str, log_potential: npt.ArrayLike, pieces: Sequence[Piecewise
     """
     made = construction(kind)
     try:
-        return made(log_potential, pieces)
+        return try_out(made(log_potential, pieces), kind, log_potential)
     except (ValueError, IndexError) as error:  # Uncertifiable among them
         raise BadSpec(f"these pieces do not make a construction {kind}: {error}") from None
 
@@ -129,12 +134,15 @@ def cost(log_potential: npt.ArrayLike) -> float:
 def expected_parameters(log_potential: npt.ArrayLike, tol: float) -> float:
     """About how many weights the construction with the fewest units has, for small tolerances."""
     kind = min(CONSTRUCTIONS, key=lambda kind: _cost(kind, log_potential))
-    return CONSTRUCTIONS[kind].expected_parameters(log_potential, tol)
+    return construction(kind).expected_parameters(log_potential, tol)
 
 
 def _cost(kind: str, log_potential: npt.ArrayLike) -> float:
     """The constant of one kind; infinite where it does not apply."""
+    made = construction(kind)
     try:
-        return CONSTRUCTIONS[kind].cost(log_potential)
+        with extension(f"{made.__name__}.cost"):
+            constant = made.cost(log_potential)
     except Uncertifiable:
         return math.inf
+    return number(constant, f"{made.__name__}.cost")

@@ -10,14 +10,15 @@ closed form. Nothing is sampled, and nothing is assumed about where p came from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import HgmError
+from hgm.errors import BadExtension, HgmError, extension
 
-__all__ = ["ErrorRange", "Floats", "PiecewiseLinear", "Ramps", "Target", "certify", "positive"]
+__all__ = ["ErrorRange", "Floats", "PiecewiseLinear", "Ramps", "Target", "certify", "check_target", "positive"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -173,19 +174,32 @@ def certify(p: PiecewiseLinear, target: Target) -> ErrorRange:
 
     Returns:
         The range of the error; infinite where the error is unbounded.
+
+    Raises:
+        BadExtension: for a target from outside whose domain, values, tangents or limits are not what they must be.
     """
+    check_target(target)
+    name = type(target).__name__
     inside = (p.knots > target.low) & (p.knots < target.high)
     edges = np.concatenate(([target.low], p.knots[inside], [target.high]))
     first = int(np.count_nonzero(p.knots <= target.low))
     slopes = p.slopes[first : first + len(edges) - 1]
-    with np.errstate(all="ignore"):
+    with extension(f"{name}.tangents"), np.errstate(all="ignore"):
         tangents = target.tangents(slopes)
+    _check_floats(f"{name}.tangents", tangents, ("k", len(slopes)))
     x = np.concatenate((edges[np.isfinite(edges)], tangents[(tangents > edges[:-1]) & (tangents < edges[1:])]))
-    ours, exact = p(x), target(x)
+    with extension(f"{name}.__call__"):
+        ours, exact = p(x), target(x)
+    _check_floats(f"{name}.__call__", exact, x.shape)
+    if np.isnan(exact).any():
+        raise BadExtension(f"{name}.__call__ gives NaN at {x[np.isnan(exact)][0]:g}, in its domain")
     errors = list(ours - exact)
     for end, knot, slope in ((target.low, 0, p.left), (target.high, -1, p.right)):
         if np.isinf(end):
-            asymptote, at_zero = target.limit(end)
+            with extension(f"{name}.limit"):
+                asymptote, at_zero = (float(number) for number in target.limit(end))
+            if not np.isfinite([asymptote, at_zero]).all():
+                raise BadExtension(f"{name}.limit must give two finite numbers; got {asymptote}, {at_zero}")
             if slope != asymptote:
                 errors.append(np.inf * np.sign(end) * (slope - asymptote))
             else:
@@ -193,6 +207,27 @@ def certify(p: PiecewiseLinear, target: Target) -> ErrorRange:
     sizes = np.abs(np.concatenate((ours, exact))).max(initial=0.0) + np.abs(x).max(initial=0.0)
     allowance = 64 * np.finfo(np.float64).eps * (1 + sizes)
     return ErrorRange(float(min(errors) - allowance), float(max(errors) + allowance))
+
+
+def check_target(target: object) -> None:
+    """Raise `BadExtension` unless this is a target that has a domain and a step."""
+    if not isinstance(target, Target):
+        raise BadExtension(f"a function to approximate must be a Target, such as Exp(); got {target!r:.100}")
+    name, low, high = type(target).__name__, getattr(target, "low", None), getattr(target, "high", None)
+    if not isinstance(low, Real) or not isinstance(high, Real) or not low <= high:
+        raise BadExtension(f"{name} must have numbers low <= high, the ends of its domain; got {low!r} and {high!r}")
+    if not isinstance(target.step, int) or target.step < 1:
+        raise BadExtension(f"{name}.step must be a whole number of kinks, from 1 up; got {target.step!r:.100}")
+
+
+def _check_floats(what: str, got: object, shape: tuple[int | str, ...]) -> None:
+    """Raise `BadExtension` unless `got` is an array of floats of this shape, in which a word stands for any number."""
+    if isinstance(got, np.ndarray) and got.dtype.kind == "f" and got.ndim == len(shape):
+        wrong = [n for n, want in zip(got.shape, shape, strict=True) if n != want and not isinstance(want, str)]
+        if not wrong:
+            return
+    shown = f"{got.dtype}s of shape {got.shape}" if isinstance(got, np.ndarray) else f"a {type(got).__name__}"
+    raise BadExtension(f"{what} must give an array of floats of shape ({', '.join(map(str, shape))}); got {shown}")
 
 
 def positive(x: Floats) -> Floats:

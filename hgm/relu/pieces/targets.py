@@ -26,9 +26,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import HgmError, Uncertifiable
+from hgm.errors import BadExtension, HgmError, Uncertifiable, extension
 from hgm.relu.pieces.grids import geometric_log, log_units
-from hgm.relu.pieces.piecewise import Floats, PiecewiseLinear, Target, certify, positive
+from hgm.relu.pieces.piecewise import Floats, PiecewiseLinear, Target, certify, check_target, positive
 from hgm.relu.pieces.tube import Tube, softplus
 
 __all__ = ["Exp", "Log", "LogRatio", "SoftplusTail", "minimax"]
@@ -43,16 +43,28 @@ def minimax(target: Target, *, units: int | None = None, tol: float | None = Non
         tol: largest absolute error, > 0; then ``certify(p, target).sup <= tol``. Give either `units` or `tol`.
 
     Raises:
+        BadExtension: for a target from outside that does not do what it must.
         Uncertifiable: if the tolerance takes more than 10,000 kinks, or is too small for float64.
     """
     if (units is None) == (tol is None):
         raise HgmError(f"give either units or tol; got units={units}, tol={tol}")
-    p = target.best(units, tol)
+    p = _best(target, units, tol)
     for _ in range(3):
         if tol is None or certify(p, target).sup <= tol:
             return p
-        p = target.best(p.units + target.step, None)  # rounding took it just beyond the tolerance
+        p = _best(target, p.units + target.step, None)  # rounding took it just beyond the tolerance
     raise Uncertifiable(f"a tolerance of {tol:g} on {target} is below what float64 can certify; raise it")
+
+
+def _best(target: Target, units: int | None, tol: float | None) -> PiecewiseLinear:
+    """`Target.best`. Raises `BadExtension` unless that gives a piecewise-linear function."""
+    check_target(target)
+    what = f"{type(target).__name__}.best"
+    with extension(what):
+        p = target.best(units, tol)
+    if not isinstance(p, PiecewiseLinear):
+        raise BadExtension(f"{what} must give a PiecewiseLinear; got a {type(p).__name__}")
+    return p
 
 
 @dataclass(frozen=True)

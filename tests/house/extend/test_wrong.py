@@ -15,6 +15,11 @@ from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.stage import Belief, Message, Stage, stage_for
 from hgm.compiler.stages.general import General
 from hgm.errors import BadExtension
+from hgm.relu.constructions.choose import CONSTRUCTIONS, assemble, build
+from hgm.relu.constructions.difference import Difference
+from hgm.relu.constructions.logmatrix import LogMatrix
+from hgm.relu.pieces.piecewise import PiecewiseLinear, Target, certify
+from hgm.relu.pieces.targets import Exp, minimax
 
 TREE = hgm.random_ghm(3, 3, 2, bound=10.0, seed=0)
 PLAN = by_levels(TREE)
@@ -210,3 +215,139 @@ def test_what_is_no_observation():
             net(*given)
     with pytest.raises(hgm.BadEvidence, match="must be a tensor; got a list"):
         net(torch.zeros(2, 3, 8), evidence=[1, 2])
+
+
+TABLE = np.array([[1.1, -0.4], [-2.0, 0.7]])
+
+
+class Own(Difference):
+    """Construction D from outside."""
+
+    kind = "E"
+
+
+def own(**changes):
+    return type("Wrong", (Own,), changes)
+
+
+def says(**attributes):
+    """Construction E that says other things of itself."""
+
+    def made(cls, table, tol):
+        module = super(Own, cls).build(table, tol)
+        for name, value in attributes.items():
+            setattr(module, name, value)
+        return module
+
+    return own(build=classmethod(made))
+
+
+def gives(change):
+    return own(forward=lambda self, h: change(Own.forward(self, h)))
+
+
+CONSTRUCTED = {
+    "'E' must be a subclass of LogMatrix; got 'text'": "text",
+    "subclass of LogMatrix; got <function": lambda table, tol: None,
+    "Wrong has no build": type("Wrong", (LogMatrix,), {"kind": "E"}),
+    "Wrong must have the kind .* 'E', .*; got 'D'": own(kind="D"),
+    "must give one of this kind; got a NoneType": own(build=classmethod(lambda cls, table, tol: None)),
+    "Wrong.build fails: ZeroDivisionError": own(build=classmethod(lambda cls, table, tol: 1 / 0)),
+    "Wrong.cost must be a number from 0 up; got None": own(cost=classmethod(lambda cls, table: None)),
+    "Wrong.cost must .*; got nan": own(cost=classmethod(lambda cls, table: np.nan)),
+    "Wrong.error must .*; got -1.0": says(error=-1.0),
+    "Wrong.error must .*; got nan": says(error=np.nan),
+    "Wrong.error must .*; got 'small'": says(error="small"),
+    "Wrong.units must be the number of its ReLUs; got None": says(units=None),
+    "another construction": says(error=3.0),
+    "forward must give .* NoneType": gives(lambda out: None),
+    r"forward must give .* of shape \(2, 32\); got .* \(1, 32\)": gives(lambda out: out[:1]),
+    "forward must give .*; got torch.float32": gives(lambda out: out.float()),
+    "forward gives NaN": gives(lambda out: out * torch.nan),
+    "its error is .*, but it is off by": gives(lambda out: out * 1.5),
+    r"rounding_steps\(.*\) must be a number from 0 up; got None": own(rounding_steps=lambda self, magnitude: None),
+    r"rounding_steps\(.*\) must .*; got nan": own(rounding_steps=lambda self, magnitude: np.nan),
+    r"rounding_steps\(.*\) fails: NotImplementedError": own(rounding_steps=LogMatrix.rounding_steps),
+}
+
+
+@pytest.mark.parametrize("message", CONSTRUCTED)
+@pytest.mark.parametrize("named", [True, False])
+def test_constructions(monkeypatch, message, named):
+    monkeypatch.setitem(CONSTRUCTIONS, "E", CONSTRUCTED[message])
+    if isinstance(CONSTRUCTED[message], type) and "cost" not in vars(CONSTRUCTED[message]):
+        CONSTRUCTED[message].cost = classmethod(lambda cls, table: 0.1)  # it is the first to be tried
+    with pytest.raises(BadExtension, match=message):
+        hgm.compile(
+            hgm.random_ghm(2, 2, 2, bound=3.0, seed=1), activation="relu", tol=0.5, construction="E" if named else None
+        )
+
+
+def test_a_bound_on_rounding_that_is_none_where_messages_are_large(monkeypatch):
+    wrong = own(rounding_steps=lambda self, magnitude: 1e3 if magnitude < 100 else np.nan)
+    monkeypatch.setitem(CONSTRUCTIONS, "E", wrong)
+    tree = hgm.random_ghm(2, 2, 2, bound=3.0, seed=1)
+    with pytest.raises(BadExtension, match=r"rounding_steps\(.*\) must .*; got nan"):
+        hgm.compile(tree, activation="relu", tol=0.5, construction="E", floor=1e4)
+
+
+def test_pieces_of_a_construction_that_says_too_little(monkeypatch):
+    monkeypatch.setitem(CONSTRUCTIONS, "E", Own)
+    pieces = build("E", TABLE, 0.1).pieces
+    assert assemble("E", TABLE, pieces).error <= 0.1
+    monkeypatch.setattr(Own, "forward", lambda self, h: h * 1.5)
+    with pytest.raises(hgm.HgmError, match="its error is"):
+        assemble("E", TABLE, pieces)
+
+
+class Square(Target):
+    """``x^2`` for 0 <= x <= 1."""
+
+    low = 0.0
+    high = 1.0
+
+    def __call__(self, x):
+        return np.square(x)
+
+    def tangents(self, slopes):
+        return slopes[None] / 2
+
+    def best(self, units, tol):
+        return PiecewiseLinear([0.0, 1.0], [0.0, 1.0])
+
+
+TARGETS = {
+    "Wrong.best must give a PiecewiseLinear; got a NoneType": {"best": lambda self, units, tol: None},
+    "Wrong.best fails: NotImplementedError": {"best": Target.best},
+    r"Wrong.__call__ must give .* of shape \(3\); got a NoneType": {"__call__": lambda self, x: None},
+    r"Wrong.__call__ must give .*; got a float": {"__call__": lambda self, x: 1.0},
+    r"Wrong.__call__ must give .*; got float64s of shape \(17,\)": {"__call__": lambda self, x: np.zeros(17)},
+    "Wrong.__call__ gives NaN at 0.5": {"__call__": lambda self, x: np.where(x == 0.5, np.nan, x)},
+    "Wrong.tangents must give .* got a NoneType": {"tangents": lambda self, slopes: None},
+    r"Wrong.tangents must .* \(k, 1\); got float64s of shape \(1,\)": {"tangents": lambda self, slopes: slopes / 2},
+    r"Wrong.tangents must .* \(k, 1\); got .* \(1, 9\)": {"tangents": lambda self, slopes: np.zeros((1, 9))},
+    "Wrong must have numbers low <= high.*; got None and 1.0": {"low": None},
+    "got nan and 1.0": {"low": np.nan},
+    "got 2.0 and 1.0": {"low": 2.0},
+    "Wrong.limit fails: TypeError": {"high": np.inf, "limit": lambda self, end: None},
+    "Wrong.limit must give two finite numbers; got 0.0, nan": {
+        "high": np.inf,
+        "limit": lambda self, end: (0.0, np.nan),
+    },
+    "Wrong.step must be a whole number": {"step": 0},
+}
+
+
+@pytest.mark.parametrize("message", TARGETS)
+def test_targets(message):
+    assert minimax(Square(), tol=0.5).units == 2
+    with pytest.raises(BadExtension, match=message):
+        minimax(type("Wrong", (Square,), TARGETS[message])(), tol=0.5)
+
+
+def test_what_is_no_target():
+    for wrong in (Exp, None):
+        with pytest.raises(BadExtension, match="must be a Target"):
+            minimax(wrong, tol=0.5)
+        with pytest.raises(BadExtension, match="must be a Target"):
+            certify(PiecewiseLinear([0.0], [0.0]), wrong)
