@@ -65,6 +65,7 @@ def draw_stages(net: Any) -> Figure:
     if not (both or isinstance(net, ConvNet)):
         raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
     relu, plan = net.certificate is not None, net.plan
+    asked = set(plan.tree.level[net.query].tolist())
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
     shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
@@ -119,22 +120,22 @@ def draw_stages(net: Any) -> Figure:
                 (peak, f"$h$  {here.states:,} × {nodes}"),
             ):
                 axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
-            if level in net.read:
+            if level in asked:
                 _output(axes, net, b, level)
     root = plan.levels[0]  # h is its box now
     if both:
         b = tensor("b", root, root.nodes, _positions(plan, root), 2 * middle - h.x, 0)
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, middle, h.y, "normalise", INK)
-        if 0 in net.read:
+        if 0 in asked:
             _output(axes, net, b, 0)
     else:
-        asked = int(root.order[net.position])
+        (variable,) = net.query.tolist()
         b = Box(h.x + STEP, h.y, _wide(root.states), _high(1))
         _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
         _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
-        _draw(axes, b, int(plan.tree.cardinality[asked]), "", UP, False, "")
-        name = plan.tree.names[asked]
+        _draw(axes, b, int(plan.tree.cardinality[variable]), "", UP, False, "")
+        name = plan.tree.names[variable]
         _arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
         axes.text(
             b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
@@ -264,12 +265,12 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
 
 def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
     if net.task == "denoise":
-        words = f"mean of\n{times(net.query_shape)} values"
+        words = f"mean of\n{times(net.leaf_shape)} values"
     else:
         here = net.plan.levels[level].order
         count = int(np.isin(net.query, here).sum())
-        whole = count == len(net.query) and len(net.query_shape) == 2
-        words = f"posteriors of\n{times(net.query_shape) if whole else counted(count, 'variable')}"
+        whole = len(net.leaf_shape) == 2 and count == len(net.query) and np.array_equal(net.query, net.plan.tree.leaves)
+        words = f"posteriors of\n{times(net.leaf_shape) if whole else counted(count, 'variable')}"
     _arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
     axes.text(b.right + 0.38, b.y, words, fontsize=8, ha="left", va="center", color=INK)
 
