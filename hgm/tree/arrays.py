@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Frozen", "frozen"]
+__all__ = ["Frozen", "frozen", "integral"]
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -15,6 +15,11 @@ def frozen(array: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array
+
+
+def integral(array: object) -> bool:
+    """Whether it is an array of integers."""
+    return isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer)
 
 
 class Frozen:

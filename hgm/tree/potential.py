@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadPotential
-from hgm.tree.arrays import Frozen, frozen
+from hgm.errors import BadExtension, BadPotential, extension
+from hgm.tree.arrays import Frozen, frozen, integral
 
 __all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential", "checked", "first", "logs"]
 
@@ -49,6 +50,7 @@ class Potential(Frozen, ABC):
 
     Raises:
         BadPotential: for a weight that is NaN or infinite, no positive one, or `entries` that do not fit.
+        BadExtension: for `entries` that fail, or that depend on more than shape, weights and `parts`.
     """
 
     shape: tuple[int, ...]
@@ -72,7 +74,10 @@ class Potential(Frozen, ABC):
     def _hold(
         self, shape: Sequence[int], log: np.ndarray, values: np.ndarray | None, parts: Mapping[str, np.ndarray]
     ) -> None:
-        self.shape = tuple(int(s) for s in shape)
+        try:
+            self.shape = tuple(index(s) for s in shape)
+        except TypeError:
+            raise BadPotential(f"the shape of a potential must be one integer for each axis; got {shape!r}") from None
         self.log_potential = frozen(log)
         self._values = None if values is None else frozen(values)
         for name, part in parts.items():
@@ -101,21 +106,30 @@ class Potential(Frozen, ABC):
         return self
 
     def check(self) -> None:
-        """Raises `BadPotential` unless `entries` puts every weight somewhere, and one of them is positive."""
-        log = checked(self.log_potential, "log_potential")
-        entries, size = self.entries(), log.size
-        shown = f"{type(self).__name__}.entries() must be integers of shape {self.shape} from -1 to {size - 1}"
-        if not isinstance(entries, np.ndarray) or not np.issubdtype(entries.dtype, np.integer):
+        """Raises unless `entries` puts every weight somewhere, one is positive, and `from_parts` can make it again."""
+        name, log = type(self).__name__, checked(self.log_potential, "log_potential")
+        with extension(f"{name}.entries()"):
+            entries, size = self.entries(), log.size
+        shown = f"{name}.entries() must be integers of shape {self.shape} from -1 to {size - 1}"
+        if not integral(entries):
             raise BadPotential(f"{shown}; got {getattr(entries, 'dtype', type(entries).__name__)}")
         if entries.shape != self.shape or not entries.size or entries.min() < -1 or entries.max() >= size:
             limits = f" from {entries.min()} to {entries.max()}" if entries.size else ""
             raise BadPotential(f"{shown}; got shape {entries.shape}{limits}")
-        stored = np.unique(entries[entries >= 0])
-        if len(stored) < size:
-            missing = int(np.setdiff1d(np.arange(size), stored)[0])
-            raise BadPotential(f"{shown}, each weight somewhere; weight {missing} stands nowhere")
+        missing = np.setdiff1d(np.arange(size), entries)
+        if missing.size:
+            raise BadPotential(f"{shown}, each weight somewhere; weight {missing[0]} stands nowhere")
         if np.isneginf(log).all():
             raise BadPotential(f"the potential {self} is zero everywhere: no state is allowed")
+        parts = self.parts()
+        if not isinstance(parts, Mapping) or not all(map(integral, parts.values())):
+            raise BadPotential(f"{name}.parts() must be arrays of integers by name; got {parts!r:.100}")
+        if type(self).from_parts.__func__ is Potential.from_parts.__func__:  # type: ignore[attr-defined]
+            copy = type(self).__new__(type(self))
+            vars(copy).update(parts, shape=self.shape, log_potential=self.log_potential)
+            with extension(f"{name}.entries(), from shape, log_potential and parts() alone,"):
+                if not np.array_equal(copy.entries(), entries):
+                    raise BadExtension(f"{name}.entries() depends on more than shape, log_potential and parts()")
 
     # ------------------------------------------------------------------ what it says
 
@@ -272,6 +286,8 @@ def as_potential(given: Potential | npt.ArrayLike) -> Potential:
     """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
     if isinstance(given, Potential):
         if not given._checked:  # of a kind that has its own way of making them
+            if not (hasattr(given, "shape") and hasattr(given, "log_potential")):
+                raise BadExtension(f"{type(given).__name__}.__init__ must call super().__init__(shape, log_potential)")
             given.check()
         return given
     values = checked(given, "values")

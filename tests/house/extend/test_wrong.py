@@ -351,3 +351,36 @@ def test_what_is_no_target():
             minimax(wrong, tol=0.5)
         with pytest.raises(BadExtension, match="must be a Target"):
             certify(PiecewiseLinear([0.0], [0.0]), wrong)
+
+
+def potential(shape=(3, 3), **changes):
+    given = {"__init__": lambda self: hgm.Potential.__init__(self, shape, np.arange(9) / 9), "entries": Plain.entries}
+    return type("Wrong", (hgm.Potential,), given | changes)
+
+
+def turned(self):
+    self.turn = 1
+    hgm.Potential.__init__(self, (3, 3), np.arange(9) / 9)
+
+
+POTENTIALS = {
+    r"one integer for each axis; got 'ab'": potential(shape="ab"),
+    r"one integer for each axis; got 3": potential(shape=3),
+    r"one integer for each axis; got \(3.5, 3\)": potential(shape=(3.5, 3)),
+    r"Wrong.entries\(\) fails: AttributeError": potential(entries=lambda self: self.missing),
+    r"Wrong.__init__ must call super\(\).__init__": potential(__init__=lambda self: None),
+    r"Wrong.parts\(\) must be arrays of integers by name; got None": potential(parts=lambda self: None),
+    r"Wrong.parts\(\) must be .*; got {'x': \[1.5\]}": potential(parts=lambda self: {"x": [1.5]}),
+    r"Wrong.entries\(\), from shape, .* alone, fails: AttributeError": potential(
+        __init__=turned, entries=lambda self: np.roll(Plain.entries(self), self.turn)
+    ),
+    r"Wrong.entries\(\) depends on more than": potential(
+        turn=0, __init__=turned, entries=lambda self: np.roll(Plain.entries(self), self.turn)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", POTENTIALS)
+def test_potentials(message):
+    with pytest.raises((BadExtension, hgm.BadPotential), match=message):
+        hgm.Tree.from_edges([("a", "b", POTENTIALS[message]())])
