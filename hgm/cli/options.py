@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 import hgm
+from hgm.errors import BadExtension
 
 __all__ = [
     "Evidence",
@@ -25,7 +29,36 @@ __all__ = [
     "option",
 ]
 
-app = typer.Typer(
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Program(typer.Typer):
+    """A program in which no command takes the place of another."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
+        """As of typer. Raises `BadExtension` for what is no function, or a name that is taken."""
+        if not (name is None or isinstance(name, str)):
+            raise BadExtension(f'write @app.command() or @app.command("name") over a function; got {name!r:.100}')
+        add = super().command(name, **options)
+
+        def register(function: F) -> F:
+            if not hasattr(function, "__qualname__"):
+                raise BadExtension(f"a command must be a function, under @app.command(); got {function!r:.100}")
+            taken = {_name(command): command.callback for command in self.registered_commands}
+            word = name or get_command_name(function.__name__)
+            where, other = (f"{f.__module__}.{f.__qualname__}" for f in (function, taken.get(word) or function))
+            if where != other:  # the same function again is a notebook's cell that is run again
+                raise BadExtension(f"{where} cannot be the command {word!r}: that is {other}; give it another name")
+            return add(function)
+
+        return register
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or get_command_name(command.callback.__name__)  # type: ignore[union-attr]
+
+
+app = Program(
     name="hgm",
     add_completion=False,
     rich_markup_mode=None,

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TypeVar
 
-from hgm.errors import HgmError
+from hgm.errors import BadExtension
 
 __all__ = ["STUDIES", "Study", "study"]
 
@@ -41,11 +42,21 @@ STUDIES: dict[str, Study] = {}
 
 
 def study(name: str) -> Callable[[F], F]:
-    """Register a function as the study `name`. Raises `HgmError` for a name that is taken."""
+    """Register a function as the study `name`.
+
+    Raises:
+        BadExtension: for a name that is none or taken, or a function that cannot be called with (out, quick=...).
+    """
+    if not isinstance(name, str) or not name:
+        raise BadExtension(f'a study needs a name, as in @study("mine"); got {name!r:.100}')
 
     def register(function: F) -> F:
         if name in STUDIES:
-            raise HgmError(f"there is a study {name!r} already: {STUDIES[name].text}")
+            raise BadExtension(f"there is a study {name!r} already: {STUDIES[name].text}")
+        try:
+            signature(function).bind(Path(), quick=True)
+        except TypeError as error:
+            raise BadExtension(f"the study {name!r} must be a function f(out, *, quick): {error}") from None
         STUDIES[name] = Study(name, function)
         return function
 
