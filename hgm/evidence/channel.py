@@ -23,16 +23,19 @@ The name is what files and the command line call it. `hgm.testing.ChannelConform
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
+from functools import cache
+from inspect import signature
 from math import prod
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from hgm.errors import BadEvidence, BadSpec
+from hgm.errors import BadEvidence, BadExtension, BadSpec, extension, listing
 
-__all__ = ["CHANNELS", "Channel", "channel_of", "per_row"]
+__all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of", "per_row"]
 
 Values = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
@@ -68,6 +71,8 @@ class Channel(nn.Module):
         cls.kind = name
         if name is None:
             return
+        if not isinstance(name, str) or not name:
+            raise BadExtension(f"the name of the channel {cls.__name__} must be a word; got {name!r:.100}")
         other = CHANNELS.setdefault(name, cls)
         where, taken = (f"{c.__module__}.{c.__qualname__}" for c in (cls, other))
         if where != taken:  # the same class again is a notebook's cell that is run again
@@ -156,7 +161,13 @@ class Channel(nn.Module):
     def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
         """An observation of symbols with typical noise, and the noise ``(B,)``: to trace and to test with."""
         noise = [torch.full((x.shape[0],), 0.25, dtype=dtype, device=x.device) for _ in self.noise_names]
-        z = self.observe(x, *noise, generator=generator)
+        what = f"{type(self).__name__}.observe"
+        if type(self).observe is Channel.observe:
+            raise BadSpec(f"{type(self).__name__} does not say how it observes symbols: give it observe")
+        with extension(what):
+            z = self.observe(x, *noise, generator=generator)
+        if not isinstance(z, Tensor):
+            raise BadExtension(f"{what} must give a tensor, the observation; got a {type(z).__name__}")
         return z.to(dtype) if z.is_floating_point() else z, *noise
 
     # ------------------------------------------------------------------ in files
@@ -180,7 +191,7 @@ class Channel(nn.Module):
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any], values: Tensor | None) -> Self:
         """The channel of an `entry` with these values."""
-        return cls(values, **{key: given for key, given in entry.items() if key != "kind"})
+        return cls(values=values, **{key: given for key, given in entry.items() if key != "kind"})
 
     def extra_repr(self) -> str:
         if self.values is None:
@@ -200,9 +211,46 @@ def channel_of(entry: Mapping[str, Any], values: Tensor | None) -> Channel:
             f"no channel is named {entry['kind']!r}, only {', '.join(CHANNELS)}; import the module that defines it"
         )
     try:
-        return kind.from_entry(entry, values)
+        channel = kind.from_entry(entry, values)
     except (TypeError, KeyError) as error:
         raise BadSpec(f"the channel {entry['kind']} cannot be made from {dict(entry)}: {error}") from None
+    if not isinstance(channel, kind):
+        raise BadExtension(f"{kind.__name__}.from_entry must give such a channel; got a {type(channel).__name__}")
+    return channel
+
+
+def entry_of(channel: Channel) -> dict[str, Any]:
+    """`Channel.entry`, once it is seen that the channel can be made from it again.
+
+    Raises:
+        BadExtension: if it cannot, or the entry is not a dict of JSON values with its kind.
+    """
+    kind, name = type(channel), type(channel).__name__
+    with extension(f"{name}.entry()"):
+        entry = channel.entry()
+        json.dumps(entry)
+    if not isinstance(entry, dict) or entry.get("kind") != channel.kind:
+        raise BadExtension(f"{name}.entry() must be a dict with 'kind': {channel.kind!r}; got {entry!r:.100}")
+    if kind.from_entry.__func__ is Channel.from_entry.__func__:  # type: ignore[attr-defined]
+        named = [p.name for p in signature(kind).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        lost = [name for name in named if name not in ("values", "states", *entry)]
+        if "values" not in named or lost:
+            lack = f"also takes {listing(lost)}, which entry() must hold" if lost else "must take values"
+            raise BadExtension(f"a file cannot hold the channel {name}: its __init__ {lack}")
+    channel_of(entry, channel.values)
+    return entry
+
+
+def check_arguments(channel: Channel, given: Sequence[Any]) -> None:
+    """Raise `BadEvidence` if `states_first` of a channel does not take so many arguments."""
+    takes = _signature(type(channel).states_first)
+    try:
+        takes.bind(channel, *given)
+    except TypeError as error:
+        raise BadEvidence(f"{type(channel).__name__}.states_first takes {takes}: {error}") from None
+
+
+_signature = cache(signature)
 
 
 def per_row(value: Tensor | float, z: Tensor, name: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence, BadSpec
 from hgm.evidence.ambient import concrete
-from hgm.evidence.channel import Channel, channel_of, per_row
+from hgm.evidence.channel import Channel, channel_of, entry_of, per_row
 from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped, signed
 
 __all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
@@ -197,7 +197,7 @@ class Missing(Channel, name="missing"):
         return z, *noise
 
     def entry(self) -> dict[str, Any]:
-        return super().entry() | {"of": self.channel.entry()}
+        return super().entry() | {"of": entry_of(self.channel)}
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any], values: Tensor | None) -> Self:

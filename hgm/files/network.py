@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.schedule import planned
 from hgm.errors import BadSpec, HgmError
-from hgm.evidence.channel import channel_of
+from hgm.evidence.channel import channel_of, entry_of
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
 from hgm.files.format1 import upgraded
@@ -62,6 +62,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     Raises:
         BadSpec: for another ending of the file name, a place that cannot be written, a channel without a name, or
             weights in half precision.
+        BadExtension: for a channel that cannot be made again from what a file holds of it.
     """
     from safetensors.torch import save
 
@@ -121,7 +122,7 @@ def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]
         "trainable": net.trainable,
         "reloaded": _is_reloaded(engine),
         "leaf_shape": list(net.leaf_shape),
-        "channel": net.channel.entry(),
+        "channel": entry_of(net.channel),
         "tree": tree_entry(net.plan.tree, tensors),
         "relu": design_entry(engine.design, tensors) if isinstance(engine, Relu) else None,
     }

@@ -20,7 +20,7 @@ from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadExtension, ImpossibleEvidence
 from hgm.evidence.ambient import concrete, transformed
-from hgm.evidence.channel import Channel
+from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.named import log_evidence
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.tree import Tree
@@ -236,13 +236,19 @@ class Network(nn.Module):
             raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
         if not isinstance(observation[0], Tensor):
             observation = (as_tensor(observation[0], "the observation of the leaves"), *observation[1:])
-        positions = channel.positions(observation[0])
+        positions: Any = channel.positions(observation[0])
+        if not isinstance(positions, tuple):
+            name = type(channel).__name__
+            raise BadExtension(f"{name}.positions must give a tuple, the shape; got a {type(positions).__name__}")
         if self.cardinality is not None:
             self._check_symbols(observation[0], positions, slice(None, prod(self.leaf_shape)))
         moved = None
         if order is not None and positions == self.leaf_shape:
             moved = channel.rearranged(order, *observation)
-        e = channel.states_first(*(observation if moved is None else moved))
+        given = observation if moved is None else moved
+        if self.foreign and concrete(observation[0]):
+            check_arguments(channel, given)
+        e = channel.states_first(*given)
         if self.foreign and concrete(observation[0]):
             self._check_channel(e, observation[0], positions)
         if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hgm
+from hgm.cli import app
 from hgm.compiler.fold import fold
 from hgm.compiler.layers import LocalEdges, layer_for
 from hgm.compiler.levels import by_levels
@@ -15,11 +16,13 @@ from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.stage import Belief, Message, Stage, stage_for
 from hgm.compiler.stages.general import General
 from hgm.errors import BadExtension
+from hgm.evidence.channel import CHANNELS as BY_NAME
 from hgm.relu.constructions.choose import CONSTRUCTIONS, assemble, build
 from hgm.relu.constructions.difference import Difference
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.pieces.piecewise import PiecewiseLinear, Target, certify
 from hgm.relu.pieces.targets import Exp, minimax
+from hgm.study import STUDIES, study
 
 TREE = hgm.random_ghm(3, 3, 2, bound=10.0, seed=0)
 PLAN = by_levels(TREE)
@@ -355,7 +358,7 @@ def test_what_is_no_target():
 
 def potential(shape=(3, 3), **changes):
     given = {"__init__": lambda self: hgm.Potential.__init__(self, shape, np.arange(9) / 9), "entries": Plain.entries}
-    return type("Wrong", (hgm.Potential,), given | changes)
+    return type("Odd", (hgm.Potential,), given | changes)
 
 
 def turned(self):
@@ -367,14 +370,14 @@ POTENTIALS = {
     r"one integer for each axis; got 'ab'": potential(shape="ab"),
     r"one integer for each axis; got 3": potential(shape=3),
     r"one integer for each axis; got \(3.5, 3\)": potential(shape=(3.5, 3)),
-    r"Wrong.entries\(\) fails: AttributeError": potential(entries=lambda self: self.missing),
-    r"Wrong.__init__ must call super\(\).__init__": potential(__init__=lambda self: None),
-    r"Wrong.parts\(\) must be arrays of integers by name; got None": potential(parts=lambda self: None),
-    r"Wrong.parts\(\) must be .*; got {'x': \[1.5\]}": potential(parts=lambda self: {"x": [1.5]}),
-    r"Wrong.entries\(\), from shape, .* alone, fails: AttributeError": potential(
+    r"Odd.entries\(\) fails: AttributeError": potential(entries=lambda self: self.missing),
+    r"Odd.__init__ must call super\(\).__init__": potential(__init__=lambda self: None),
+    r"Odd.parts\(\) must be arrays of integers by name; got None": potential(parts=lambda self: None),
+    r"Odd.parts\(\) must be .*; got {'x': \[1.5\]}": potential(parts=lambda self: {"x": [1.5]}),
+    r"Odd.entries\(\), from shape, .* alone, fails: AttributeError": potential(
         __init__=turned, entries=lambda self: np.roll(Plain.entries(self), self.turn)
     ),
-    r"Wrong.entries\(\) depends on more than": potential(
+    r"Odd.entries\(\) depends on more than": potential(
         turn=0, __init__=turned, entries=lambda self: np.roll(Plain.entries(self), self.turn)
     ),
 }
@@ -384,3 +387,116 @@ POTENTIALS = {
 def test_potentials(message):
     with pytest.raises((BadExtension, hgm.BadPotential), match=message):
         hgm.Tree.from_edges([("a", "b", POTENTIALS[message]())])
+
+
+STUDY = {
+    r'needs a name, as in @study\("mine"\); got <function': lambda: study(lambda out, *, quick: None),
+    r"needs a name, .*; got 3": lambda: study(3),
+    r"'wrong' must be a function f\(out, \*, quick\): 'text' is not": lambda: study("wrong")("text"),
+    r"'wrong' must be .*: None is not": lambda: study("wrong")(None),
+    r"'wrong' must be .*: got an unexpected keyword argument 'quick'": lambda: study("wrong")(lambda out: None),
+    r"'wrong' must be .*: missing a required argument: 'more'": lambda: study("wrong")(lambda out, more, quick: None),
+}
+
+
+@pytest.mark.parametrize("message", STUDY)
+def test_studies(message):
+    before = dict(STUDIES)
+    with pytest.raises(BadExtension, match=message):
+        STUDY[message]()
+    assert before == STUDIES
+
+
+def test_commands():
+    before = list(app.registered_commands)
+    for name, function in (("check", "mine"), (None, "check")):
+        with pytest.raises(BadExtension, match=rf"{function} cannot be the command 'check': that is hgm.cli"):
+            app.command(name=name)(named(function))
+    with pytest.raises(BadExtension, match=r"must be a function, under @app.command.*got 'text'"):
+        app.command()("text")
+    with pytest.raises(BadExtension, match=r"write @app.command\(\) or .*got <function"):
+        app.command(named("mine"))
+    assert app.registered_commands == before
+
+
+def named(name):
+    def function():
+        """A command."""
+
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+class Blur(hgm.Channel, name="blur"):
+    """A channel with a setting."""
+
+    def __init__(self, width=1.0, values=None):
+        super().__init__(values)
+        self.width = width
+
+    def entry(self):
+        return super().entry() | {"width": self.width}
+
+    def states_first(self, z):
+        return -((self.batch_last(z) - self.table()[:, None, None]) ** 2) / self.width
+
+    def observe(self, x, *noise, generator):
+        return self.table()[x]
+
+
+def blur(**changes):
+    """Blur with other methods, under its name."""
+    kind = type("Wrong", (Blur,), changes)
+    kind.kind = "blur"
+    return hgm.compile(TREE, channel=kind(2.0))
+
+
+FILED = {
+    r"Wrong: its __init__ also takes width, which entry\(\) must hold": {"entry": hgm.Channel.entry},
+    r"Wrong: its __init__ must take values": {"__init__": lambda self, width: Blur.__init__(self, width)},
+    r"Wrong.entry\(\) must be a dict with 'kind': 'blur'; got None": {"entry": lambda self: None},
+    r"Wrong.entry\(\) must be .*; got {'width': 1}": {"entry": lambda self: {"width": 1}},
+    r"Wrong.entry\(\) must be .*; got {'kind': 'soft'}": {"entry": lambda self: {"kind": "soft"}},
+    r"Wrong.entry\(\) fails: TypeError: .*JSON": {"entry": lambda self: {"kind": "blur", "width": self}},
+    r"Wrong.from_entry must give such a channel; got a NoneType": {
+        "from_entry": classmethod(lambda cls, entry, values: None)
+    },
+}
+
+
+@pytest.mark.parametrize("message", FILED)
+@pytest.mark.parametrize("around", [False, True])
+def test_channels_that_a_file_cannot_hold(monkeypatch, tmp_path, message, around):
+    net = blur(**FILED[message])
+    monkeypatch.setitem(BY_NAME, "blur", type(net.channel))
+    if around:
+        net = hgm.compile(TREE, channel=hgm.Missing(net.channel))
+    with pytest.raises(BadExtension, match=message):
+        hgm.save_network(net, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_channel_whose_settings_come_first_is_kept(tmp_path):
+    hgm.save_network(hgm.compile(TREE, channel=Blur(2.0)), tmp_path / "net.safetensors")
+    again = hgm.load_network(tmp_path / "net.safetensors").channel
+    assert again.width == 2.0 and again.values.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_names_of_channels():
+    for name in (3, [3], ""):
+        with pytest.raises(BadExtension, match="name of the channel Wrong must be a word"):
+            type("Wrong", (hgm.Channel,), {}, name=name)
+
+
+def test_what_channels_say_of_observations(tmp_path):
+    z = torch.zeros(2, 8)
+    with pytest.raises(BadExtension, match=r"Wrong.positions must give a tuple.* got a NoneType"):
+        blur(positions=lambda self, z: None)(z)
+    with pytest.raises(hgm.BadEvidence, match=r"Wrong.states_first takes \(self, z, noise\): missing .*'noise'"):
+        blur(states_first=lambda self, z, noise: Blur.states_first(self, z))(z)
+    with pytest.raises(hgm.BadEvidence, match=r"Blur.states_first takes .*: too many positional arguments"):
+        hgm.compile(TREE, channel=Blur())(z, 0.5)
+    with pytest.raises(BadExtension, match=r"Wrong.observe must give a tensor, .*; got a NoneType"):
+        hgm.export(blur(observe=lambda self, x, *noise, generator: None), tmp_path / "net.pt2")
+    with pytest.raises(BadExtension, match=r"Wrong.observe fails: TypeError: .*'generator'"):
+        hgm.export(blur(observe=lambda self, x: x), tmp_path / "net.pt2")
