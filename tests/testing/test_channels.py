@@ -126,6 +126,9 @@ class Lossy(hgm.Gaussian):
         super().__init__(values)
         self.shift = shift
 
+    def entry(self):
+        return super().entry() | {"shift": 0.0}
+
     def states_first(self, z, *noise):
         return super().states_first(z - self.shift * torch.arange(z.shape[-1]), *noise)
 
