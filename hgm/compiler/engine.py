@@ -24,7 +24,6 @@ from hgm.compiler.plan import LevelStage, Plan
 from hgm.compiler.ranges import allowed
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
-from hgm.compiler.trial import try_out
 from hgm.compiler.unary import SILENT, UnaryTerms
 from hgm.compiler.weights import Weights
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
@@ -145,7 +144,6 @@ class Exact(Engine):
             self._rescale_always()
         self.register_load_state_dict_post_hook(_loaded)
         self._fix()
-        try_out(self)
 
     @property
     def stages(self) -> list[Stage]:

@@ -6,19 +6,17 @@ of hgm are not tried: their tests are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hgm.compiler.engine import Exact
 from hgm.compiler.layers import FactorLayer
 from hgm.compiler.plan import LevelPlan
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage
 from hgm.compiler.stages.general import General
 from hgm.errors import BadExtension, ImpossibleEvidence, extension
-
-if TYPE_CHECKING:
-    from hgm.compiler.engine import Exact
 
 __all__ = ["try_out"]
 

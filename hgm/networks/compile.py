@@ -11,6 +11,7 @@ import torch
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import check_plan, planned
+from hgm.compiler.trial import try_out
 from hgm.errors import BadExtension, BadSpec, did_you_mean, extension
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
@@ -113,6 +114,8 @@ def assemble(
     engine: Engine, task: Task, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray
 ) -> ConvNet | UNet:
     """The network of an engine: its head for a task, with a channel before it. Arguments as for `Network`."""
+    if isinstance(engine, Exact):
+        try_out(engine)
     if task == "classify":
         return ConvNet(engine, channel, leaf_shape, query)
     return UNet(engine, channel, leaf_shape, query, mean=task == "denoise")

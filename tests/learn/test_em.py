@@ -676,7 +676,7 @@ ROOT = hgm.ghm([hgm.Level(2, 3)], ["cat", "dog"], seed=0)  # x0, x1
         ([[0, 1]], ["cat"], "evidence is a mapping.*got list"),
         (torch.zeros(2, 4, 2), None, r"shape \(N, 3, 2\).*States are integers"),
         (torch.full((2, 3, 2), torch.nan), None, "log evidence of variable 'x0', state 0, is nan in batch row 0"),
-        ("what", None, "data are a mapping"),
+        ("what", None, "no mapping from names of variables"),
         ({"x0": np.full((2, 3), -1.0)}, None, "expected a finite number from 0 up"),
     ],
 )
