@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import cached_property, singledispatch
 
 import numpy as np
 
@@ -50,12 +50,20 @@ class Factors:
     states_in: int
     kernel: Kernel
 
-    @property
+    @cached_property
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """The pairs (potential, upward axis) that occur, ``(n, 2)``, and which of them each factor has, ``(F,)``."""
-        pairs = np.stack([self.tree.potential_id[self.factors], self.tree.up[self.factors]])
-        pairs, which = np.unique(pairs, axis=1, return_inverse=True)
-        return pairs.T, which.ravel()
+        ids, up = self.tree.potential_id[self.factors], self.tree.up[self.factors]
+        axes = int(up.max()) + 1
+        keys = ids * axes + up
+        if int(keys.max()) < 4 * len(keys):  # counting takes a million factors in no time; sorting does not
+            found = np.flatnonzero(np.bincount(keys))
+            rank = np.zeros(int(keys.max()) + 1, dtype=np.int64)
+            rank[found] = np.arange(len(found))
+            which = rank[keys]
+        else:
+            found, which = np.unique(keys, return_inverse=True)
+        return np.stack(np.divmod(found, axes), axis=1), which
 
     def entries(self, potential_id: int, axis: int) -> np.ndarray:
         """A potential's places in the vector of weights, the parent's axis first; `ZERO` at its hard zeros."""
