@@ -461,6 +461,7 @@ def test_ctrl_c_ends_quietly_with_130(model):
     assert (process.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["typer", "numpy", "torch", "yaml"])
 def test_ctrl_c_ends_quietly_while_something_is_imported(model, module):
     code = f"""
@@ -501,6 +502,7 @@ def process(command, encoding="utf-8", **more):
     return subprocess.run(["bash", "-c", command], capture_output=True, env=env, check=False, **more)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-8", "utf-16"])
 def test_labels_that_the_terminal_lacks_are_shown_by_their_codes(letters, encoding):
     want = {letter: letter.encode(encoding, "backslashreplace").decode(encoding) for letter in "é漢"}
@@ -511,6 +513,7 @@ def test_labels_that_the_terminal_lacks_are_shown_by_their_codes(letters, encodi
     assert (done.returncode, done.stderr) == (0, b"") and want["é"] in done.stdout.decode(encoding)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_holds_every_label_in_every_encoding(letters, encoding):
     done = process(f"$HGM infer {letters} --json", encoding)
@@ -521,6 +524,7 @@ def test_json_holds_every_label_in_every_encoding(letters, encoding):
     assert {row["é"] for row in json.loads(done.stdout.decode(encoding))} <= {"ä", "漢"} and done.returncode == 0
 
 
+@pytest.mark.long
 def test_csv_is_whole_or_refused(letters):
     done = process(f"$HGM sample {letters} -f csv")
     assert done.returncode == 0 and done.stdout.decode().startswith("é,plain\n")
@@ -541,6 +545,7 @@ def test_without_standard_error_nothing_is_mixed_into_the_output(model):
     assert process(f"$HGM infer {model} 2>&- >&-").returncode == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [10, 100_000])
 def test_a_reader_that_takes_one_line_ends_it_quietly(model, n):
     done = process(f"$HGM sample {model} -n {n} -f csv | head -1; exit ${{PIPESTATUS[0]}}")
