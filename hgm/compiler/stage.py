@@ -23,7 +23,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -155,13 +155,13 @@ class Moving(nn.Module):
 class Up(nn.Module):
     """One decoder stage: an encoder stage the other way, with its skips. No weights of its own."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Any) -> None:
         super().__init__()
         self._stage = (stage,)  # in a tuple: a module of the encoder, not of this one
 
-    def forward(self, above: Belief, skip: Skip) -> Belief:
-        """Beliefs of the children from those of the parents, with what the encoder stage kept."""
-        return self._stage[0].distribute(above, skip)
+    def forward(self, *given: Any) -> Any:
+        """`distribute` of the encoder's stage: beliefs of the children, from those of the parents and what it kept."""
+        return self._stage[0].distribute(*given)
 
     def extra_repr(self) -> str:
         (stage,) = self._stage

@@ -63,13 +63,13 @@ class Network(nn.Module):
         inputs, leaves = self.plan.inputs, prod(leaf_shape)
         cardinality = self.plan.tree.cardinality[inputs]
         self.extra = len(inputs) - leaves
-        self.row_size = int(cardinality.max()) * len(inputs)  # numbers of a batch row, for slicing
         self.states_in = int(cardinality.max())
+        self.row_size = self.states_in * len(inputs)  # numbers of a batch row, for slicing
         self.leaf_states = int(cardinality[:leaves].max())
         self.extra_states = int(cardinality[leaves:].max(initial=0))
-        # the engine's order: that of the leaves, of the others, and where both stand when the others come first
         several = len(np.unique(cardinality)) > 1  # then a symbol may be one of another variable's
         self.register_buffer("cardinality", torch.from_numpy(cardinality) if several else None, persistent=False)
+        # the engine's order: that of the leaves, of the others, and where both stand when the others come first
         of_leaf = self.plan.arrangement < leaves
         columns = np.argsort(np.argsort(of_leaf, kind="stable"), kind="stable")
         for name, order in (("leaf_order", self.plan.arrangement[of_leaf]), ("columns", columns)):
@@ -178,21 +178,24 @@ class Network(nn.Module):
 
     def _exactly(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
         """`run`, in float32 for half precision, with results in that, and whatever precision is ambient (autocast)."""
-        z = observation[0] if observation else None
-        if isinstance(z, Tensor):
-            if z.dtype in HALF:
-                return self._exactly(run, [z.float(), *observation[1:]], evidence).to(z.dtype)
-            if torch.is_autocast_enabled(z.device.type):
-                with torch.autocast(z.device.type, enabled=False):
-                    return self._sliced(run, observation, evidence)
-        return self._sliced(run, observation, evidence)
+        if not observation:
+            raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
+        z, *noise = observation
+        if not isinstance(z, Tensor):
+            z = as_tensor(z, "the observation of the leaves")
+        if z.dtype in HALF:
+            return self._exactly(run, [z.float(), *noise], evidence).to(z.dtype)
+        if torch.is_autocast_enabled(z.device.type):
+            with torch.autocast(z.device.type, enabled=False):
+                return self._sliced(run, [z, *noise], evidence)
+        return self._sliced(run, [z, *noise], evidence)
 
     def _sliced(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
         """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
             return run(self._input(observation, evidence))
-        batch = given[0].shape[0] if given and given[0].ndim else 0
+        batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
@@ -229,28 +232,25 @@ class Network(nn.Module):
         e = torch.cat([more.expand(-1, -1, e.shape[2]), e], 1)
         return e if self.columns is None else e.index_select(1, self.columns)
 
-    def _leaves(self, *observation: Any) -> Tensor:
+    def _leaves(self, z: Tensor, *noise: Any) -> Tensor:
         """``(S, n, B)`` log evidence of the leaves, in the engine's order."""
         channel, order = self.channel, self.leaf_order
-        if not observation:
-            raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
-        if not isinstance(observation[0], Tensor):
-            observation = (as_tensor(observation[0], "the observation of the leaves"), *observation[1:])
-        positions: Any = channel.positions(observation[0])
+        positions: Any = channel.positions(z)
         if not isinstance(positions, tuple):
             name = type(channel).__name__
             raise BadExtension(f"{name}.positions must give a tuple, the shape; got a {type(positions).__name__}")
-        if self.cardinality is not None:
-            self._check_symbols(observation[0], positions, slice(None, prod(self.leaf_shape)))
+        self._check_symbols(z, slice(None, prod(self.leaf_shape)))
         moved = None
         if order is not None and positions == self.leaf_shape:
-            moved = channel.rearranged(order, *observation)
-        given = observation if moved is None else moved
-        if self.foreign and concrete(observation[0]):
+            moved = channel.rearranged(order, z, *noise)
+        given = (z, *noise) if moved is None else moved
+        checks = self.foreign and concrete(z)
+        if checks:
             check_arguments(channel, given)
         e = channel.states_first(*given)
-        if self.foreign and concrete(observation[0]):
-            self._check_channel(e, observation[0], positions)
+        if checks:
+            self._check_channel(e, z, positions)
+        e = e.float() if e.dtype in HALF else e
         if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):
             want = ", ".join(map(str, (self.states_in, *self.leaf_shape)))
             raise BadEvidence(
@@ -258,13 +258,15 @@ class Network(nn.Module):
             )
         return e if order is None or moved is not None else e.index_select(1, order)
 
-    def _check_symbols(self, z: Tensor, positions: tuple[int, ...], which: slice) -> None:
+    def _check_symbols(self, z: Tensor, which: slice) -> None:
         """Raise `BadEvidence` for a symbol that is a state of other variables only; `which` of the inputs z is of."""
         if self.cardinality is None or z.is_floating_point() or not concrete(z):
             return
         card = self.cardinality[which]
-        wrong = z.flatten(1) >= card if prod(positions) == len(card) == prod(z.shape[1:]) else None
-        if wrong is not None and bool(wrong.any()):
+        if prod(z.shape[1:]) != len(card):
+            return  # told as a wrong shape
+        wrong = z.flatten(1) >= card
+        if bool(wrong.any()):
             row, column = (int(i) for i in wrong.nonzero()[0])
             name = self.inputs[which][column]
             raise BadEvidence(
@@ -285,7 +287,7 @@ class Network(nn.Module):
         evidence = as_tensor(evidence, "evidence of the observed variables")
         more = evidence.permute(1, 2, 0) if evidence.is_floating_point() and evidence.ndim == 3 else evidence
         if not evidence.is_floating_point():
-            self._check_symbols(evidence, tuple(evidence.shape[1:]), slice(prod(self.leaf_shape), None))
+            self._check_symbols(evidence, slice(prod(self.leaf_shape), None))
             more = clamped(evidence, self.states_in).movedim(1, -1)
         if (
             more.ndim != 3

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.numerics import joined
 from hgm.compiler.plan import LevelPlan, Plan
-from hgm.compiler.stage import Moving
+from hgm.compiler.stage import Moving, Up
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.maps import FactorMap, StageMaps
 
@@ -195,16 +195,8 @@ class ReluStage(Moving):
         return f"level {self.level + 1} -> {self.level}"
 
 
-class ReluUp(nn.Module):
+class ReluUp(Up):
     """One decoder stage: the maps down of an encoder stage, which holds them."""
-
-    def __init__(self, stage: ReluStage) -> None:
-        super().__init__()
-        self._stage = (stage,)  # in a tuple: a module of the encoder, not of this one
-
-    def forward(self, b: Tensor, q: Tensor, h: Tensor) -> Tensor:
-        """`ReluStage.distribute`."""
-        return self._stage[0].distribute(b, q, h)
 
     def extra_repr(self) -> str:
         level = self._stage[0].level

@@ -174,6 +174,8 @@ def test_arrays_and_lists_are_read_as_tensors_are():
         assert torch.equal(net(given), net(symbols))
     for given in (logs.numpy(), logs.tolist(), np.asfortranarray(logs.numpy())):
         assert torch.equal(net(given), net(logs))
+    half = logs.numpy().astype(np.float16)
+    assert torch.equal(net(half), net(torch.from_numpy(half))) and net(half).dtype == torch.float16
     frozen = symbols.numpy().copy()
     frozen.flags.writeable = False
     assert torch.equal(net(frozen), net(symbols))
@@ -191,6 +193,16 @@ def test_arrays_and_lists_are_read_as_tensors_are():
 def test_what_is_no_array_of_numbers_is_refused(given):
     with pytest.raises(hgm.BadEvidence, match="observation of the leaves must be an array of numbers"):
         hgm.compile(TREE)(given)
+
+
+def test_a_channel_of_half_precision_is_worked_out_in_single():
+    class Coarse(hgm.Channel):
+        def states_first(self, z, *noise):
+            return -(self.batch_last(z) - self.table()[:, None, None]).square().half()
+
+    z = torch.randint(0, 4, (3, 4, 4)).float()
+    logs = -(z[:, None] - torch.arange(4.0).reshape(1, 4, 1, 1)).square()
+    assert_close(hgm.compile(TREE, channel=Coarse())(z), hgm.compile(TREE)(logs), 1e-6, "marginals")
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64])
