@@ -440,6 +440,17 @@ def test_the_command_is_installed(model):
     assert re.fullmatch(r"hgm: [^\n]+\n", done.stderr)
 
 
+def ends_quietly_when_interrupted(code):
+    """A process that runs `code`, which says "ready" and waits, ends with 130 at Ctrl-C and says nothing more."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
 def test_ctrl_c_ends_quietly_with_130(model):
     code = f"""
         import sys, time
@@ -452,13 +463,7 @@ def test_ctrl_c_ends_quietly_with_130(model):
         hgm.infer = wait
         sys.exit(main(["infer", {model!r}]))
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
+    ends_quietly_when_interrupted(code)
 
 
 @pytest.mark.long
@@ -477,13 +482,7 @@ def test_ctrl_c_ends_quietly_while_something_is_imported(model, module):
         from hgm.cli import main
         sys.exit(main(["infer", {model!r}]))
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
+    ends_quietly_when_interrupted(code)
 
 
 LETTERS = "variables: {é: [ä, 漢], plain: [yes, '\U0001f600']}\n"

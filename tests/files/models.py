@@ -76,3 +76,8 @@ def refused_when(path, text, good, bad, message):
     assert len(hgm.load(path)) > 0
     path.write_text(text.replace(good, bad, 1))
     refused(path, message)
+
+
+def each(rows):
+    """A test for every row ``(good, bad, message)``."""
+    return pytest.mark.parametrize(("good", "bad", "message"), rows, ids=[bad[:40] for _, bad, _ in rows])

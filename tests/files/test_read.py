@@ -1,7 +1,7 @@
 """From a checked model file to a tree: parts that do not fit together get one clear error."""
 
 import pytest
-from files.models import EXPLICIT, LAYERED, refused, refused_when
+from files.models import EXPLICIT, LAYERED, each, refused, refused_when
 
 import hgm
 
@@ -33,12 +33,12 @@ BAD_LAYERED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), BAD_EXPLICIT, ids=[bad[:40] for _, bad, _ in BAD_EXPLICIT])
+@each(BAD_EXPLICIT)
 def test_bad_explicit_files(path, good, bad, message):
     refused_when(path, EXPLICIT, good, bad, message)
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), BAD_LAYERED, ids=[bad[:40] for _, bad, _ in BAD_LAYERED])
+@each(BAD_LAYERED)
 def test_bad_layered_files(path, good, bad, message):
     refused_when(path, LAYERED, good, bad, message)
 

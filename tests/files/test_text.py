@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from files.models import EXPLICIT, refused, refused_when
+from files.models import EXPLICIT, each, refused, refused_when
 
 import hgm
 from hgm.files.text import read
@@ -24,7 +24,7 @@ BAD_EXPLICIT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), BAD_EXPLICIT, ids=[bad[:40] for _, bad, _ in BAD_EXPLICIT])
+@each(BAD_EXPLICIT)
 def test_bad_explicit_files(path, good, bad, message):
     refused_when(path, EXPLICIT, good, bad, message)
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from files.models import ENDINGS, EXPLICIT, LAYERED, refused, refused_when
+from files.models import ENDINGS, EXPLICIT, LAYERED, each, refused, refused_when
 
 import hgm
 
@@ -57,12 +57,12 @@ BAD_LAYERED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), BAD_EXPLICIT, ids=[bad[:40] for _, bad, _ in BAD_EXPLICIT])
+@each(BAD_EXPLICIT)
 def test_bad_explicit_files(path, good, bad, message):
     refused_when(path, EXPLICIT, good, bad, message)
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), BAD_LAYERED, ids=[bad[:40] for _, bad, _ in BAD_LAYERED])
+@each(BAD_LAYERED)
 def test_bad_layered_files(path, good, bad, message):
     refused_when(path, LAYERED, good, bad, message)
 
