@@ -226,16 +226,21 @@ class LogRatio(Target):
     @property
     def density(self) -> float:
         """The constant c of ``pieces = c / sqrt(delta)``: a quarter of the integral of sqrt(|g''|) over the line."""
-        from scipy.integrate import quad  # here, for a light `import hgm`
+        return _density(abs(self.bend))
 
-        k = abs(self.bend)
-        if k == 0:
-            return 0.0
 
-        # |g''(u)| = sinh k sinh u / (cosh u + cosh k)^2; numerator and denominator are divided by e^(2 max(u, k)).
-        def root(u: float) -> float:
-            low, high = min(u, k), max(u, k)
-            numerator = 0.5 * math.exp(-0.5 * (high - low)) * math.sqrt(math.expm1(-2 * u) * math.expm1(-2 * k))
-            return numerator / (0.5 * (1 + math.exp(-2 * high) + math.exp(low - high) + math.exp(-low - high)))
+@lru_cache(maxsize=4096)
+def _density(k: float) -> float:
+    """`LogRatio.density` for a bend of k. It is asked for at every error that is tried of a map."""
+    from scipy.integrate import quad  # here, for a light `import hgm`
 
-        return 0.5 * float(quad(root, max(0.0, k - 80), k)[0] + quad(root, k, k + 80)[0])
+    if k == 0:
+        return 0.0
+
+    # |g''(u)| = sinh k sinh u / (cosh u + cosh k)^2; numerator and denominator are divided by e^(2 max(u, k)).
+    def root(u: float) -> float:
+        low, high = min(u, k), max(u, k)
+        numerator = 0.5 * math.exp(-0.5 * (high - low)) * math.sqrt(math.expm1(-2 * u) * math.expm1(-2 * k))
+        return numerator / (0.5 * (1 + math.exp(-2 * high) + math.exp(low - high) + math.exp(-low - high)))
+
+    return 0.5 * float(quad(root, max(0.0, k - 80), k)[0] + quad(root, k, k + 80)[0])
