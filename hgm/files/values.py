@@ -71,14 +71,18 @@ def _numbers(value: object, expected: str, least: float, instead: str) -> np.nda
     """
     shape: list[int] = []
     layer: list[Any] = [value]
+
+    def way(i: int) -> list[int]:
+        """Where entry `i` of the layer stands in the nested lists."""
+        return [int(k) for k in np.unravel_index(i, shape)] if shape else []
+
     while isinstance(layer[0], list):
         size = len(layer[0])
         for i, row in enumerate(layer):
-            at = [int(k) for k in np.unravel_index(i, shape)] if shape else []
             if not isinstance(row, list):
-                raise problem(f"expected a list of {size}, like those before it; got {shown(row)}", *at)
+                raise problem(f"expected a list of {size}, like those before it; got {shown(row)}", *way(i))
             if len(row) != size:
-                raise problem(f"expected {size} entries, like the lists before it; got {len(row)}", *at)
+                raise problem(f"expected {size} entries, like the lists before it; got {len(row)}", *way(i))
         if size == 0:
             raise problem("expected numbers; got an empty list")
         shape.append(size)
@@ -88,7 +92,7 @@ def _numbers(value: object, expected: str, least: float, instead: str) -> np.nda
     layer = [-np.inf if entry == "-inf" else entry for entry in layer]
     bad = [i for i, entry in enumerate(layer) if type(entry) not in (int, float) or not least <= entry < np.inf]
     if bad:
-        at, entry = [int(k) for k in np.unravel_index(bad[0], shape)], layer[bad[0]]
+        at, entry = way(bad[0]), layer[bad[0]]
         if isinstance(entry, Unheld):
             raise problem(f"expected {expected} that float64 can hold; got {entry}: write {instead}", *at)
         raise problem(f"expected {expected}; got {shown(entry)}", *at)
@@ -96,8 +100,7 @@ def _numbers(value: object, expected: str, least: float, instead: str) -> np.nda
         return np.array(layer, dtype=np.float64).reshape(shape)
     except OverflowError:
         i = max(range(len(layer)), key=lambda j: abs(layer[j]))
-        at = [int(k) for k in np.unravel_index(i, shape)]
-        raise problem(f"expected {expected}; got {shown(layer[i])}, too large for a float", *at) from None
+        raise problem(f"expected {expected}; got {shown(layer[i])}, too large for a float", *way(i)) from None
 
 
 def _words(value: object) -> np.ndarray:
