@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from hgm.errors import did_you_mean
 from hgm.files.text import Document, Way, shown
 from hgm.files.values import Arity, LogWeights, Name, Shape, States, Weights, Words, problem
 
@@ -31,12 +31,8 @@ class _Part(BaseModel):
             raise problem(f"expected a mapping with the keys {', '.join(cls.model_fields)}; got {shown(data)}")
         for key, value in data.items():
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(key, cls.model_fields, 1)
-                raise problem(
-                    f"unknown key; {f'did you mean {near[0]!r}? ' if near else ''}"
-                    f"known here are {', '.join(cls.model_fields)}",
-                    key,
-                )
+                close = did_you_mean(key, cls.model_fields) or ";"
+                raise problem(f"unknown key{close} known here are {', '.join(cls.model_fields)}", key)
             if value is None:
                 raise problem("expected a value; got null (leave the key out for its default)", key)
         return data
