@@ -61,7 +61,7 @@ def design_from(entry: ReluEntry, plan: Plan, tensors: Mapping[str, Tensor], *, 
     possible = possible_states(plan.tree)
     maps = stage_maps(plan, possible)
     flow = Flow.of(plan, maps)
-    used, which = np.flatnonzero(flow.upward | down), indices(tensors["relu.matrix"], len(kinds))
+    used, which = flow.used(down), indices(tensors["relu.matrix"], len(kinds))
     if len(which) != len(used):
         raise BadSpec("it has not one construction for every map")
     made: dict[int, tuple[LogMatrix, np.ndarray]] = {}

@@ -70,7 +70,7 @@ class Design:
 def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
     """A construction for every map that is used, so that all asked-for beliefs keep `target` times their limits."""
     flow = question.flow
-    used = np.arange(len(flow.maps)) if question.down else np.flatnonzero(flow.upward)
+    used = flow.used(question.down)
     if not len(used):
         return [None] * len(flow.maps)
     index = torch.from_numpy(used)

@@ -49,6 +49,10 @@ class StageFlow:
     factor: Tensor
     down: Tensor
 
+    def gathered(self, h: Tensor) -> Tensor:
+        """``(F,)``: the sum over every factor's children of what `h` ``(n,)`` says of their level."""
+        return h.new_zeros(len(self.up)).index_add(0, self.factor, h[self.child])
+
 
 @dataclass(frozen=True, eq=False)
 class Flow:
@@ -76,6 +80,10 @@ class Flow:
     def tau(self) -> Tensor:
         """``(K,)`` contractions."""
         return torch.tensor([m.tau for m in self.maps], dtype=torch.float64)
+
+    def used(self, down: bool) -> np.ndarray:
+        """The maps that run in a network that distributes (`down`) or not, ascending."""
+        return np.flatnonzero(self.upward | down)
 
     @classmethod
     def of(cls, plan: Plan, stages: Sequence[StageMaps]) -> Self:
@@ -120,13 +128,9 @@ class Flow:
         if own is None:
             own = [omega.new_zeros(self.roots), *(omega.new_zeros(s.below) for s in self.stages)]
 
-        def gathered(stage: StageFlow, h: Tensor) -> Tensor:
-            """``(F,)``: the sum over every factor's children."""
-            return omega.new_zeros(len(stage.up)).index_add(0, stage.factor, h[stage.child])
-
         h, q = [own[-1]], []
         for stage, mine in zip(reversed(self.stages), reversed(own[:-1]), strict=True):
-            q.append(omega[stage.up] + tau[stage.up] * gathered(stage, h[-1]))
+            q.append(omega[stage.up] + tau[stage.up] * stage.gathered(h[-1]))
             h.append(mine.index_add(0, stage.parent, q[-1]))
         h.reverse()
         q.reverse()
@@ -135,7 +139,7 @@ class Flow:
         d, u = [torch.zeros_like(h[0])], []
         for i, stage in enumerate(self.stages):
             u.append((d[i] + h[i])[stage.parent] - q[i])
-            rest = (u[i] + gathered(stage, h[i + 1]))[stage.factor] - h[i + 1][stage.child]
+            rest = (u[i] + stage.gathered(h[i + 1]))[stage.factor] - h[i + 1][stage.child]
             r = omega[stage.down] + tau[stage.down] * rest
             d.append(omega.new_zeros(stage.below).index_add(0, stage.child, r))
         return Errors(h, d, u)

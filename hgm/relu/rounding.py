@@ -46,8 +46,7 @@ def floating_point(question: Question, built: Sequence[LogMatrix | None]) -> dic
     for i, stage in enumerate(flow.stages):
         siblings = torch.bincount(stage.parent, minlength=len(spread.h[i])).double()[stage.parent]
         members = torch.bincount(stage.factor, minlength=len(stage.up)).double()
-        h = spread.h[i + 1][stage.child]
-        total = torch.zeros(len(stage.up), dtype=torch.float64).index_add(0, stage.factor, h)
+        total = stage.gathered(spread.h[i + 1])
         largest.scatter_reduce_(0, stage.up, total, "amax")
         fan.scatter_reduce_(0, stage.up, siblings + members, "amax")
         if down:
