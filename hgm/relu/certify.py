@@ -47,7 +47,8 @@ def certify_network(question: Question, built: Sequence[LogMatrix | None]) -> Ce
         averaging = eps * (plan.tree.cardinality[variables] + 4) * (spans[variables] + sizes[variables])
         mean = max(mean, float((spans[variables] * np.tanh(e / 4) + averaging).max()))
     floor_tv = None if floor is None else floor_error(plan, floor)
-    units = sum(int(n) * m.units for n, m in zip(flow.count, built, strict=True) if m is not None)
+    levels = tuple(_budgets(flow, built, errors))
+    units = sum(level.units for level in levels)
     if floor is not None:
         units += int(plan.tree.cardinality[plan.inputs].sum())
     return Certificate(
@@ -61,9 +62,9 @@ def certify_network(question: Question, built: Sequence[LogMatrix | None]) -> Ce
         floor=floor,
         floor_total_variation=None if floor_tv is None else min(floor_tv, 1.0),
         assumptions=_assumptions(floor, floor_tv),
-        levels=tuple(_budgets(flow, built, errors)),
+        levels=levels,
         units=units,
-        parameters=sum(m.parameter_count for m in built if m is not None),
+        parameters=sum(level.parameters for level in levels),
     )
 
 
