@@ -60,7 +60,7 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
         _names(entry.names, tensors),
         cardinality,
         ptr,
-        indices(torch.from_numpy(scope), variables),
+        indices(tensors["tree.scope"], variables),
         potential_id,
         potentials,
         roots=range(entry.roots),

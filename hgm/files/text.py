@@ -52,7 +52,7 @@ class Document:
     Attributes:
         path: of the file.
         text: what is in it.
-        data: the same as dicts, lists, strings, numbers, booleans and ``None``.
+        data: the same as dicts, lists, strings, numbers, booleans, ``None``, and `Unheld`.
     """
 
     path: Path

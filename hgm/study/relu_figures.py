@@ -33,7 +33,7 @@ class Row:
         states: S.
         bound: K, the entries of psi are log-uniform in [1/K, K].
         tol: on the log posterior.
-        units: by method; see the top of the module. ``built`` is the number of a network that was built.
+        units: by method; see `hgm.study.relu`. ``built`` is the number of a network that was built.
         parameters: by method.
         certified: its bound.
         measured: the largest error found by gradient ascent from random and contradictory evidence.
