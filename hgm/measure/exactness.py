@@ -14,7 +14,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from hgm.bp.posterior import infer
+from hgm.bp.posterior import Posterior, infer
 from hgm.errors import BadSpec
 from hgm.measure.feed import feed
 from hgm.measure.samples import evidence_by_kind
@@ -122,26 +122,28 @@ def verify(
     """
     if batch < 1:
         raise BadSpec(f"a comparison needs at least one row of evidence; got batch={batch}")
-    found: list[Difference] = []
+    inner = [tree.names[int(v)] for v in np.setdiff1d(np.arange(len(tree)), tree.leaves)]
+    networks = []
     for task in tasks:
         asked = {"classify": query, "posterior": "all"}.get(task)
-        at_leaves = compile(tree, task, query=asked)
-        inner = [tree.names[int(v)] for v in np.setdiff1d(np.arange(len(tree)), tree.leaves)]
-        anywhere = compile(tree, task, query=asked, observed=inner)
-        for dtype, most in tolerance.items():
-            for kind, e in evidence_by_kind(tree, batch, seed):
-                net = anywhere if kind == "anywhere" else at_leaves
-                output, log_partition = _differences(tree, net, e.to(dtype))
+        networks.append((task, compile(tree, task, query=asked), compile(tree, task, query=asked, observed=inner)))
+    found: list[Difference] = []
+    for dtype, most in tolerance.items():
+        for kind, e in evidence_by_kind(tree, batch, seed):
+            seen = e.to(dtype)
+            reference = infer(tree, seen.double())
+            for task, at_leaves, anywhere in networks:
+                output, log_partition = _differences(anywhere if kind == "anywhere" else at_leaves, seen, reference)
                 found.append(Difference(task, kind, dtype, output, log_partition, most))
-    return Verification(tuple(found))
+    return Verification(tuple(sorted(found, key=lambda difference: tasks.index(difference.task))))
 
 
-def _differences(tree: Tree, net: ConvNet | UNet, e: Tensor) -> tuple[float, float]:
+def _differences(net: ConvNet | UNet, e: Tensor, reference: Posterior) -> tuple[float, float]:
     """The largest differences of output and log partition, on evidence ``(B, S, V)`` for the whole tree."""
+    tree = reference.tree
     args, kwargs = feed(net, tree, e)
     with torch.no_grad():
         got, got_log = net(*args, **kwargs).double(), net.log_partition(*args, **kwargs).double()
-    reference = infer(tree, e.double())
     asked = [tree.index(net.plan.tree.names[int(v)]) for v in net.query]
     want = reference.marginals[:, :, asked]
     if isinstance(net, ConvNet):
