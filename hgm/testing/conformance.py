@@ -10,9 +10,9 @@
             ...
 
 Without pytest, ``TestBanded().run()`` does the same. A kind of stage, or an op of its own, comes into the networks by a
-registered schedule, whose name is the battery's `schedule`. The
-oracles are the reference inference (`hgm.infer`), the factor marginals, and calculus: the gradient of the log partition
-function with respect to the log evidence must be the marginals.
+registered schedule, whose name is the battery's `schedule`. The oracles are the reference inference (`hgm.infer`), the
+factor marginals, and calculus: the gradient of the log partition function with respect to the log evidence must be the
+marginals.
 """
 
 from __future__ import annotations
@@ -151,10 +151,13 @@ class Conformance(Battery):
     def test_rows_of_a_batch_do_not_touch_each_other(self) -> None:
         """Each row alone gives what it gives in the batch, and no row gives no row."""
         for tree, e in self._cases():
-            together = self._marginals(tree, e)
+            network, args, kwargs = self._fed(tree, e, query="all")
+            together = network(*args, **kwargs)
             for row in range(len(e)):
-                assert_close(self._marginals(tree, e[row : row + 1])[0], together[row], self.tolerance, f"row {row}")
-            if self._marginals(tree, e[:0]).shape != together[:0].shape:
+                args, kwargs = feed(network, tree, e[row : row + 1])
+                assert_close(network(*args, **kwargs)[0], together[row], self.tolerance, f"row {row}")
+            args, kwargs = feed(network, tree, e[:0])
+            if network(*args, **kwargs).shape != together[:0].shape:
                 raise AssertionError("an empty batch must give an empty result")
 
     def test_inputs_stay_as_they_are_and_results_are_repeatable(self) -> None:
