@@ -75,15 +75,18 @@ def log_partition(tree: Tree, log_evidence: Tensor, log_potentials: Sequence[Ten
 
     The gradient with respect to `log_evidence` is the marginals, that with respect to `log_potentials` the sum of the
     factor marginals of all tied factors (over the batch too). Both are finite, also at zeros.
+
+    Raises:
+        BadEvidence: for log evidence of the wrong shape, NaN or ``+inf``.
     """
-    return collect(tree, log_evidence, log_potentials=log_potentials).log_partition
+    return collect(tree, check_log_evidence(tree, log_evidence), log_potentials=log_potentials).log_partition
 
 
 def collect(
     tree: Tree, log_evidence: Tensor, reduce: Reduce = logsumexp, log_potentials: Sequence[Tensor] | None = None
 ) -> Collected:
-    """The pass from the leaves to the roots. Raises `BadEvidence` for a tensor of the wrong shape, NaN or ``+inf``."""
-    e, factor = _normalised(check_log_evidence(tree, log_evidence).to(torch.float64))
+    """The pass from the leaves to the roots, of log evidence that is checked."""
+    e, factor = _normalised(log_evidence.to(torch.float64))
     batch, states, _ = e.shape
     steps = schedule(tree, e.device)
     bank = Bank(tree.potentials, e.device, log_potentials)

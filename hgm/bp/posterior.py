@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hgm.bp.assignment import Assignment, ByName, Mode
-from hgm.bp.factor import Choose, logmaxexp
+from hgm.bp.factor import LOWEST, Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
 from hgm.errors import BadSpec, ImpossibleEvidence
@@ -184,11 +184,11 @@ def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Pos
         ImpossibleEvidence: if some row has probability zero.
     """
     if isinstance(evidence, Tensor):
-        e, batched = evidence, True
+        e, batched = check_log_evidence(tree, evidence), True
     else:
         e, batched = read_evidence(tree, evidence)
     with _lasting(torch.is_grad_enabled()):
-        own = check_log_evidence(tree, e).to(torch.float64)
+        own = e.to(torch.float64)
         posterior = Posterior(tree, own.clone() if own is evidence or own.is_inference() else own, batched)
     _check_possible(posterior._collected, tree)
     return posterior
@@ -245,7 +245,7 @@ def _sampler(generator: torch.Generator) -> Choose:
     """A choice with probability in proportion to the weights, by inversion of the distribution function."""
 
     def choose(weights: Tensor, row: Tensor) -> Tensor:
-        top = weights.amax(-1, keepdim=True).clamp_min(-1e300)
+        top = weights.amax(-1, keepdim=True).clamp_min(LOWEST)
         cumulative = (weights - top).exp().cumsum(-1)
         rows_at_once = max(1, CHUNK // max(1, row.shape[1:].numel() * weights.shape[-1]))
         drawn = []

@@ -33,7 +33,10 @@ def log_score(tree: Tree, assignments: Any) -> Tensor:
 
 
 def states_of(tree: Tree, assignments: Any, device: torch.device | str | None = None) -> Tensor:
-    """Complete assignments as checked ``(..., V)`` integers in tree order. Raises `BadEvidence` as `log_score` does."""
+    """Complete assignments as checked ``(..., V)`` integers in tree order, given as to `hgm.log_likelihood`.
+
+    Raises `BadEvidence` as that does.
+    """
     states = getattr(assignments, "states", assignments)
     if isinstance(states, Mapping):
         states = _by_name(tree, states)
