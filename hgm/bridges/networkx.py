@@ -31,10 +31,12 @@ import numpy.typing as npt
 
 from hgm.bridges.keys import as_names
 from hgm.errors import BadPotential, BadSpec
+from hgm.tree.arrays import frozen
 from hgm.tree.checks import States
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
+from hgm.zoo.assemble import parents
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -239,8 +241,7 @@ class _Shared:
         order = [self._known[index][0] for index in sorted(self._known)]
         new = {id(potential): i for i, potential in enumerate(order)}
         potential_id = np.array([new[id(p)] for p in tree.potentials], dtype=np.int64)[tree.potential_id]
-        potential_id.flags.writeable = False
-        return replace(tree, potentials=tuple(order), potential_id=potential_id)
+        return replace(tree, potentials=tuple(order), potential_id=frozen(potential_id))
 
 
 def _fits(tree: Tree, grid: tuple[tuple[int, ...], ...]) -> bool:
@@ -254,9 +255,9 @@ def _fits(tree: Tree, grid: tuple[tuple[int, ...], ...]) -> bool:
         above = grid[level - 1] or (1,) * len(below)
         if len(above) != len(below) or any(n % m for n, m in zip(below, above, strict=True)):
             return False
-        arity = [n // m for n, m in zip(below, above, strict=True)]
-        position = np.indices(below).reshape(len(below), -1) // np.array(arity)[:, None]
-        expected = np.ravel_multi_index(tuple(position), above) + tree.level_ptr[level - 1]
-        if not np.array_equal(tree.parent[tree.parent_factor[tree.at_level(level)]], expected):
+        arity = tuple(n // m for n, m in zip(below, above, strict=True))
+        expected, _ = parents(above, below, arity)
+        actual = tree.parent[tree.parent_factor[tree.at_level(level)]] - tree.level_ptr[level - 1]
+        if not np.array_equal(actual, expected):
             return False
     return True
