@@ -25,7 +25,7 @@ from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
 from hgm.zoo.assemble import assemble, parents
-from hgm.zoo.draw import is_one
+from hgm.zoo.draw import is_one, stochastic
 
 __all__ = ["Level", "ghm"]
 
@@ -156,7 +156,7 @@ def _potentials(
         count = {"position": arity, "level": 1, "none": sizes[1]}[level.tie]
         if count * prod(states) > MOST:
             raise BadSpec(f"level {i}: random tables would have {count * prod(states)} entries, more than {MOST}")
-        drawn = rng.dirichlet(np.ones(states[1]), size=(count, states[0]))
+        drawn = stochastic(rng, count, *states)
         return np.array([pool.number(Edge(table)) for table in drawn]), False
     if not isinstance(given, Potential) and not isinstance(given, Iterable):
         raise BadSpec(f"level {i} needs a potential or a list of them; got {given!r}")
