@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = [
     "BadEvidence",
@@ -23,6 +23,7 @@ __all__ = [
     "NoLoweringRule",
     "NotATree",
     "Uncertifiable",
+    "check_free",
     "did_you_mean",
     "extension",
     "listing",
@@ -105,6 +106,13 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
         text for text in by_text if text.casefold() == str(name).casefold()
     ]
     return f"; did you mean {by_text[close[0]]!r}?" if close else ""
+
+
+def check_free(own: Any, other: Any, what: str, error: type[HgmError]) -> None:
+    """Raises `error` if `other`, which is called `what`, is not the class or function `own`, perhaps defined anew."""
+    where, taken = (f"{it.__module__}.{it.__qualname__}" for it in (own, other))
+    if where != taken:  # the same again is a notebook's cell that is run again
+        raise error(f"{where} cannot be {what}: that is {taken}; give it another name")
 
 
 @contextmanager

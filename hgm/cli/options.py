@@ -12,7 +12,7 @@ from typer.main import get_command_name
 from typer.models import CommandInfo
 
 import hgm
-from hgm.errors import BadExtension
+from hgm.errors import BadExtension, check_free
 
 __all__ = [
     "Evidence",
@@ -46,9 +46,7 @@ class Program(typer.Typer):
                 raise BadExtension(f"a command must be a function, under @app.command(); got {function!r:.100}")
             taken = {_name(command): command.callback for command in self.registered_commands}
             word = name or get_command_name(function.__name__)
-            where, other = (f"{f.__module__}.{f.__qualname__}" for f in (function, taken.get(word) or function))
-            if where != other:  # the same function again is a notebook's cell that is run again
-                raise BadExtension(f"{where} cannot be the command {word!r}: that is {other}; give it another name")
+            check_free(function, taken.get(word) or function, f"the command {word!r}", BadExtension)
             return add(function)
 
         return register

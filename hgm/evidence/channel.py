@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from hgm.errors import BadEvidence, BadExtension, BadSpec, extension, listing
+from hgm.errors import BadEvidence, BadExtension, BadSpec, check_free, extension, listing
 
 __all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of", "per_row"]
 
@@ -73,10 +73,7 @@ class Channel(nn.Module):
             return
         if not isinstance(name, str) or not name:
             raise BadExtension(f"the name of the channel {cls.__name__} must be a word; got {name!r:.100}")
-        other = CHANNELS.setdefault(name, cls)
-        where, taken = (f"{c.__module__}.{c.__qualname__}" for c in (cls, other))
-        if where != taken:  # the same class again is a notebook's cell that is run again
-            raise BadSpec(f"{where} cannot be the channel named {name!r}: that is {taken}; give it another name")
+        check_free(cls, CHANNELS.get(name, cls), f"the channel named {name!r}", BadSpec)
         CHANNELS[name] = cls
 
     def __init__(self, values: Values | None = None, states: int | None = None) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadExtension, BadPotential, extension
+from hgm.errors import BadExtension, BadPotential, check_free, extension
 from hgm.tree.arrays import Frozen, frozen, integral
 
 __all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential", "checked", "first", "logs"]
@@ -60,11 +60,9 @@ class Potential(Frozen, ABC):
 
     def __init_subclass__(cls, **rest: Any) -> None:
         super().__init_subclass__(**rest)
-        other = KINDS.setdefault(cls.__name__, cls)
-        where, taken = (f"{c.__module__}.{c.__qualname__}" for c in (cls, other))
-        if where != taken:  # the same class again is a notebook's cell that is run again
-            raise BadPotential(f"{where} cannot be the potential {cls.__name__}: that is {taken}; give it another name")
-        KINDS[cls.__name__] = cls
+        name = cls.__name__
+        check_free(cls, KINDS.get(name, cls), f"the potential {name}", BadPotential)
+        KINDS[name] = cls
 
     def __init__(
         self, shape: Sequence[int], log_potential: npt.ArrayLike, parts: Mapping[str, np.ndarray] | None = None
