@@ -103,9 +103,9 @@ def _numbers(text: str) -> np.ndarray | None:
 def _read(tree: Tree, file: Path) -> dict[str, Any]:
     """Evidence from a YAML or JSON file: a mapping from names to a state, a likelihood, or null."""
     from hgm.files.text import read, shown
+    from hgm.files.whole import TEXT, checked_ending
 
-    if file.suffix.lower() not in (".yaml", ".yml", ".json"):
-        raise BadSpec(f"{file}: the name of an evidence file must end in .yaml, .yml or .json")
+    checked_ending(file, "an evidence file", TEXT)
     if file.is_file() and not file.read_bytes().strip():
         return {}
     document = read(file)

@@ -107,10 +107,9 @@ def compile(
     import torch
 
     from hgm.cli.given import channel_of
+    from hgm.files.whole import checked_ending
 
-    kind = out.suffix.lower()
-    if kind not in (".safetensors", ".pt2", ".onnx"):
-        raise BadSpec(f"{out}: the name of a network file must end in .safetensors, .pt2 or .onnx")
+    kind = checked_ending(out, "a network file", (".safetensors", ".pt2", ".onnx")).suffix.lower()
     settings: dict[str, Any] = {"channel": channel_of(channel, values, missing), "trainable": trainable}
     if relu:
         if floor is None and channel in ("clamp", "erasure"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hgm.errors import BadSpec
-from hgm.files.whole import write_whole
+from hgm.files.whole import TEXT, checked_ending, write_whole
 from hgm.tree.tree import Tree
 
 __all__ = ["json_schema", "load", "save"]
@@ -68,9 +68,7 @@ def save(tree: Tree, path: str | os.PathLike[str]) -> None:
     """
     from hgm.files.write import explicit, json_text, layered, yaml_text
 
-    path = Path(path)
-    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
-        raise BadSpec(f"{path}: the name of a model file must end in .yaml, .yml or .json")
+    path = checked_ending(path, "a model file", TEXT)
     data = layered(tree) or explicit(tree)
     text = json_text(data) if path.suffix.lower() == ".json" else yaml_text(data)
     try:

@@ -30,7 +30,7 @@ from hgm.evidence.channel import channel_of, entry_of
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
 from hgm.files.format1 import upgraded
-from hgm.files.whole import write_whole
+from hgm.files.whole import checked_ending, write_whole
 from hgm.networks.compile import assemble
 from hgm.networks.heads import ConvNet, UNet
 from hgm.relu.engine import Relu
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["load_network", "save_network"]
 
 FORMAT = 2
-SUFFIX = ".safetensors"
+ENDINGS = (".safetensors",)
 KEY = "hgm"  # of the header in the file's metadata
 
 # pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
@@ -66,7 +66,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     """
     from safetensors.torch import save
 
-    where = _checked_name(path)
+    where = checked_ending(path, "a network file", ENDINGS)
     header, tensors = _taken_apart(net)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none shared
     for tensor in tensors.values():
@@ -87,7 +87,7 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     """
     from hgm.files.header import Header
 
-    where = _checked_name(path)
+    where = checked_ending(path, "a network file", ENDINGS)
     header, tensors = _read(where)
     try:
         if header.get("format") not in (1, FORMAT):
@@ -188,13 +188,6 @@ def _is_reloaded(engine: Engine) -> bool:
 
 
 # ---------------------------------------------------------------------- files
-
-
-def _checked_name(path: str | os.PathLike[str]) -> Path:
-    where = Path(path)
-    if where.suffix.lower() != SUFFIX:
-        raise BadSpec(f"{where}: the name of a network file must end in {SUFFIX}")
-    return where
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -18,14 +18,13 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec, HgmError
-from hgm.files.whole import write_whole
+from hgm.files.whole import checked_ending, write_whole
 from hgm.networks.network import Network
 
 __all__ = ["export"]
@@ -48,7 +47,7 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
         BadSpec: for another ending or type, a channel without `observe`, or a file that cannot be written.
         HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
     """
-    where = check_export_name(path)
+    where = checked_ending(path, "an exported network", (".pt2", ".onnx"))
     if dtype not in TOLERANCE:
         raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
     if where.suffix.lower() == ".onnx" and dtype != torch.float32:
@@ -78,14 +77,6 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     if not worst <= TOLERANCE[dtype]:  # NaN too
         raise HgmError(f"{kind} gives a program whose results differ from the network's by {worst:.1e}: not written")
     write_whole(where, content)
-
-
-def check_export_name(path: str | os.PathLike[str]) -> Path:
-    """The path of an export. Raises `BadSpec` for an ending that none has."""
-    where = Path(path)
-    if where.suffix.lower() not in (".pt2", ".onnx"):
-        raise BadSpec(f"{where}: the name of an exported network must end in .pt2 or .onnx")
-    return where
 
 
 def _as_torch(

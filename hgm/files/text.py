@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from hgm.errors import BadSpec
+from hgm.files.whole import TEXT, checked_ending
 
 __all__ = ["Document", "Unheld", "Way", "read", "shown"]
 
@@ -81,8 +82,7 @@ def read(path: Path) -> Document:
     Raises:
         BadSpec: if there is no such file, or it has another ending, or is empty, no text, or not well-formed.
     """
-    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
-        raise BadSpec(f"{path}: the name of a model file must end in .yaml, .yml or .json")
+    checked_ending(path, "a model file", TEXT)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

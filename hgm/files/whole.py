@@ -1,15 +1,28 @@
-"""Writing files: whole or not at all."""
+"""Files by their names' endings, and writing them: whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hgm.errors import BadSpec
 
-__all__ = ["write_whole"]
+__all__ = ["TEXT", "checked_ending", "write_whole"]
+
+#: endings of files that are read as YAML or JSON
+TEXT = (".yaml", ".yml", ".json")
+
+
+def checked_ending(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
+    """The path of `what`. Raises `BadSpec` unless it ends in one of these, in letters of any size."""
+    where = Path(path)
+    if where.suffix.lower() not in endings:
+        listed = " or ".join(filter(None, [", ".join(endings[:-1]), endings[-1]]))
+        raise BadSpec(f"{where}: the name of {what} must end in {listed}")
+    return where
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hgm.errors import BadSpec, HgmError
-from hgm.files.whole import write_whole
+from hgm.errors import HgmError
+from hgm.files.whole import checked_ending, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +59,7 @@ def require_matplotlib() -> None:
 
 def check_picture_name(path: str | os.PathLike[str]) -> Path:
     """The path of a picture. Raises `BadSpec` for an ending that no picture has."""
-    where = Path(path)
-    if where.suffix.lower() not in FORMATS:
-        raise BadSpec(f"{where}: the name of a picture must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    return where
+    return checked_ending(path, "a picture", FORMATS)
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
