@@ -37,7 +37,7 @@ class Factors:
         offset: where each potential starts in the vector of all weights.
         grid: the shapes of both levels, if the tree has one.
         states_out, states_in: S of the parents, S' of the children.
-        kernel: the kernel of the op, if its layer has both.
+        linear: ``(factors of the tree,)`` which factors may be linear.
     """
 
     tree: Tree
@@ -48,7 +48,12 @@ class Factors:
     grid: tuple[tuple[int, ...], tuple[int, ...]] | None
     states_out: int
     states_in: int
-    kernel: Kernel
+    linear: np.ndarray
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel of the op, if its layer has both: linear if all factors are."""
+        return "linear" if self.linear[self.factors].all() else "log"
 
     @cached_property
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +100,8 @@ def _(potential: Rules, batch: Factors) -> RulesOp:
     return RulesOp(batch.factors, batch.states_out, wide, index, "log", potential.states[:, axes], shape)
 
 
-def fold_stage(every: Factors, linear: np.ndarray) -> tuple[np.ndarray, list[Op]]:
-    """The ops of all factors of a stage, and which op each of them belongs to, ``(F,)``.
-
-    An op is linear if all of its factors are, as `linear` ``(factors of the tree,)`` says.
-    """
+def fold_stage(every: Factors) -> tuple[np.ndarray, list[Op]]:
+    """The ops of all factors of a stage, and which op each of them belongs to, ``(F,)``."""
     tree, seen = every.tree, dict[object, int]()
     pairs, which = every.distinct
     kinds = []
@@ -114,13 +116,10 @@ def fold_stage(every: Factors, linear: np.ndarray) -> tuple[np.ndarray, list[Op]
             kind = (potential.shape[axis], *np.delete(potential.shape, axis).tolist())
         kinds.append(seen.setdefault(kind, len(seen)))
     op_of = np.array(kinds)[which]
-    ops = []
-    for number in range(len(seen)):
-        factors = every.factors[op_of == number]
-        kernel: Kernel = "linear" if linear[factors].all() else "log"
-        batch = replace(every, factors=factors, alone=len(seen) == 1, kernel=kernel)
-        ops.append(_folded(tree.potential_of(int(factors[0])), batch))
-    return op_of, ops
+    batches = [every]
+    if len(seen) > 1:
+        batches = [replace(every, factors=every.factors[op_of == i], alone=False) for i in range(len(seen))]
+    return op_of, [_folded(tree.potential_of(int(batch.factors[0])), batch) for batch in batches]
 
 
 def _folded(potential: Potential, batch: Factors) -> Op:

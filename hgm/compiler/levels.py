@@ -42,18 +42,21 @@ def by_levels(tree: Tree, inputs: np.ndarray | None = None, ranges: Ranges | Non
         order = arrival if (degree == degree[0]).all() else arrival[np.argsort(-degree, kind="stable")]
         column = np.where(observed[order], columns - 1 + np.cumsum(observed[order]), -1)
         columns += int(observed[order].sum())
-        levels.append(_level(tree, level, order, column, chosen))
+        factors = _factors_of(tree, order)
+        joins = several[factors]
+        levels.append(_level(tree, level, order, column, factors[~joins], chosen))
         if stages and not np.array_equal(order, arrival):
             stages[-1] = replace(stages[-1], arrival=_positions(order)[arrival - tree.level_ptr[level]])
         if level < tree.depth:
-            stage, arrival = _stage(tree, levels[-1], child_factors, chosen.factor, offset)
+            degree = child_factors[order]
+            stage, arrival = _stage(tree, levels[-1], degree, factors[joins], chosen.factor, offset)
             stages.append(stage)
     return Plan(tree, tuple(levels), tuple(stages), inputs, offset, ranges, "levels")
 
 
-def _level(tree: Tree, level: int, order: np.ndarray, column: np.ndarray, chosen: Kernels) -> LevelPlan:
-    factors = _factors_of(tree, order)
-    unary = factors[np.diff(tree.scope_ptr)[factors] == 1]
+def _level(
+    tree: Tree, level: int, order: np.ndarray, column: np.ndarray, unary: np.ndarray, chosen: Kernels
+) -> LevelPlan:
     return LevelPlan(
         level=level,
         order=order,
@@ -69,20 +72,20 @@ def _level(tree: Tree, level: int, order: np.ndarray, column: np.ndarray, chosen
 
 
 def _stage(
-    tree: Tree, above: LevelPlan, child_factors: np.ndarray, linear: np.ndarray, offset: np.ndarray
+    tree: Tree, above: LevelPlan, degree: np.ndarray, factors: np.ndarray, linear: np.ndarray, offset: np.ndarray
 ) -> tuple[LevelStage, np.ndarray]:
-    """The stage below a level, and the tree indices of its ops' children, one op after the other."""
-    level, order = above.level, above.order
-    degree = child_factors[order]
-    factors = _factors_of(tree, order)
-    factors = factors[np.diff(tree.scope_ptr)[factors] > 1]
+    """The stage below a level, and the tree indices of its ops' children, one op after the other.
+
+    `factors` are those of several variables, parent by parent, and `degree` how many each parent has.
+    """
+    level = above.level
     # slots: inside each group of equal degree, position by position
     groups: list[Group] = []
     slots: list[np.ndarray] = []
     slot_parent: list[np.ndarray] = []
     cuts = np.flatnonzero(np.diff(degree)) + 1
     start = 0
-    for first, last in zip([0, *cuts], [*cuts, len(order)], strict=True):
+    for first, last in zip([0, *cuts], [*cuts, above.nodes], strict=True):
         k, n = int(degree[first]), int(last - first)
         groups.append(Group(k, n))
         slots.append(factors[start : start + k * n].reshape(n, k).T.ravel())
@@ -97,9 +100,9 @@ def _stage(
         grid=None if tree.grid is None else (tree.grid[level], tree.grid[level + 1]),
         states_out=above.states,
         states_in=int(tree.cardinality[tree.at_level(level + 1)].max()),
-        kernel="log",
+        linear=linear,
     )
-    op_of, ops = fold_stage(every, linear)
+    op_of, ops = fold_stage(every)
     take = None if len(ops) == 1 else np.argsort(np.argsort(op_of, kind="stable"), kind="stable")
     children = [_children(tree, op.factors).T.ravel() for op in ops]
     stage = LevelStage(level, tuple(ops), tuple(groups), take, np.concatenate(slot_parent), None)
@@ -115,7 +118,8 @@ def _positions(order: np.ndarray) -> np.ndarray:
 
 def _factors_of(tree: Tree, variables: np.ndarray) -> np.ndarray:
     """The factors below the given variables, variable by variable."""
-    start, count = tree.factor_ptr[variables], np.diff(tree.factor_ptr)[variables]
+    start = tree.factor_ptr[variables]
+    count = tree.factor_ptr[variables + 1] - start
     total = int(count.sum())
     return np.repeat(start - np.concatenate([[0], np.cumsum(count)[:-1]]), count) + np.arange(total)
 
