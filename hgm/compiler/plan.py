@@ -105,9 +105,7 @@ class EdgeOp(Op):
 class JointOp(Op):
     """Joint tables of one shape, ``index (F or 1, S, C_1, ..., C_k)``; first axis 1 if they are all tied."""
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return "joint"
+    name = "joint"
 
     @property
     def children(self) -> int:
@@ -125,9 +123,7 @@ class RulesOp(Op):
     states: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     shape: tuple[int, ...] = ()
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return "rules"
+    name = "rules"
 
     @property
     def children(self) -> int:
