@@ -64,8 +64,8 @@ def safe_log(x: Tensor) -> Tensor:
 
 def logsumexp(x: Tensor, dim: int) -> Tensor:
     """log sum exp x, ``-inf`` with a zero gradient where all terms are ``-inf``."""
-    top = x.detach().amax(dim, keepdim=True).clamp_min(LOWEST)
-    return safe_log(exp(x - top).sum(dim)) + top.squeeze(dim)
+    x, top = scale_log(x, dim)
+    return safe_log(exp(x).sum(dim)) + top.squeeze(dim)
 
 
 def scale_linear(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,15 +74,15 @@ def scale_linear(x: Tensor) -> tuple[Tensor, Tensor]:
     return x / top, top
 
 
-def scale_log(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x - max_s x and max_s x, states first; an all -inf message stays -inf. The maximum is a constant to autograd."""
-    top = x.detach().amax(0, keepdim=True).clamp_min(LOWEST)
+def scale_log(x: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """x - max x and max x over the states; an all -inf message stays -inf. The maximum is a constant to autograd."""
+    top = x.detach().amax(dim, keepdim=True).clamp_min(LOWEST)
     return x - top, top
 
 
-def to_linear(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """exp(x - max_s x), states first, in `dtype`."""
-    return exp(scale_log(x)[0]).to(dtype)
+def to_linear(x: Tensor, dtype: torch.dtype, dim: int = 0) -> Tensor:
+    """exp(x - max x over the states), in `dtype`."""
+    return exp(scale_log(x, dim)[0]).to(dtype)
 
 
 def nodes(x: Tensor, index: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hgm.compiler.numerics import joined, product
-from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
 from hgm.compiler.stages.general import General, LevelSkip
 from hgm.compiler.unary import Unary
@@ -22,22 +21,14 @@ class Gather(General):
 
     layout = "nodes"
 
-    def __init__(self, plan: LevelStage, above: LevelPlan, below: LevelPlan) -> None:
-        super().__init__(plan, above, below)
-        self.blocks: list[tuple[int, int, int]] = []  # first slot, number of slots, slots per parent
-        start = 0
-        for k, n in self.groups:
-            if k:
-                self.blocks.append((start, k * n, k))
-                start += k * n
-
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         (layer,) = self._layers
         x = below.h.transpose(0, 1)
         x = x if self.arrival is None else x.index_select(0, self.arrival)
         w = layer.weight(x, scaled)
         q = layer(x.transpose(0, 1), w).transpose(1, 2).flatten(0, 1)
-        parts = [product(q.narrow(0, first, size).unflatten(0, (k, -1))) for first, size, k in self.blocks]
+        blocks = zip(q.split(self.group_slots), self.groups, strict=True)
+        parts = [product(block.unflatten(0, group)) for block, group in blocks]
         if own.inner is not None:
             inner = own.inner.transpose(0, 1)
             parts = [joined(parts, 0) * inner]

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from hgm.compiler.layers import FactorLayer, layer_of
 from hgm.compiler.numerics import (
-    LOWEST,
-    exp,
     joined,
     logsumexp,
     others,
@@ -57,8 +55,9 @@ class General(Moving, Stage):
         super().__init__(plan, above, below)
         self.kernel: Kernel = above.kernel
         self.sweep = self.kernel == "log" or self.level % SWEEP == SWEEP - 1  # a log cavity is rescaled on its way
-        self.groups = [(g.arity, g.nodes) for g in plan.groups]
-        self.inner = sum(n for k, n in self.groups if k)
+        self.groups = [(g.arity, g.nodes) for g in plan.groups if g.arity]  # the parents without factors come last
+        self.group_slots = [k * n for k, n in self.groups]
+        self.inner = sum(n for _, n in self.groups)
         self.regular = plan.regular
         slots = plan.groups[0].arity if plan.regular else 1
         self._layers = tuple(layer_of(op, slots) for op in plan.ops)
@@ -73,15 +72,13 @@ class General(Moving, Stage):
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         # a linear layer below a log level works in float64 like the level
         dtype = torch.float64 if self.kernel == "log" and below.kernel == "log" else below.dtype
-        parts, weights, start = [], [], 0
+        parts, weights = [], []
         x = below.h if self.arrival is None else below.h.index_select(1, self.arrival)
-        for layer, size in zip(self.layers(), self.child_sizes, strict=True):
-            mine = x if len(self.child_sizes) == 1 else x.narrow(1, start, size)
+        for layer, mine in zip(self.layers(), x.split(self.child_sizes, 1), strict=True):
             mine = _convert(mine, below.kernel, layer.kernel, dtype)
             weights.append(layer.weight(mine, scaled))
             q = layer(mine, weights[-1])
             parts.append(safe_log(q).double() if layer.kernel != self.kernel else q)
-            start += size
         q = joined(parts, 2)
         q = q if self.take is None else q.index_select(2, self.take)
         return *self.scaled(self._combine(q, own), below.dtype), LevelSkip(q, below, own, weights)
@@ -98,17 +95,15 @@ class General(Moving, Stage):
         u = self._cavity(above.b, above.r, skip)
         u = u if self.untake is None else u.index_select(2, self.untake)
         x = skip.child.h if self.arrival is None else skip.child.h.index_select(1, self.arrival)
-        parts, start, slot = [], 0, 0
-        for layer, w, size, factors in zip(self.layers(), skip.weights, self.child_sizes, self.sizes, strict=True):
-            mine = x if len(self.sizes) == 1 else x.narrow(1, start, size)
-            cavity = u if len(self.sizes) == 1 else u.narrow(2, slot, factors)
+        parts = []
+        inputs = [u] if self.regular else u.split(self.sizes, 2), x.split(self.child_sizes, 1)
+        for layer, w, cavity, mine in zip(self.layers(), skip.weights, *inputs, strict=True):
             if layer.kernel != self.kernel:
-                cavity = exp(cavity - cavity.detach().amax(1, keepdim=True).clamp_min(LOWEST)).to(w.dtype)
+                cavity = to_linear(cavity, w.dtype, 1)
             if layer.child_count > 1:
                 mine = _convert(mine, skip.child.kernel, layer.kernel, w.dtype)
             message = layer.down(cavity, mine, w)
             parts.append(safe_log(message).double() if layer.kernel != skip.child.kernel else message)
-            start, slot = start + size, slot + factors
         down = joined(parts)
         h = skip.child.h
         if self.unarrival is not None:
@@ -126,13 +121,7 @@ class General(Moving, Stage):
         if self.regular:
             h = product(q) if linear else q.sum(0)
         else:
-            parts, start = [], 0
-            for k, n in self.groups:
-                if k:
-                    block = q[0, :, start : start + k * n].unflatten(1, (k, n))
-                    parts.append(product(block, 1) if linear else block.sum(1))
-                    start += k * n
-            h = joined(parts)
+            h = joined([product(block, 1) if linear else block.sum(1) for block in self._blocks(q)])
         if own.inner is not None:
             h = h * own.inner if linear else h + own.inner
         if own.leaf is not None:
@@ -153,13 +142,17 @@ class General(Moving, Stage):
             )
         if self.regular:
             return t + others(q)
-        parts, start, parent = [], 0, 0
-        for k, n in self.groups:
-            if k:
-                block = q[0, :, start : start + k * n].unflatten(1, (k, n)).transpose(0, 1)
-                parts.append((t[:, parent : parent + n] + others(block)).transpose(0, 1).flatten(1, 2))
-                start, parent = start + k * n, parent + n
+        above = t[:, : self.inner].split([n for _, n in self.groups], 1)
+        parts = [
+            (mine + others(block.transpose(0, 1))).transpose(0, 1).flatten(1, 2)
+            for mine, block in zip(above, self._blocks(q), strict=True)
+        ]
         return torch.cat(parts, 1)[None]
+
+    def _blocks(self, q: Tensor) -> list[Tensor]:
+        """``(S, k, n, B)`` for each group of parents: the messages of an irregular stage's slots."""
+        parts = q[0].split(self.group_slots, 1)
+        return [part.unflatten(1, group) for part, group in zip(parts, self.groups, strict=True)]
 
     def extra_repr(self) -> str:
         combine = "product" if self.kernel == "linear" else "sum of logs"
