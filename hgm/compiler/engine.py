@@ -128,9 +128,7 @@ class Exact(Engine):
             stage_of(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
         self.decoder = nn.ModuleList(Up(stage) for stage in reversed(self.stages) if down)
-        inner = np.ones(len(tree), dtype=bool)
-        inner[tree.leaves] = False
-        self.unary = nn.ModuleList(UnaryTerms(level, int(inner[level.order].sum()), plan) for level in plan.levels)
+        self.unary = nn.ModuleList(UnaryTerms(level, plan) for level in plan.levels)
         kernels = [level.kernel for level in plan.levels]
         self.by_node = any(stage.layout == "nodes" for stage in self.stages)
         self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels

@@ -119,10 +119,8 @@ def kernels(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> Kernels:
     np.logical_or.at(log, tree.level[tree.parent][by_logs], True)
     np.logical_or.at(log, tree.level[tree.parent][by_logs] + 1, True)
 
-    inner = np.ones(len(tree), dtype=bool)
-    inner[tree.leaves] = False
     fresh = np.zeros(tree.depth + 2, dtype=bool)  # evidence meets rescaled messages only: see `_above`
-    fresh[1 + tree.level[observed & inner]] = True
+    fresh[1 + tree.level[observed & tree.inner]] = True
     return Kernels(linear, ~log, _rescale(tree, log, fresh[:-1], factor_low, factor_high))
 
 

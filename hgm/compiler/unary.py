@@ -38,7 +38,6 @@ class UnaryTerms(nn.Module):
 
     Args:
         level: the level.
-        inner: how many of its nodes have child factors (they come first).
         plan: the plan, for the unary potentials and the number of inputs.
     """
 
@@ -50,8 +49,9 @@ class UnaryTerms(nn.Module):
     seen: Tensor
     columns: Tensor
 
-    def __init__(self, level: LevelPlan, inner: int, plan: Plan) -> None:
+    def __init__(self, level: LevelPlan, plan: Plan) -> None:
         super().__init__()
+        inner = int(plan.tree.inner[level.order].sum())  # these nodes come first
         self.kernel, self.states, self.nodes, self.inner = level.kernel, level.states, level.nodes, inner
         self.register_buffer("unary", torch.from_numpy(_entries(level, plan)), persistent=False)
         self.register_buffer("unary_position", torch.from_numpy(level.unary_position), persistent=False)

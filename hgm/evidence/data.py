@@ -144,9 +144,7 @@ class _Columns:
         if self.rows == 0 or (self.rows < 0 and not self.seen.any()):
             raise BadEvidence("the data have no rows: there is nothing to learn from")
         rows = max(self.rows, 1)
-        inner = self.seen.copy()
-        inner[tree.leaves] = False
-        variables = np.concatenate([tree.leaves, np.flatnonzero(inner)])
+        variables = np.concatenate([tree.leaves, np.flatnonzero(self.seen & tree.inner)])
         column = np.full(len(tree), -1, dtype=np.int64)
         column[variables] = np.arange(len(variables))
         device = next((x.device for _, x in (*self.hard, *self.soft)), torch.device("cpu"))

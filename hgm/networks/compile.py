@@ -85,8 +85,7 @@ def compile(
         raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
     wanted = _wanted(tree, task, query)
     rooted = tree.reroot(tree.names[int(wanted[0])]) if task == "classify" else tree
-    leaves = set(tree.leaves.tolist())
-    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if v not in leaves]
+    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if tree.inner[v]]
     inputs = np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)])
     if rooted is not tree:
         inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))

@@ -134,11 +134,17 @@ class Structure(Frozen):
 
     @property
     @once
-    def leaves(self) -> np.ndarray:
-        """Indices of the variables without children, ascending; row-major on a grid."""
+    def inner(self) -> np.ndarray:
+        """``(V,)`` whether each variable has children."""
         inner = np.zeros(len(self), dtype=bool)
         inner[self.parent[np.diff(self.scope_ptr) > 1]] = True
-        return frozen(np.flatnonzero(~inner))
+        return frozen(inner)
+
+    @property
+    @once
+    def leaves(self) -> np.ndarray:
+        """Indices of the variables without children, ascending; row-major on a grid."""
+        return frozen(np.flatnonzero(~self.inner))
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ def draw_levels(tree: Tree) -> Figure:
     for i, level in enumerate(shown):
         y, half = ys[level], widths[level] / 2
         _bar(axes, tree, level, middle, y, half)
-        leaves = int(np.isin(tree.at_level(level), tree.leaves, assume_unique=True).sum())
+        leaves = int((~tree.inner[tree.at_level(level)]).sum())
         words = [level_words(tree, level), prior_words(tree, level)]
         if 0 < leaves < sizes[level]:
             words.append(counted(leaves, "leaf"))
@@ -92,5 +92,5 @@ def _bar(axes: Axes, tree: Tree, level: int, x: float, y: float, half: float) ->
         spots = np.concatenate([start, 2 * x - start[::-1]])
         drawn = np.concatenate([nodes[:each], nodes[len(nodes) - each :]])
         axes.plot(x + APART * 0.5 * np.array([-1, 0, 1]), [y] * 3, "o", color=GREY, markersize=2.2, zorder=2)
-    fills = [SHADE if leaf else "white" for leaf in np.isin(drawn, tree.leaves)]
+    fills = ["white" if inner else SHADE for inner in tree.inner[drawn]]
     axes.scatter(spots, [y] * len(spots), s=(72 * NODE) ** 2, c=fills, edgecolors=INK, linewidths=0.8, zorder=2)

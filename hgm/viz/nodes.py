@@ -266,7 +266,7 @@ def _beside(at: Point, picture: Picture, number: int, side: int) -> Point:
 
 def _variables(axes: Axes, tree: Tree, picture: Picture, place: dict[int, Point]) -> None:
     xs, ys = zip(*place.values(), strict=True)
-    fills = [SHADE if leaf else "white" for leaf in np.isin(list(place), tree.leaves)]
+    fills = ["white" if inner else SHADE for inner in tree.inner[list(place)]]
     thin = float(np.clip(3.0 * picture.size, 0.4, 1.0))
     axes.scatter(xs, ys, s=(72 * picture.size) ** 2, c=fills, edgecolors=INK, linewidths=thin, zorder=3)
 
@@ -276,7 +276,6 @@ def _names(
 ) -> None:
     reach = 0.5 * picture.size + 0.05
     center = _center(picture, place)
-    leaves = set(tree.leaves.tolist())
     for v, at in place.items():
         text = axes.text(*at, short(tree.names[v]), fontsize=font, color=INK, zorder=4, parse_math=False)
         text.set(ha="center", va="center_baseline")
@@ -291,12 +290,12 @@ def _names(
         elif picture.way == "rings":
             dx, dy = x - center[0], y - center[1]
             far = math.hypot(dx, dy)
-            if v in leaves and far:
+            if far and not tree.inner[v]:
                 text.set(x=x + reach * dx / far, y=y + reach * dy / far, rotation_mode="anchor", va="center")
                 text.set(rotation=math.degrees(math.atan2(dy, dx)) + 180 * (dx < 0), ha="right" if dx < 0 else "left")
             else:
                 text.set(x=x, y=y + reach, va="bottom")
-        elif v in leaves:
+        elif not tree.inner[v]:
             text.set(x=x, y=y - reach, va="top", rotation=90 if turned else 0)
         else:
             above = _above(tree, v, place)
