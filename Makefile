@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten d
 
 test: lint types floors docs pytest ## every check: lint, format, types, import floors, strict docs, tests
 
-check: lint types floors fast ## the checks that take a minute: what runs before a push
+check: lint types floors fast ## the checks that take about a minute: what runs before a push
 
 lint: $(INSTALLED) ## ruff: lint and format, checked only
 	$(BIN)/ruff check .
@@ -63,8 +63,8 @@ docs-serve: $(INSTALLED) ## the site, at http://127.0.0.1:8000, as the pages cha
 pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
 	$(BIN)/pytest -n $(JOBS) -m "not slow"
 
-fast: $(INSTALLED) ## the tests that pytest runs by default
-	$(BIN)/pytest -n $(JOBS)
+fast: $(INSTALLED) ## the tests that pytest runs by default, but those that go through every canonical tree
+	$(BIN)/pytest -n $(JOBS) -m "not (slow or long or docs or export or broad)"
 
 wheel-test: $(INSTALLED) ## build the wheel, install it alone, and test it from a copy of the tests
 	rm -rf build/wheel

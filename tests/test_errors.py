@@ -28,6 +28,7 @@ def _impossible(_):
     hgm.infer(hgm.chain(3, 2), torch.tensor([0.0, -torch.inf])[:, None, None].expand(2, 2, 3).double())
 
 
+@pytest.mark.long
 def test_an_error_comes_out_of_a_worker_process():
     with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(hgm.ImpossibleEvidence) as caught:
         pool.map_async(_impossible, [0]).get(timeout=120)
@@ -42,6 +43,7 @@ class _Rows(Dataset):
         return _impossible(i)
 
 
+@pytest.mark.long
 def test_an_error_comes_out_of_a_dataloader():
     with pytest.raises(hgm.ImpossibleEvidence, match=r"(?s)Caught ImpossibleEvidence in .* in batch rows 1"):
         next(iter(DataLoader(_Rows(), num_workers=1, multiprocessing_context="spawn")))

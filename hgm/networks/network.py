@@ -132,8 +132,9 @@ class Network(nn.Module):
         """The posterior, from an observation of the leaves.
 
         Args:
-            observation: what the channel takes: by default log evidence ``(B, S, *leaf shape)``, or integer symbols
-                ``(B, *leaf shape)`` with -1 for missing; for `Gaussian` an observation and sigma.
+            observation: what the channel takes, as tensors, NumPy arrays or lists: by default log evidence
+                ``(B, S, *leaf shape)``, or integer symbols ``(B, *leaf shape)`` with -1 for missing; for `Gaussian` an
+                observation and sigma. Half precision is computed in float32 and comes back as it came.
             evidence: log evidence ``(B or 1, S, n)`` or integer states ``(B or 1, n)`` (-1 = missing) of the `observed`
                 variables, in their order.
 

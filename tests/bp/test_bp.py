@@ -22,6 +22,8 @@ from hgm.bp.factor import logmaxexp
 from hgm.bp.passes import collect, distribute, log_partition
 from hgm.bp.score import log_score
 
+pytestmark = pytest.mark.broad
+
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -10,6 +10,8 @@ from oracles.case_files import FILES, CaseFile, queries
 import hgm
 from hgm.bp.score import log_score
 
+pytestmark = pytest.mark.broad
+
 load = cache(CaseFile.load)
 BATCHES = [name for name in FILES if "batch" in load(name).raw]
 REJECTED = [name for name in FILES if load(name).raw["kind"] == "reject"]

@@ -434,6 +434,7 @@ def test_a_full_disk_is_one_line(model, monkeypatch, capsys):
 HGM = [str(Path(sys.executable).with_name("hgm"))]
 
 
+@pytest.mark.long
 def test_the_command_is_installed(model):
     done = subprocess.run([*HGM, "infer", model, "-e", "wet=maybe"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
@@ -451,6 +452,7 @@ def ends_quietly_when_interrupted(code):
     assert (process.returncode, out, err) == (130, "", "")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_quietly_with_130(model):
     code = f"""
         import sys, time
@@ -538,6 +540,7 @@ def test_a_closed_output_is_one_line(model, args):
     assert (done.returncode, done.stderr) == (2, b"hgm: cannot write the output: standard output is closed\n")
 
 
+@pytest.mark.long
 def test_without_standard_error_nothing_is_mixed_into_the_output(model):
     done = process(f"$HGM infer {model} -q snow 2>&-")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -555,6 +558,7 @@ def test_a_reader_that_takes_one_line_ends_it_quietly(model, n):
 # ---------------------------------------------------------------------- the manual
 
 
+@pytest.mark.long
 @needs_checkout
 def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     """Every command in docs/cli.md is run; an ellipsis stands for any text on a line, or for whole lines."""

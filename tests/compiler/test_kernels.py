@@ -15,6 +15,8 @@ from hgm.compiler.levels import by_levels as plan
 from hgm.compiler.ranges import SAFE
 from hgm.testing import assert_close, feed, random_evidence
 
+pytestmark = pytest.mark.broad
+
 DECADES = -SAFE / np.log(10)  # about 30
 
 

@@ -28,6 +28,7 @@ def test_an_exact_network_needs_no_library_of_relu_networks():
     assert "torch" in made and not made & NOT_FOR_NETWORKS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", ["torch", "scipy.optimize", "matplotlib", "pandas"])
 def test_a_slow_import_is_seen(library):
     assert library in slow_after(f"import hgm, {library}")

@@ -258,6 +258,7 @@ def test_a_polytree_equals_pgmpy(hidden):
 # ---------------------------------------------------------------------- what it promises
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("smoothing", [0.0, 0.05, 2.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_objective_never_falls(seed, smoothing):

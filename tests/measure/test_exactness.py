@@ -12,6 +12,7 @@ from hgm.networks.compile import compile as compile_tree
 TREE = CASES["binary_tied"].tree
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_networks_of_every_tree_pass(name):
     result = hgm.verify(CASES[name].tree, batch=3)

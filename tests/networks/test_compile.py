@@ -15,6 +15,8 @@ from oracles.trees import CASES, KINDS, draw_evidence, random_cases
 import hgm
 from hgm.testing import assert_close, expected_counts, feed, random_evidence
 
+pytestmark = pytest.mark.broad
+
 EXACT, SINGLE = 1e-12, 1e-6
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)

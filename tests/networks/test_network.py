@@ -14,6 +14,8 @@ import hgm
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence
 from hgm.testing import assert_close, feed, random_evidence
 
+pytestmark = pytest.mark.broad
+
 network = importlib.import_module("hgm.networks.network")
 
 #: one tree per kind of layer
@@ -188,6 +190,7 @@ def test_impossible_rows_are_all_named_also_across_slices(monkeypatch):
             assert error.value.rows == wrong
 
 
+@pytest.mark.long
 @trees
 @pytest.mark.parametrize("task", ["posterior", "classify", "denoise"])
 @pytest.mark.parametrize("layout", ["plain", "transposed", "strided", "one row", "expanded"])

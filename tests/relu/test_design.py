@@ -10,6 +10,7 @@ import hgm
 from hgm.errors import Uncertifiable
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tol", [0.3, 0.01])
 @pytest.mark.parametrize("bound", ["log_posterior", "tv", "mean"])
 def test_the_tolerance_is_kept(tol, bound):

@@ -13,6 +13,7 @@ from hgm.relu.constructions.choose import build
 from hgm.relu.constructions.logmatrix import contraction
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 @pytest.mark.parametrize("tol", [0.3, 0.02])
 def test_no_input_errs_more_than_the_bound(name, kind, tol):

@@ -15,6 +15,8 @@ from hgm.compiler.schedule import SCHEDULES
 from hgm.errors import HgmError, NoLoweringRule
 from hgm.testing import Conformance, assert_close, random_evidence
 
+pytestmark = pytest.mark.broad
+
 
 class Battery(Conformance):
     """The battery; exporting, which takes seconds, only when asked for."""

@@ -141,6 +141,7 @@ def test_every_node_is_drawn_inside_the_picture_and_none_on_another(name):
     assert max(figure.get_size_inches()) < 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TREES)
 def test_every_tree_has_a_picture(name, tmp_path):
     figure = hgm.draw(TREES[name], tmp_path / "tree.svg")
@@ -149,6 +150,7 @@ def test_every_tree_has_a_picture(name, tmp_path):
     assert title(TREES[name]) in texts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TREES)
 def test_every_tree_can_be_drawn_by_levels(name):
     hgm.draw(TREES[name], style="levels")
