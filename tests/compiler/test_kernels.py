@@ -276,3 +276,24 @@ def test_weights_near_the_bound_may_move_as_far_as_there_is_room(decades):
     e = hgm.log_evidence(tree, {f"x{i}": [0, 1, i % 2] for i in range(len(decades))}).float()
     args, kwargs = feed(net, tree, e)
     assert_close(net(*args, **kwargs), hgm.infer(net.tree(), e.double()).marginals, 1e-6, "marginals")
+
+
+@pytest.mark.parametrize("way", ["trained", "loaded", "in place"])
+def test_messages_are_rescaled_at_every_level_once_weights_have_changed(way):
+    """Where that could be skipped was decided for other tables; these shrink a message by 1e-12 at every level."""
+    tree = hgm.ghm([hgm.Level(2, 2, [[0.5, 0.5], [0.4, 0.6]])] * 7, root=2)
+    strong = tree.with_potentials([hgm.Edge([[1, 1e-6], [1, 2e-6]]) if p.axes == 2 else p for p in tree.potentials])
+    net = hgm.compile(tree, query="all", trainable=way == "trained")
+    assert sum(level.rescale for level in net.plan.levels) < 3
+    new = hgm.compile(strong).state_dict()
+    if way == "loaded":
+        net.load_state_dict(new)
+    else:
+        weights = dict(net.named_parameters()) | dict(net.named_buffers())
+        with torch.no_grad():
+            weights["engine.weights.log_potential"].copy_(new["engine.weights.log_potential"])
+    e = torch.zeros(1, 2, 128)
+    e[:, 0] = -torch.inf
+    x = torch.zeros(1, 2, len(tree))
+    x[:, 0, tree.leaves.copy()] = -torch.inf
+    assert_close(net(e), hgm.infer(strong, x.double()).marginals, 1e-6, "marginals")

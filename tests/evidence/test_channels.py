@@ -270,6 +270,16 @@ def test_no_noise_at_all_and_nothing_but_noise():
     assert_close(net(x, 1e9), prior, 1e-12, "prior mean")
 
 
+def test_a_mean_of_large_values_lies_among_them():
+    """A sum of p(a) x_a in float32 would leave them where the p(a) sum to 1 only nearly; x_0 + p(a) (x_a - x_0) cannot."""
+    values = np.array([2.0**24, 2.0**24, 2.0**24 + 2])
+    net = hgm.compile(hgm.star(64, 3), "denoise", channel=hgm.Gaussian(values))
+    z = 2.0**24 + torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
+    mean = net(z, 3.0)
+    assert mean.dtype == torch.float32
+    assert bool(((mean >= 2.0**24) & (mean <= 2.0**24 + 2)).all())
+
+
 def test_discrete_channels_denoise_too():
     case = CASES["quad_2d"]
     rng = np.random.default_rng(8)
