@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, ValuesView
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from hgm.tree.names import Names
+from hgm.errors import BadEvidence
+from hgm.evidence.channel import Channel
 from hgm.tree.tree import Tree
 
-__all__ = ["Assignment", "ByName", "Mode"]
+__all__ = ["Assignment", "ByName", "Mode", "leaf_values"]
 
 
-class ByName:
-    """Something that is known of every variable of a tree: with the names for keys, as in a mapping."""
+class ByName(Mapping[Any, Any]):
+    """Something that is known of every variable of a tree: a mapping, with the names in tree order for keys.
+
+    So ``len`` is the number of variables, also of samples, of which there are ``len(samples.states)``. Two results are
+    equal only if they are the same object.
+    """
 
     tree: Tree
 
-    def __getitem__(self, name: str) -> Any:
-        raise NotImplementedError
+    def _variable(self, name: Any) -> int:
+        """Index of a variable. Raises `BadEvidence` if there is no such variable."""
+        if isinstance(name, list | set | dict | slice | np.ndarray | Tensor):
+            raise BadEvidence(
+                f"a result is asked for one variable by its name; got {name!r:.100}. For several, "
+                "{name: result[name] for name in names}; together, `factor_marginals` of a posterior"
+            )
+        return self.tree.index(name)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.tree.names)
 
     def __len__(self) -> int:
@@ -32,13 +44,23 @@ class ByName:
     def __contains__(self, name: object) -> bool:
         return name in self.tree.names
 
-    def keys(self) -> Names:
-        """The names of the variables, in tree order."""
-        return self.tree.names
+    def get(self, name: Any, default: Any = None) -> Any:
+        """What is known of a variable, or `default` if there is no such variable."""
+        return self[name] if name in self else default  # noqa: SIM401
 
-    def items(self) -> Iterator[tuple[str, Any]]:
-        """Each variable's name and what is known of it."""
-        return ((name, self[name]) for name in self)
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def leaf_values(tree: Tree, channel: Channel) -> Tensor:
+    """``(S,)`` or ``(S, k)`` float64 values that a channel gives the states of a tree's leaves.
+
+    Raises:
+        BadEvidence: if it is no channel, or has values for another number of states.
+    """
+    if not isinstance(channel, Channel):
+        raise BadEvidence(f"values are those of a Channel, such as hgm.Gaussian(values); got {channel!r:.100}")
+    return channel.bound(int(tree.cardinality[tree.leaves].max())).table().double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +76,49 @@ class Assignment(ByName):
     tree: Tree
     states: Tensor
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: Any) -> Any:
         """States of one variable: labels, nested lists in the shape ``(...)``, or else integers ``(...)``, a tensor."""
-        v = self.tree.index(name)
+        v = self._variable(name)
         return self.states[..., v] if self.tree.labels(v) is None else self.labels(name)
 
-    def labels(self, name: str) -> Any:
+    def labels(self, name: Any) -> Any:
         """The state labels of one variable, nested lists in the shape of its states; numbers if it has no labels."""
-        v = self.tree.index(name)
+        v = self._variable(name)
         labels, states = self.tree.labels(v), self.states[..., v].cpu().numpy()
         if labels is None:
             return states.tolist()
         held = np.fromiter(labels, dtype=object, count=len(labels))[states]  # as objects, labels keep their type
         return held.tolist() if states.ndim else held
+
+    @property
+    def leaves(self) -> Tensor:
+        """``(..., *leaf shape)`` states of the leaves: of samples ``(n, *leaf shape)`` or ``(n, B, *leaf shape)``."""
+        states = self.states[..., torch.from_numpy(self.tree.leaves).to(self.states.device)]
+        return states.unflatten(-1, self.tree.leaf_shape)
+
+    @overload
+    def values(self) -> ValuesView[Any]: ...
+
+    @overload
+    def values(self, channel: Channel) -> Tensor: ...
+
+    def values(self, channel: Channel | None = None) -> ValuesView[Any] | Tensor:
+        """The clean values of the leaves: what a channel adds its noise to. Without a channel, the values of a mapping.
+
+        Args:
+            channel: whose `values` are meant; 0 to S - 1 if it has none yet.
+
+        Returns:
+            ``(..., *leaf shape)`` float64, ``(..., k, *leaf shape)`` for vectors; so of n samples ``(n, *leaf shape)``.
+
+        Raises:
+            BadEvidence: if it is no channel, or has values for another number of states.
+        """
+        if channel is None:
+            return super().values()
+        table = leaf_values(self.tree, channel).to(self.states.device)
+        values = table[self.leaves]
+        return values.movedim(-1, self.states.ndim - 1) if table.ndim == 2 else values
 
 
 @dataclass(frozen=True, eq=False)

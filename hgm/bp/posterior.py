@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.bp.assignment import Assignment, ByName, Mode
+from hgm.bp.assignment import Assignment, ByName, Mode, leaf_values
 from hgm.bp.factor import LOWEST, Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
 from hgm.errors import BadSpec, ImpossibleEvidence
+from hgm.evidence.channel import Channel
 from hgm.evidence.checked import check_log_evidence
 from hgm.evidence.named import read_evidence
 from hgm.tree.checks import shown
@@ -81,10 +82,29 @@ class Posterior(ByName):
         """``(S, V)`` or ``(B, S, V)``: probability of each state of each variable, in tree order; 0 in the padding."""
         return self._out(self._marginals)
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: Any) -> Tensor:
         """Marginal of one variable: ``(card,)`` or ``(B, card)``, which sums to 1."""
-        v = self.tree.index(name)
+        v = self._variable(name)
         return self.marginals[..., : int(self.tree.cardinality[v]), v]
+
+    def mean(self, channel: Channel) -> Tensor:
+        """Posterior means of the leaves: what a denoiser of this channel gives.
+
+        Args:
+            channel: whose `values` are meant; 0 to S - 1 if it has none yet.
+
+        Returns:
+            ``(*leaf shape)`` or ``(B, *leaf shape)``; for vectors ``(k, *leaf shape)`` or ``(B, k, *leaf shape)``.
+
+        Raises:
+            BadEvidence: if it is no channel, or has values for another number of states.
+        """
+        tree, values = self.tree, leaf_values(self.tree, channel).to(self.log_evidence.device)
+        p = self._marginals.index_select(-1, torch.from_numpy(tree.leaves).to(self.log_evidence.device))
+        table = values if values.ndim == 2 else values[:, None]
+        means = (table - table[:1]).t() @ p[:, : len(table)] + table[:1].t()  # exact where all values are large
+        means = means.unflatten(-1, tree.leaf_shape)
+        return self._out(means if values.ndim == 2 else means.squeeze(1))
 
     def factor_marginals(self, factor: int | str | Sequence[str]) -> Tensor:
         """Joint probability of the variables of one factor: ``(*shape)`` or ``(B, *shape)``, axes as in its potential.

@@ -90,7 +90,7 @@ def compare(tree: Tree, networks: Networks, images: Tensor, noisy: Tensor, sigma
         return torch.cat([infer(tree, leaf_log_evidence(tree, part)).marginals for part in e.split(SLICE)])
 
     root = reference(clean)[:, : int(tree.cardinality[0]), 0]
-    leaves = reference(soft)[:, :GREYS, torch.from_numpy(tree.leaves.copy())].reshape(soft.shape)
+    leaves = reference(soft)[:, :GREYS, torch.from_numpy(tree.leaves)].reshape(soft.shape)
     return {
         f"{name}, {str(dtype).removeprefix('torch.')}": float((network(e.to(dtype)).double() - expected).abs().max())
         for name, network, e, expected in (

@@ -236,7 +236,7 @@ def _sample(tree: Tree, seed: int) -> Tensor:
     """New images ``(SAMPLES, 10, 8, 8)``: given each digit, everything else is drawn."""
     generator = torch.Generator().manual_seed(seed)
     drawn = infer(tree, {LABEL: list(range(10))}).sample(SAMPLES, generator=generator).states
-    return drawn[..., torch.from_numpy(tree.leaves.copy())].reshape(SAMPLES, 10, 8, 8)
+    return drawn[..., torch.from_numpy(tree.leaves)].reshape(SAMPLES, 10, 8, 8)
 
 
 def _fill(tree: Tree, digits: Digits) -> tuple[Tensor, Tensor]:

@@ -90,7 +90,7 @@ def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
         )
     out = unobserved(tree, len(e), e.dtype, e.device)
     column = functional.pad(e.reshape(len(e), states, len(tree.leaves)), (0, 0, 0, out.shape[1] - states))
-    return check_log_evidence(tree, out.index_copy(2, torch.as_tensor(tree.leaves.copy(), device=e.device), column))
+    return check_log_evidence(tree, out.index_copy(2, torch.as_tensor(tree.leaves, device=e.device), column))
 
 
 def unobserved(tree: Tree, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:

@@ -51,7 +51,7 @@ def evidence_by_kind(tree: Tree, batch: int, seed: int) -> Iterator[tuple[str, T
     generator = torch.Generator().manual_seed(seed)
     blank, truth = _possible(tree, batch, generator)
     at_leaf = torch.zeros(len(tree), dtype=torch.bool)
-    at_leaf[torch.from_numpy(tree.leaves.copy())] = True
+    at_leaf[torch.from_numpy(tree.leaves)] = True
 
     def where(probability: float, *shape: int) -> Tensor:
         return torch.rand(shape, generator=generator) < probability

@@ -149,7 +149,7 @@ class Potential(Frozen, ABC):
     @property
     def values(self) -> np.ndarray:
         """The stored entries themselves, not their logs (may overflow where the logs do not)."""
-        return np.exp(self.log_potential) if self._values is None else self._values
+        return np.exp(self.log_potential) if self._values is None else self._values.copy()
 
     @property
     def complete(self) -> bool:

@@ -47,7 +47,9 @@ def once(compute: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Structure(Frozen):
-    """The variables, factors, levels and tying of a rooted tree or forest. All arrays are read-only.
+    """The variables, factors, levels and tying of a rooted tree or forest.
+
+    Its arrays are read-only (``torch.tensor(tree.cardinality)`` copies one); roots, leaves and scopes come as copies.
 
     V variables, F factors, levels 0 (roots) to `depth`.
 
@@ -104,10 +106,9 @@ class Structure(Frozen):
         return np.arange(self.level_ptr[level], self.level_ptr[level + 1])
 
     @property
-    @once
     def roots(self) -> np.ndarray:
         """Indices of the roots, one per component."""
-        return frozen(self.at_level(0))
+        return self.at_level(0)
 
     @property
     @once
@@ -142,18 +143,22 @@ class Structure(Frozen):
 
     @property
     @once
+    def _leaves(self) -> np.ndarray:
+        return np.flatnonzero(~self.inner)
+
+    @property
     def leaves(self) -> np.ndarray:
         """Indices of the variables without children, ascending; row-major on a grid."""
-        return frozen(np.flatnonzero(~self.inner))
+        return self._leaves.copy()
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
         """How the leaves are laid out: ``(n,)`` or ``(H, W)`` on a grid, else ``(number of leaves,)``."""
-        return (self.grid and self.grid[-1]) or (len(self.leaves),)
+        return (self.grid and self.grid[-1]) or (len(self._leaves),)
 
     def scope_of(self, factor: int) -> np.ndarray:
         """The variables of a factor, in the order of its potential's axes."""
-        return self.scope[self.scope_ptr[factor] : self.scope_ptr[factor + 1]]
+        return self.scope[self.scope_ptr[factor] : self.scope_ptr[factor + 1]].copy()
 
     def children_of(self, factor: int) -> np.ndarray:
         """The children of a factor, in the order of its potential's axes."""

@@ -271,7 +271,7 @@ def test_no_noise_at_all_and_nothing_but_noise():
 
 
 def test_a_mean_of_large_values_lies_among_them():
-    """A sum of p(a) x_a in float32 would leave them where the p(a) sum to 1 only nearly; x_0 + p(a) (x_a - x_0) cannot."""
+    """A sum of p(a) x_a in float32 leaves them where the p(a) sum to 1 only nearly; x_0 + p(a) (x_a - x_0) cannot."""
     values = np.array([2.0**24, 2.0**24, 2.0**24 + 2])
     net = hgm.compile(hgm.star(64, 3), "denoise", channel=hgm.Gaussian(values))
     z = 2.0**24 + torch.randn(50, 64, generator=torch.Generator().manual_seed(0))

@@ -60,7 +60,7 @@ def test_what_is_computed_once_serves_all_trees_of_the_structure():
     other = tree.with_potentials([p.scaled(1.0) for p in tree.potentials])
     assert twice(tree, 1) is twice(other, 1) and twice(other, 2) == [4] and twice(tree, 1, more=1) == [4]
     assert calls == [1, 2, 2]
-    assert other.leaves is tree.leaves and schedule(other, torch.device("cpu")) is schedule(tree, torch.device("cpu"))
+    assert other.level is tree.level and schedule(other, torch.device("cpu")) is schedule(tree, torch.device("cpu"))
     turned = replace(tree, up=tree.up)
     assert twice(turned, 1) == [2] and len(calls) == 4, "a structure of its own"
 
@@ -73,13 +73,7 @@ def test_a_copy_is_equal_and_cannot_be_changed_either(name, copied):
     twin = copied(tree)
     assert twin == tree and twin.grid == tree.grid and twin.memo == {}
     assert torch.equal(hgm.infer(twin).log_partition, z)
-    for array in (
-        twin.scope,
-        twin.cardinality,
-        twin.leaves,
-        twin.potentials[0].log_potential,
-        twin.potentials[0].values,
-    ):
+    for array in (twin.scope, twin.cardinality, twin.potentials[0].log_potential):
         assert not array.flags.writeable
 
 
@@ -88,8 +82,12 @@ def test_nothing_in_a_tree_can_be_changed():
     with pytest.raises(FrozenInstanceError):
         tree.scope = tree.scope
     for name in ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id", "label_set", "level", "parent",
-                 "parent_factor", "factor_ptr", "leaves", "roots"):  # fmt: skip
+                 "parent_factor", "factor_ptr"):  # fmt: skip
         assert not getattr(tree, name).flags.writeable, name
+    for get in (lambda: tree.leaves, lambda: tree.roots, lambda: tree.scope_of(0), lambda: tree.potentials[0].values):
+        before = get()
+        get().fill(7)
+        assert np.array_equal(get(), before)
 
 
 # ---------------------------------------------------------------------- names, states, comparison
