@@ -90,10 +90,10 @@ class _Sliced(Protocol):
     def __getitem__(self, part: slice, /) -> Iterable[object]: ...
 
 
-def listing(items: _Sliced, most: int = 8) -> str:
-    """`items` joined by commas, at most `most` of them: ``0, 1, 2, ... (100 in all)``."""
-    shown = ", ".join(str(item) for item in items[:most])
-    return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+def listing(items: _Sliced, most: int = 8, total: int | None = None) -> str:
+    """`items` joined by commas, at most `most` of them: ``0, 1, 2, ... (100 in all)``; `total` if they are a part."""
+    shown, total = ", ".join(str(item) for item in items[:most]), len(items) if total is None else total
+    return shown if total <= most else f"{shown}, ... ({total} in all)"
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

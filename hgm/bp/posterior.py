@@ -25,6 +25,7 @@ from hgm.evidence.channel import Channel
 from hgm.evidence.checked import check_log_evidence
 from hgm.evidence.named import read_evidence
 from hgm.tree.checks import shown
+from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
 __all__ = ["Posterior", "infer", "log_likelihood"]
@@ -169,7 +170,7 @@ class Posterior(ByName):
         seen = log_evidence.expand(*shape, *log_evidence.shape[-2:]).gather(-2, x.expand(*shape, -1)[..., None, :])
         return log_score(self.tree, x) + seen.sum((-1, -2)) - self.log_partition
 
-    def _factor_over(self, names: tuple[str, ...]) -> int:
+    def _factor_over(self, names: tuple[Label, ...]) -> int:
         tree, wanted = self.tree, {self.tree.index(name) for name in names}
         candidates = {int(tree.parent_factor[v]) for v in wanted} - {-1}
         if len(wanted) == 1:

@@ -20,7 +20,7 @@ shape of each level of a layered model, else ``None``. The **directed tree** is 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from copy import copy
 from dataclasses import replace
 from math import prod
@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hgm.bridges.keys import as_names
 from hgm.errors import BadPotential, BadSpec
 from hgm.tree.arrays import frozen
-from hgm.tree.checks import States
+from hgm.tree.labels import Label, States
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
@@ -95,7 +94,7 @@ def from_networkx(graph: nx.Graph) -> Tree:
     on several edges ties them. A node may have `states` (number or labels) and `prior` (a vector). The variables
     without parents are the roots.
 
-    Nodes that are not strings become variables called ``str(node)``. The shape `grid` of a layered model is kept if
+    Variables are called by their nodes, of whatever type these are. The shape `grid` of a layered model is kept if
     the graph still has that shape.
 
     Args:
@@ -115,7 +114,7 @@ def from_networkx(graph: nx.Graph) -> Tree:
     return _from_directed(graph) if graph.is_directed() else _from_bipartite(graph)
 
 
-def _states(tree: Tree, variable: int) -> int | tuple[str, ...]:
+def _states(tree: Tree, variable: int) -> int | tuple[Label, ...]:
     return tree.labels(variable) or int(tree.cardinality[variable])
 
 
@@ -123,11 +122,10 @@ def _states(tree: Tree, variable: int) -> int | tuple[str, ...]:
 
 
 def _from_directed(graph: nx.DiGraph) -> Tree:
-    names = as_names(graph.nodes)
     pool = Pool()
-    edges: list[tuple[str, str, Potential]] = []
-    priors: dict[str, Potential] = {}
-    sizes: dict[str, int] = {}  # from the tables, for nodes without the attribute `states`
+    edges: list[tuple[Label, Label, Potential]] = []
+    priors: dict[Label, Potential] = {}
+    sizes: dict[Label, int] = {}  # from the tables, for nodes without the attribute `states`
     for parent, child, given in graph.edges(data="potential"):
         where = f"edge {parent!r} -> {child!r}"
         if given is None:
@@ -135,17 +133,17 @@ def _from_directed(graph: nx.DiGraph) -> Tree:
         potential = _pooled(pool, given, where)
         if potential.axes != 2:
             raise BadPotential(f"the potential of {where} must be a matrix; its shape is {potential.shape}")
-        edges.append((names[parent], names[child], potential))
-        sizes |= {names[parent]: potential.shape[0], names[child]: potential.shape[1]}
+        edges.append((parent, child, potential))
+        sizes |= {parent: potential.shape[0], child: potential.shape[1]}
     for node, given in graph.nodes(data="prior"):
         if given is not None:
-            priors[names[node]] = _pooled(pool, given, f"prior of node {node!r}")
-            sizes.setdefault(names[node], priors[names[node]].shape[0])
-    variables: dict[str, States] = {}
+            priors[node] = _pooled(pool, given, f"prior of node {node!r}")
+            sizes.setdefault(node, priors[node].shape[0])
+    variables: dict[Label, States] = {}
     for node, states in graph.nodes(data="states"):
-        if states is None and names[node] not in sizes:
+        if states is None and node not in sizes:
             raise BadSpec(f"node {node!r} has no edge, prior or attribute 'states': its number of states is unknown")
-        variables[names[node]] = sizes[names[node]] if states is None else states
+        variables[node] = sizes[node] if states is None else states
     return Tree.from_edges(edges, priors, variables)
 
 
@@ -162,7 +160,6 @@ def _pooled(pool: Pool, given: Potential | npt.ArrayLike, where: str) -> Potenti
 
 def _from_bipartite(graph: nx.Graph) -> Tree:
     is_factor = {node: "potential" in data or data.get("bipartite") == FACTOR for node, data in graph.nodes(data=True)}
-    names = as_names(node for node, factor in is_factor.items() if not factor)
     for u, v in graph.edges:
         if is_factor[u] == is_factor[v]:
             raise BadSpec(
@@ -171,8 +168,8 @@ def _from_bipartite(graph: nx.Graph) -> Tree:
                 "variables; or give a networkx.DiGraph with a 'potential' on each edge"
             )
     pool, shared = Pool(), _Shared()
-    factors: list[tuple[tuple[str, ...], Potential]] = []
-    sizes: dict[str, int] = {}  # from the tables, for nodes without the attribute `states`
+    factors: list[tuple[tuple[Label, ...], Potential]] = []
+    sizes: dict[Label, int] = {}  # from the tables, for nodes without the attribute `states`
     for node in (node for node, factor in is_factor.items() if factor):
         given, index = graph.nodes[node].get("potential"), graph.nodes[node].get("tied")
         if given is None:
@@ -180,16 +177,16 @@ def _from_bipartite(graph: nx.Graph) -> Tree:
         potential = _pooled(pool, given, f"factor node {node!r}")
         if index is not None:
             potential = shared.tie(index, potential, node)
-        scope = tuple(names[v] for v in _scope(graph, node))
+        scope = _scope(graph, node)
         factors.append((scope, potential))
         sizes |= dict(zip(scope, potential.shape, strict=False))  # of a wrong number of axes, Tree speaks
-    variables: dict[str, States] = {}
-    for node, name in names.items():
-        states = graph.nodes[node].get("states", sizes.get(name))
+    variables: dict[Label, States] = {}
+    for node in (node for node, factor in is_factor.items() if not factor):
+        states = graph.nodes[node].get("states", sizes.get(node))
         if states is None and not len(graph[node]):
             raise BadSpec(f"node {node!r} has no factor and no attribute 'states': its number of states is unknown")
-        variables[name] = 1 if states is None else states
-    roots = [name for node, name in names.items() if graph.nodes[node].get("root")]
+        variables[node] = 1 if states is None else states
+    roots = [node for node in variables if graph.nodes[node].get("root")]
     tree = Tree.from_factors(factors, variables, roots=roots)
     if all(graph.nodes[node].get("tied") is not None for node, factor in is_factor.items() if factor):
         tree = shared.number(tree)
@@ -207,7 +204,7 @@ def _scope(graph: nx.Graph, node: Hashable) -> tuple[Hashable, ...]:
                 "list them in the order of the potential's axes"
             )
         return tuple(neighbours)
-    scope = (scope,) if isinstance(scope, str) else tuple(scope)
+    scope = (scope,) if isinstance(scope, str) or not isinstance(scope, Iterable) else tuple(scope)
     if set(scope) != neighbours:
         raise BadSpec(
             f"factor node {node!r} has scope {scope}, but the graph joins it to {tuple(graph[node])}; "

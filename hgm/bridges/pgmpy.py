@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.bridges.keys import as_names
-from hgm.errors import BadEvidence, BadPotential, BadSpec, listing
+from hgm.errors import BadPotential, BadSpec, listing
+from hgm.tree.labels import Label, read_key
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
 
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 __all__ = ["from_pgmpy"]
 
-Scope = tuple[str, ...]
+Scope = tuple[Label, ...]
 
 
 def from_pgmpy(
     model: DiscreteBayesianNetwork | DiscreteMarkovNetwork | FactorGraph,
-    observed: Mapping[Hashable, int | str] | None = None,
+    observed: Mapping[Label, object] | None = None,
     *,
-    roots: Sequence[str] = (),
+    roots: Sequence[Label] = (),
 ) -> Tree:
     """A tree from a discrete pgmpy model whose factor graph is a tree or forest.
 
@@ -58,14 +58,13 @@ def from_pgmpy(
     Markov network or a factor graph each factor becomes one, and several factors over the same two or more variables
     are multiplied into the first. The order of axes is described in `hgm.bridges.pgmpy`.
 
-    Variables keep their order. Variables that are not strings are called ``str(variable)``. State names become
-    labels, ``str(name)``; the numbers 0, 1, 2, ... that pgmpy gives to unnamed states become unlabelled states. Mind
-    that a number given as evidence is always an index: of a variable with the state names 1, 2, 3 the first is ``0``
-    or ``"1"``. Latent variables, exposures and other roles are not kept.
+    Variables keep their order and what they are called, of whatever type. State names become labels, of the type that
+    they have; the numbers 0, 1, 2, ... that pgmpy gives to unnamed states become unlabelled states. Latent variables,
+    exposures and other roles are not kept.
 
     Args:
         model: a `DiscreteBayesianNetwork` (`NaiveBayes` too), `DiscreteMarkovNetwork` or `FactorGraph`; not changed.
-        observed: states (index or label) of variables to condition on before the tree is built, which can cut
+        observed: states of variables to condition on before the tree is built, which can cut
             cycles; see `Tree.from_factors`.
         roots: the wanted roots, at most one per component. Default of a component: in a Bayesian network its first
             variable without unobserved parents, otherwise its first variable.
@@ -98,20 +97,18 @@ def from_pgmpy(
             "from_pgmpy reads a DiscreteBayesianNetwork, DiscreteMarkovNetwork or FactorGraph of pgmpy, with tables "
             f"over discrete states; got {kind}"
         )
-    names = as_names(variables)
     directed = isinstance(model, DiscreteBayesianNetwork)
     _check(model, variables, given, directed)
-    states = _state_names(given, names)
-    seen = _observed(observed or {}, given, names)
-
-    declared = {names[v]: states[names[v]] for v in variables}
-    factors = [(tuple(names[v] for v in factor.variables), _array(factor)) for factor in given]
+    states = _state_names(given)
+    declared = {v: states[v] for v in variables}
+    factors = [(tuple(factor.variables), _array(factor)) for factor in given]
     if not directed:
-        return Tree.from_factors(_merged(factors), declared, roots=roots, observed=seen)
+        return Tree.from_factors(_merged(factors), declared, roots=roots, observed=observed)
     factors = [((*scope[1:], scope[0]), np.moveaxis(values, 0, -1)) for scope, values in factors]
-    parents = {names[v]: {names[p] for p in model.predecessors(v)} - set(seen) for v in variables}
-    roots = _with_sources([scope for scope, _ in factors], parents, set(seen), roots)
-    return Tree.from_factors(factors, declared, roots=roots, observed=seen)
+    seen = set(observed or ())
+    parents = {v: set(model.predecessors(v)) - seen for v in variables}
+    roots = _with_sources([scope for scope, _ in factors], parents, seen, roots)
+    return Tree.from_factors(factors, declared, roots=roots, observed=observed)
 
 
 def _check(model: Any, variables: Sequence[Hashable], given: Sequence[DiscreteFactor], directed: bool) -> None:
@@ -149,47 +146,31 @@ def _numbered(own: Sequence[object] | None) -> bool:
     )
 
 
-def _state_names(given: Sequence[DiscreteFactor], names: Mapping[Hashable, str]) -> dict[str, int | tuple[str, ...]]:
+def _state_names(given: Sequence[DiscreteFactor]) -> dict[Label, int | tuple[Label, ...]]:
     """Number of states, or labels, of each variable. A factor that only numbers the states of a variable gives way."""
-    states: dict[str, int | tuple[str, ...]] = {}
+    states: dict[Label, int | tuple[Label, ...]] = {}
     for factor in given:
         for variable, cardinality in zip(factor.variables, factor.cardinality, strict=True):
-            name, own = names[variable], factor.state_names.get(variable)
+            own = factor.state_names.get(variable)
             if own is not None and len(own) != cardinality:
                 raise BadSpec(
-                    f"variable {name!r} has {cardinality} states but {len(own)} state names: {listing(list(own))}"
+                    f"variable {variable!r} has {cardinality} states but {len(own)} state names: {listing(list(own))}"
                 )
-            labels = int(cardinality) if _numbered(own) else tuple(str(state) for state in own)
-            known = states.setdefault(name, labels)
+            labels = int(cardinality) if _numbered(own) else tuple(read_key(s, "a state name") for s in own)
+            known = states.setdefault(variable, labels)
             if isinstance(labels, tuple) and known != labels:
                 if isinstance(known, tuple):
                     raise BadSpec(
-                        f"the factors disagree on the state names of variable {name!r}: {known} and {labels}; "
+                        f"the factors disagree on the state names of variable {variable!r}: {known} and {labels}; "
                         "give it the same names in the same order everywhere"
                     )
-                states[name] = labels
+                states[variable] = labels
     return states
 
 
-def _observed(
-    observed: Mapping[Hashable, int | str], given: Sequence[DiscreteFactor], names: Mapping[Hashable, str]
-) -> dict[str, int | str]:
-    """The observed states under the names of the tree, none of them ambiguous."""
-    seen = {names.get(variable, str(variable)): state for variable, state in observed.items()}
-    for factor in given:
-        for variable in factor.variables:
-            own, state = factor.state_names.get(variable), seen.get(names[variable], "")
-            if not isinstance(state, str) and not _numbered(own) and not all(isinstance(s, str) for s in own):
-                raise BadEvidence(
-                    f"the state names of variable {variable!r} are {listing(list(own))}, so {state!r} could be a name "
-                    f"or an index; give the name as a string, such as {str(own[0])!r}"
-                )
-    return seen
-
-
 def _with_sources(
-    scopes: Sequence[Scope], parents: Mapping[str, set[str]], observed: set[str], roots: Sequence[str]
-) -> list[str]:
+    scopes: Sequence[Scope], parents: Mapping[Label, set[Label]], observed: set[Label], roots: Sequence[Label]
+) -> list[Label]:
     """The wanted roots, and for each other component its first variable without (unobserved) parents."""
     import networkx as nx
 
@@ -210,7 +191,7 @@ def _with_sources(
 
 def _merged(factors: Sequence[tuple[Scope, np.ndarray]]) -> list[tuple[Scope, np.ndarray | Potential]]:
     """The factors, with those over the same two or more variables (in any order) multiplied into the first of them."""
-    groups: dict[frozenset[str] | int, list[tuple[Scope, np.ndarray]]] = {}
+    groups: dict[frozenset[Label] | int, list[tuple[Scope, np.ndarray]]] = {}
     for i, (scope, values) in enumerate(factors):
         groups.setdefault(frozenset(scope) if len(scope) > 1 else i, []).append((scope, values))
     return [group[0] if len(group) == 1 else _product(group) for group in groups.values()]

@@ -11,6 +11,7 @@ import numpy as np
 from hgm.errors import BadSpec, listing
 from hgm.tree.checks import shown
 from hgm.tree.direction import produced
+from hgm.tree.labels import Label
 from hgm.tree.potential import Table
 from hgm.tree.tree import Tree
 
@@ -63,7 +64,7 @@ def to_pgmpy(
             "one: a prior (for 'bayesian'), or a factor of ones"
         )
     names = list(tree.names)
-    states: dict[str, list[Any]] = {
+    states: dict[Label, list[Any]] = {
         name: list(tree.labels(v) or range(int(tree.cardinality[v]))) for v, name in enumerate(names)
     }
     if kind == "bayesian":
@@ -98,7 +99,7 @@ def _order(tree: Tree) -> list[int]:
     return [int(f) for f in order]
 
 
-def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> DiscreteBayesianNetwork:
+def _bayesian(tree: Tree, names: list[Label], states: Mapping[Label, list[Any]]) -> DiscreteBayesianNetwork:
     from pgmpy.factors.discrete import TabularCPD
     from pgmpy.models import DiscreteBayesianNetwork
 
@@ -111,15 +112,15 @@ def _bayesian(tree: Tree, names: list[str], states: Mapping[str, list[Any]]) -> 
         values = _values(tree, f, scope)
         axis = int(np.flatnonzero(tree.scope_of(f) == child)[0])
         sums = values.sum(axis=axis)
+        evidence = scope[:axis] + scope[axis + 1 :]
         off = np.argwhere(~np.isclose(sums, 1.0, atol=SLACK))
         if len(off):
-            given = ", ".join(f"{n} = {states[n][i]}" for n, i in zip(np.delete(scope, axis), off[0], strict=True))
+            given = ", ".join(f"{n} = {states[n][i]}" for n, i in zip(evidence, off[0], strict=True))
             raise BadSpec(
                 f"factor {scope} is not a conditional table of {names[child]!r}: its entries sum to "
                 f"{sums[tuple(off[0])]:.6g}{f' at {given}' if given else ''}, not to 1; normalise it, or convert to "
                 "'factor_graph' or 'markov'"
             )
-        evidence = scope[:axis] + scope[axis + 1 :]
         columns = np.moveaxis(values, axis, 0)
         model.add_edges_from((name, names[child]) for name in evidence)
         model.add_cpds(
@@ -153,7 +154,7 @@ def _child_of(tree: Tree) -> list[int]:
     return child
 
 
-def _values(tree: Tree, factor: int, scope: Sequence[str]) -> np.ndarray:
+def _values(tree: Tree, factor: int, scope: Sequence[Label]) -> np.ndarray:
     """The entries of a factor as a dense array."""
     potential = tree.potential_of(factor)
     if not isinstance(potential, Table) and (prod(potential.shape) > MOST_ENTRIES or potential.axes > 32):

@@ -10,6 +10,7 @@ import numpy as np
 from hgm.errors import BadPotential, HgmError, NotATree
 from hgm.files.schema import Explicit, Layered, LevelEntry, PotentialEntry, check
 from hgm.files.text import Document, Way
+from hgm.tree.labels import distinct_labels
 from hgm.tree.names import ListedNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table
@@ -92,11 +93,8 @@ def _explicit(model: Explicit, document: Document) -> Tree:
                 f"{wanted} states; axes follow the scope",
             )
         ids.append(pool.number(potential))
-    label_sets: dict[tuple[str, ...], int] = {}
-    label_set = [
-        -1 if isinstance(states, int) else label_sets.setdefault(states, len(label_sets))
-        for states in model.variables.values()
-    ]
+    labels = [None if isinstance(states, int) else states for states in model.variables.values()]
+    label_sets, label_set = distinct_labels(labels)
     try:
         return Tree.build(
             ListedNames(list(index)),
@@ -106,8 +104,8 @@ def _explicit(model: Explicit, document: Document) -> Tree:
             np.array(ids, dtype=np.int64),
             pool.potentials,
             roots=_scope(model.roots, index, ("roots",), document),
-            label_sets=tuple(label_sets),
-            label_set=np.array(label_set, dtype=np.int64),
+            label_sets=label_sets,
+            label_set=label_set,
         )
     except NotATree as error:
         raise NotATree(f"{document.path}: {error}") from None

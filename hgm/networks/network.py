@@ -23,6 +23,7 @@ from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.named import log_evidence
 from hgm.evidence.symbols import as_tensor, clamped
+from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
@@ -106,7 +107,7 @@ class Network(nn.Module):
         return self.engine.trainable
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[Label, ...]:
         """Names of the variables whose evidence the network takes: the leaves, then `observed`."""
         return tuple(self.plan.tree.names[int(v)] for v in self.plan.inputs)
 

@@ -23,6 +23,7 @@ from hgm.relu.constructions.choose import build, cheapest, cost
 from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.maps import StageMaps
 from hgm.relu.question import Question
+from hgm.tree.checks import shown
 
 __all__ = ["Design"]
 
@@ -102,7 +103,7 @@ def _constructions(question: Question, target: float) -> list[LogMatrix | None]:
             except Uncertifiable as problem:
                 tree = question.plan.tree
                 f = int(np.flatnonzero(tree.potential_id == flow.potential[used[k]])[0])
-                raise Uncertifiable(f"factor ({', '.join(tree.scope_names(f))}): {problem}") from None
+                raise Uncertifiable(f"factor {shown(tree.scope_names(f))}: {problem}") from None
         return known[key]
 
     costs = {key: cost(table) if len(table) > 1 else 0.0 for key, table in dict(zip(keys, tables, strict=True)).items()}

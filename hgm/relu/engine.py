@@ -117,7 +117,7 @@ class Relu(Engine):
             column = min(self.plan.arrangement[torch.nonzero(gone.any(0).any(1)).flatten().cpu().numpy()])
             v = int(self.plan.inputs[column])
             f = int(tree.parent_factor[v])
-            where = f"its factor {', '.join(tree.scope_names(f))}" if f >= 0 else "it has no factor above"
+            where = f"its factor {listing(tree.scope_names(f))}" if f >= 0 else "it has no factor above"
             raise Uncertifiable(
                 f"the evidence at {tree.names[v]!r} ({where}) is -inf in batch rows {listing(rows(gone))}, where no "
                 "finite bound on the log posterior exists; compile with floor=B to floor log evidence at -B (the "

@@ -1,70 +1,17 @@
-"""What a declaration must keep to: states and their labels, and tables that fit their scopes."""
+"""What a declaration must keep to: as many labels as states, and tables that fit their scopes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from hgm.errors import BadEvidence, BadPotential, BadSpec, listing
+from hgm.errors import BadPotential, BadSpec, listing
+from hgm.tree.labels import Label
 from hgm.tree.names import Names
 from hgm.tree.potential import Potential
 
-__all__ = [
-    "States",
-    "check_labels",
-    "check_scopes",
-    "check_shapes",
-    "numbered",
-    "read_states",
-    "shown",
-    "state_number",
-    "whole",
-]
-
-States = int | Sequence[str]
-
-
-def read_states(states: States, what: str) -> tuple[int, tuple[str, ...] | None]:
-    """How many states are meant, and their labels if they have any.
-
-    Raises `BadSpec`, naming `what` has these states, unless they are a positive number or distinct labels.
-    """
-    if isinstance(states, (int, np.integer)) and not isinstance(states, bool):
-        if states < 1:
-            raise BadSpec(f"{what} has {states} states; at least one is needed")
-        return int(states), None
-    if isinstance(states, str) or not isinstance(states, Iterable):
-        raise BadSpec(f"{what} needs a number of states or a list of their labels; got {states!r}")
-    labels = tuple(str(label) for label in states)
-    if not labels:
-        raise BadSpec(f"{what} has an empty list of states; at least one is needed")
-    number = numbered(labels)
-    if len(number) < len(labels):
-        twice = next(label for i, label in enumerate(labels) if number[label] != i)
-        raise BadSpec(f"{what} has the state label {twice!r} twice: {listing(labels)}")
-    return len(labels), labels
-
-
-def numbered(labels: Sequence[str]) -> dict[str, int]:
-    """The number of the state with each label."""
-    return {label: state for state, label in enumerate(labels)}
-
-
-def state_number(state: int | str | np.integer, name: str, size: int, labels: Mapping[str, int] | None) -> int:
-    """Number of a state given by number or by one of the `numbered` labels.
-
-    Raises `BadEvidence` if the variable has no such state.
-    """
-    if isinstance(state, str):
-        if labels is None:
-            raise BadEvidence(f"variable {name!r} has no state labels; give {state!r} as a number 0 to {size - 1}")
-        if state not in labels:
-            raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {listing(list(labels))}")
-        return labels[state]
-    if not 0 <= int(state) < size:
-        raise BadEvidence(f"variable {name!r} has no state {state}; its states are 0 to {size - 1}")
-    return int(state)
+__all__ = ["check_labels", "check_scopes", "check_shapes", "shown", "whole"]
 
 
 def whole(name: str, value: int, least: int) -> int:
@@ -106,7 +53,7 @@ def check_shapes(
 
 
 def check_labels(
-    names: Names, cardinality: np.ndarray, label_sets: Sequence[tuple[str, ...]], label_set: np.ndarray
+    names: Names, cardinality: np.ndarray, label_sets: Sequence[tuple[Label, ...]], label_set: np.ndarray
 ) -> None:
     """Raises `BadSpec` unless every variable has as many labels as states, or none."""
     sizes = np.array([len(labels) for labels in label_sets] + [0], dtype=np.int64)
@@ -126,6 +73,6 @@ def check_scopes(names: Names, scope_ptr: np.ndarray, scope: np.ndarray) -> None
         raise BadSpec(f"variable {names[v]!r} comes twice in the scope {shown(members)} of one factor")
 
 
-def shown(scope: Sequence[str]) -> str:
+def shown(scope: Sequence[Label]) -> str:
     """A scope in a message: ``(a, b)``."""
     return f"({listing(scope)})"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hgm.errors import BadEvidence, ImpossibleEvidence
-from hgm.tree.checks import numbered, state_number
+from hgm.errors import BadEvidence, ImpossibleEvidence, did_you_mean
+from hgm.tree.labels import Label, StateNames
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.rules import Rules
 
@@ -15,11 +15,11 @@ __all__ = ["condition"]
 
 
 def condition(
-    scopes: Sequence[tuple[str, ...]],
+    scopes: Sequence[tuple[Label, ...]],
     potentials: Sequence[Potential],
-    observed: Mapping[str, int | str],
-    variables: Mapping[str, tuple[int, tuple[str, ...] | None]],
-) -> tuple[list[tuple[str, ...]], list[Potential]]:
+    observed: Mapping[Label, object],
+    variables: Mapping[Label, tuple[int, tuple[Label, ...] | None]],
+) -> tuple[list[tuple[Label, ...]], list[Potential]]:
     """The factors with the observed variables sliced out, plus for each one a factor that allows only its state.
 
     `variables` gives the number of states of each variable, and their labels or ``None``.
@@ -28,14 +28,14 @@ def condition(
         BadEvidence: if an observed variable or state does not exist.
         ImpossibleEvidence: if a factor is zero at the observed states.
     """
-    unknown = next((name for name in observed if name not in variables), None)
-    if unknown is not None:
-        raise BadEvidence(f"the observed variable {unknown!r} is not in the model")
+    if not isinstance(observed, Mapping):
+        raise BadEvidence(f"observed is a mapping from variables to states; got a {type(observed).__name__}")
     seen_as = {}
     for name, state in observed.items():
-        size, labels = variables[name]
-        seen_as[name] = state_number(state, name, size, None if labels is None else numbered(labels))
-    new_scopes: list[tuple[str, ...]] = []
+        if name not in variables:
+            raise BadEvidence(f"the observed variable {name!r} is not in the model{did_you_mean(name, variables)}")
+        seen_as[name] = StateNames(*variables[name]).state(state, name)
+    new_scopes: list[tuple[Label, ...]] = []
     new_potentials: list[Potential] = []
     weight = dict.fromkeys(observed, 0.0)  # log of the constants that slicing leaves behind
     # what is tied and is cut alike stays tied

@@ -1,8 +1,8 @@
 """Names of variables, also for a million of them without a million strings.
 
-A `Tree` asks two things of its names: the name of variable i, and the index of a name. `ListedNames` stores the
-strings; `GridNames` computes them from a level's prefix and the node's position; `ReorderedNames` are others in another
-order.
+A `Tree` asks two things of its names: the name of variable i, and the index of a name. `ListedNames` stores them, and
+they may be strings, numbers, tuples: what the source of a model calls its variables. `GridNames` computes them from a
+level's prefix and the node's position; `ReorderedNames` are others in another order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import SupportsIndex, overload
 import numpy as np
 
 from hgm.errors import BadSpec, listing
+from hgm.tree.labels import Label, read_key
 
 __all__ = ["GridNames", "ListedNames", "Names", "ReorderedNames"]
 
 
 class Names:
-    """An indexed set of distinct strings: ``names[i]``, ``names.index(name)``, ``len(names)``, iteration.
+    """An indexed set of distinct names: ``names[i]``, ``names.index(name)``, ``len(names)``, iteration.
 
     As in a tuple, negative positions count from the end, and a slice is a tuple of names.
     """
@@ -29,17 +30,17 @@ class Names:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def _name(self, i: int) -> str:
+    def _name(self, i: int) -> Label:
         """Name i, 0 <= i < len(self)."""
         raise NotImplementedError
 
     @overload
-    def __getitem__(self, i: SupportsIndex) -> str: ...
+    def __getitem__(self, i: SupportsIndex) -> Label: ...
 
     @overload
-    def __getitem__(self, i: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, i: slice) -> tuple[Label, ...]: ...
 
-    def __getitem__(self, i: SupportsIndex | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, i: SupportsIndex | slice) -> Label | tuple[Label, ...]:
         if isinstance(i, slice):
             return tuple(self._name(j) for j in range(*i.indices(len(self))))
         at = index(i)
@@ -47,7 +48,7 @@ class Names:
             raise IndexError(at)
         return self._name(at % len(self))
 
-    def index(self, name: str) -> int:
+    def index(self, name: Label) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
         raise NotImplementedError
 
@@ -60,7 +61,7 @@ class Names:
     def _reordered(self, order: np.ndarray) -> Names:
         return ReorderedNames(self, order)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Label]:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
@@ -75,7 +76,7 @@ class Names:
 
     def __contains__(self, name: object) -> bool:
         try:
-            self.index(name)  # type: ignore[arg-type]
+            self.index(name)
         except (KeyError, TypeError):
             return False
         return True
@@ -85,19 +86,16 @@ class Names:
 
 
 class ListedNames(Names):
-    """Names stored one by one. Raises `BadSpec` if one comes twice or is not a string."""
+    """Names stored one by one. Raises `BadSpec` if one comes twice or cannot be a name (`read_key`)."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = tuple(names)
-        for name in self._names:
-            if not isinstance(name, str):
-                raise BadSpec(f"a variable's name must be a string; got {name!r} ({type(name).__name__})")
+    def __init__(self, names: Sequence[Label]) -> None:
+        self._names = tuple(read_key(name, "a variable's name") for name in names)
         if len(self._index) < len(self._names):
             twice = next(name for i, name in enumerate(self._names) if self._index[name] != i)
             raise BadSpec(f"variable {twice!r} is declared twice; names must be distinct")
 
     @cached_property
-    def _index(self) -> dict[str, int]:
+    def _index(self) -> dict[Label, int]:
         return {name: i for i, name in enumerate(self._names)}
 
     def _reordered(self, order: np.ndarray) -> Names:
@@ -107,18 +105,18 @@ class ListedNames(Names):
         return len(self._names)
 
     @overload
-    def __getitem__(self, i: SupportsIndex) -> str: ...
+    def __getitem__(self, i: SupportsIndex) -> Label: ...
 
     @overload
-    def __getitem__(self, i: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, i: slice) -> tuple[Label, ...]: ...
 
-    def __getitem__(self, i: SupportsIndex | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, i: SupportsIndex | slice) -> Label | tuple[Label, ...]:
         return self._names[i]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Label]:
         return iter(self._names)
 
-    def index(self, name: str) -> int:
+    def index(self, name: Label) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
         return self._index[name]
 
@@ -142,10 +140,10 @@ class ReorderedNames(Names):
     def __len__(self) -> int:
         return len(self.order)
 
-    def _name(self, i: int) -> str:
+    def _name(self, i: int) -> Label:
         return self.base[int(self.order[i])]
 
-    def index(self, name: str) -> int:
+    def index(self, name: Label) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
         return int(self._rank[self.base.index(name)])
 
@@ -191,7 +189,7 @@ class GridNames(Names):
         position = np.unravel_index(i - int(self._start[level]), self.shapes[level]) if self.shapes[level] else ()
         return self.prefixes[level] + "_".join(str(int(x)) for x in position)
 
-    def index(self, name: str) -> int:
+    def index(self, name: Label) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
         if not isinstance(name, str) or len(name) > 60 + max(map(len, self.prefixes)):  # longer than any of these
             raise KeyError(name)

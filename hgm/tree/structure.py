@@ -17,7 +17,7 @@ import numpy as np
 
 from hgm.errors import BadEvidence, did_you_mean, listing
 from hgm.tree.arrays import Frozen, frozen
-from hgm.tree.checks import numbered, state_number
+from hgm.tree.labels import Label, StateNames
 from hgm.tree.names import Names
 
 __all__ = ["Structure", "once"]
@@ -72,7 +72,7 @@ class Structure(Frozen):
     scope: np.ndarray
     up: np.ndarray
     potential_id: np.ndarray
-    label_sets: tuple[tuple[str, ...], ...]
+    label_sets: tuple[tuple[Label, ...], ...]
     label_set: np.ndarray
     grid: tuple[tuple[int, ...], ...] | None = None
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False)
@@ -170,32 +170,34 @@ class Structure(Frozen):
 
     # ------------------------------------------------------------------ names and states
 
-    def scope_names(self, factor: int) -> tuple[str, ...]:
+    def scope_names(self, factor: int) -> tuple[Label, ...]:
         """The names of a factor's variables, in the order of its potential's axes."""
         return tuple(self.names[v] for v in self.scope_of(factor).tolist())
 
-    def index(self, name: str) -> int:
+    def index(self, name: Label) -> int:
         """Index of the variable called `name`. Raises `BadEvidence` if there is none."""
         try:
             return self.names.index(name)
-        except KeyError:
+        except (KeyError, TypeError):
             close = did_you_mean(name, self.names)
             raise BadEvidence(f"the model has no variable {name!r}; it has {listing(self.names)}{close}") from None
 
-    def labels(self, variable: int) -> tuple[str, ...] | None:
+    def labels(self, variable: int) -> tuple[Label, ...] | None:
         """State labels of a variable, or ``None`` if its states are only numbered."""
         i = int(self.label_set[variable])
         return None if i < 0 else self.label_sets[i]
 
-    def state(self, variable: int, state: int | str | np.integer) -> int:
-        """Index of a state given by index or label. Raises `BadEvidence` if the variable has no such state."""
-        i = int(self.label_set[variable])
-        labels = None if i < 0 else self._numbered(i)
-        return state_number(state, self.names[variable], int(self.cardinality[variable]), labels)
+    def state_names(self, variable: int) -> StateNames:
+        """What the states of a variable are called."""
+        return self._state_names(int(self.cardinality[variable]), int(self.label_set[variable]))
+
+    def state(self, variable: int, state: object) -> int:
+        """Index of the state that is called so (see `StateNames`). Raises `BadEvidence` if there is none."""
+        return self.state_names(variable).state(state, self.names[variable])
 
     @once
-    def _numbered(self, label_set: int) -> dict[str, int]:
-        return numbered(self.label_sets[label_set])
+    def _state_names(self, size: int, label_set: int) -> StateNames:
+        return StateNames(size, None if label_set < 0 else self.label_sets[label_set])
 
     # ------------------------------------------------------------------ comparison
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from hgm.errors import BadPotential, BadSpec, NotATree
 from hgm.tree.arrays import frozen
-from hgm.tree.checks import States, check_labels, check_shapes, read_states, shown
+from hgm.tree.checks import check_labels, check_shapes, shown
 from hgm.tree.condition import condition
+from hgm.tree.labels import Label, States, distinct_labels, read_states
 from hgm.tree.names import ListedNames, Names
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
@@ -42,11 +43,11 @@ class Tree(Structure):
     @classmethod
     def from_factors(
         cls,
-        factors: Iterable[tuple[Sequence[str], Potential | npt.ArrayLike]],
-        variables: Mapping[str, States] | None = None,
+        factors: Iterable[tuple[Sequence[Label], Potential | npt.ArrayLike]],
+        variables: Mapping[Label, States] | None = None,
         *,
-        roots: Sequence[str] = (),
-        observed: Mapping[str, int | str] | None = None,
+        roots: Sequence[Label] = (),
+        observed: Mapping[Label, object] | None = None,
     ) -> Tree:
         """A tree from its factors, each ``(scope, potential)``, in any order.
 
@@ -66,7 +67,7 @@ class Tree(Structure):
             BadEvidence: if an observed variable or state does not exist.
             ImpossibleEvidence: if a factor is zero at the observed states.
         """
-        scopes: list[tuple[str, ...]] = []
+        scopes: list[tuple[Label, ...]] = []
         ids: list[int] = []
         pool = Pool()
         for scope, potential in factors:
@@ -76,7 +77,7 @@ class Tree(Structure):
             except BadPotential as error:
                 raise BadPotential(f"factor {shown(scopes[-1])}: {error}") from None
 
-        states: dict[str, States] = dict(variables or {})
+        states: dict[Label, States] = dict(variables or {})
         for scope, i in zip(scopes, ids, strict=True):
             shape = pool.potentials[i].shape
             if len(scope) != len(shape):
@@ -94,8 +95,7 @@ class Tree(Structure):
             scopes, given = condition(scopes, [pool.potentials[i] for i in ids], observed, read)
             pool = Pool()
             ids = [pool.number(potential) for potential in given]
-        label_ids: dict[tuple[str, ...], int] = {}
-        label_set = [-1 if own is None else label_ids.setdefault(own, len(label_ids)) for _, own in read.values()]
+        label_sets, label_set = distinct_labels([own for _, own in read.values()])
         return cls.build(
             names,
             cardinality,
@@ -103,16 +103,16 @@ class Tree(Structure):
             np.array(ids, dtype=np.int64),
             pool.potentials,
             roots=[names.index(name) for name in roots],
-            label_sets=tuple(label_ids),
-            label_set=np.array(label_set, dtype=np.int64),
+            label_sets=label_sets,
+            label_set=label_set,
         )
 
     @classmethod
     def from_edges(
         cls,
-        edges: Iterable[tuple[str, str, Potential | npt.ArrayLike]],
-        priors: Mapping[str, Potential | npt.ArrayLike] | None = None,
-        variables: Mapping[str, States] | None = None,
+        edges: Iterable[tuple[Label, Label, Potential | npt.ArrayLike]],
+        priors: Mapping[Label, Potential | npt.ArrayLike] | None = None,
+        variables: Mapping[Label, States] | None = None,
     ) -> Tree:
         """A tree from directed edges ``(parent, child, matrix)`` and priors ``{variable: vector}``.
 
@@ -120,7 +120,7 @@ class Tree(Structure):
         are the roots. Other arguments and errors as for `from_factors`; also `NotATree` if a child has two parents.
         """
         edges = [(parent, child, potential) for parent, child, potential in edges]
-        parent_of: dict[str, str] = {}
+        parent_of: dict[Label, Label] = {}
         for parent, child, _ in edges:
             if child in parent_of:
                 raise NotATree(
@@ -128,7 +128,8 @@ class Tree(Structure):
                 )
             parent_of[child] = parent
         roots = dict.fromkeys(parent for parent, _, _ in edges if parent not in parent_of)
-        factors: list[tuple[Sequence[str], Potential | npt.ArrayLike]] = [((n,), p) for n, p in (priors or {}).items()]
+        factors: list[tuple[Sequence[Label], Potential | npt.ArrayLike]] = []
+        factors += [((name,), potential) for name, potential in (priors or {}).items()]
         factors += [((parent, child), potential) for parent, child, potential in edges]
         return cls.from_factors(factors, variables, roots=list(roots))
 
@@ -143,7 +144,7 @@ class Tree(Structure):
         potentials: Sequence[Potential],
         *,
         roots: Sequence[int] = (),
-        label_sets: Sequence[tuple[str, ...]] = (),
+        label_sets: Sequence[tuple[Label, ...]] = (),
         label_set: np.ndarray | None = None,
         grid: tuple[tuple[int, ...], ...] | None = None,
     ) -> Tree:
@@ -200,7 +201,7 @@ class Tree(Structure):
         """The potential of a factor."""
         return self.potentials[self.potential_id[factor]]
 
-    def reroot(self, *roots: str) -> Tree:
+    def reroot(self, *roots: Label) -> Tree:
         """The same model with other roots (one per component at most; the other components keep theirs).
 
         Potentials, tying, names and labels stay; levels and orders change. The joint distribution is the same.
@@ -243,7 +244,7 @@ class Tree(Structure):
         )
 
 
-def _csr(scopes: Sequence[tuple[str, ...]], names: Names) -> tuple[np.ndarray, np.ndarray]:
+def _csr(scopes: Sequence[tuple[Label, ...]], names: Names) -> tuple[np.ndarray, np.ndarray]:
     """`scope_ptr` and `scope` of scopes given by name."""
     sizes = np.array([0, *map(len, scopes)], dtype=np.int64)
     return np.cumsum(sizes), np.array([names.index(name) for scope in scopes for name in scope], dtype=np.int64)

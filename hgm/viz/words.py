@@ -65,7 +65,7 @@ def level_lines(tree: Tree) -> list[str]:
     return [f"level {a}: {words}" if a == b else f"levels {a:,} to {b:,}: {words} each" for a, b, words in lines]
 
 
-def short(name: str, most: int = 18) -> str:
+def short(name: object, most: int = 18) -> str:
     """A name on one line, cut to `most` characters."""
-    name = " ".join(name.split())
+    name = " ".join(str(name).split())
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hgm.tree.labels import Label, distinct_labels
 from hgm.tree.names import GridNames
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
@@ -15,7 +16,7 @@ __all__ = ["assemble", "parents"]
 
 def assemble(
     names: GridNames,
-    blocks: Sequence[tuple[int, tuple[int, tuple[str, ...] | None]]],
+    blocks: Sequence[tuple[int, tuple[int, tuple[Label, ...] | None]]],
     groups: Sequence[tuple[np.ndarray, np.ndarray]],
     potentials: Sequence[Potential],
     grid: tuple[tuple[int, ...], ...] | None = None,
@@ -30,8 +31,7 @@ def assemble(
         grid: as the attribute of `Tree`.
     """
     counts = [n for n, _ in blocks]
-    label_sets = list(dict.fromkeys(labels for _, (_, labels) in blocks if labels is not None))
-    label_of = [label_sets.index(labels) if labels is not None else -1 for _, (_, labels) in blocks]
+    label_sets, label_of = distinct_labels([labels for _, (_, labels) in blocks])
     widths = [np.full(len(scope), scope.shape[1]) for scope, _ in groups]
     return Tree.build(
         names,
@@ -42,7 +42,7 @@ def assemble(
         potentials,
         roots=[0],
         label_sets=label_sets,
-        label_set=np.repeat(label_of, counts).astype(np.int64),
+        label_set=np.repeat(label_of, counts),
         grid=grid,
     )
 

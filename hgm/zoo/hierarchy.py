@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadPotential, BadSpec
-from hgm.tree.checks import States, read_states
+from hgm.tree.labels import States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States, whole
+from hgm.tree.checks import whole
+from hgm.tree.labels import States
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
 from hgm.zoo.draw import fraction, log_uniform

@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States, read_states, whole
+from hgm.tree.checks import whole
+from hgm.tree.labels import States, read_states
 from hgm.tree.potential import Edge, Table
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree

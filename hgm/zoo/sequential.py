@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadSpec
-from hgm.tree.checks import States, read_states, whole
+from hgm.tree.checks import whole
+from hgm.tree.labels import Label, States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
@@ -189,7 +190,7 @@ def hidden_markov_tree(
 
 
 def _tree(
-    names: GridNames, blocks: Sequence[tuple[int, tuple[int, tuple[str, ...] | None]]], groups: Sequence[Group]
+    names: GridNames, blocks: Sequence[tuple[int, tuple[int, tuple[Label, ...] | None]]], groups: Sequence[Group]
 ) -> Tree:
     """The tree of groups of factors, each ``(n, width)`` scopes and their potentials, one for all or one for each."""
     pool = Pool()
@@ -203,7 +204,7 @@ def _given(table: Potential | npt.ArrayLike | None) -> Potential | None:
 
 def _read(
     states: States | None, table: Potential | None, axis: int, default: int, what: str
-) -> tuple[int, tuple[str, ...] | None]:
+) -> tuple[int, tuple[Label, ...] | None]:
     """The states that are given, else those of a table's axis, else the default."""
     if states is not None:
         return read_states(states, what)

@@ -88,8 +88,12 @@ def test_equality_compares_names_and_not_kinds():
 def test_bad_names_are_refused():
     with pytest.raises(hgm.BadSpec, match="'a' is declared twice"):
         ListedNames(["a", "b", "a"])
-    with pytest.raises(hgm.BadSpec, match=r"must be a string; got 3 \(int\)"):
-        ListedNames(["a", 3])
+    with pytest.raises(hgm.BadSpec, match=r"must be a string, number, boolean or tuple; got \[3\] \(list\)"):
+        ListedNames(["a", [3]])
+    with pytest.raises(hgm.BadSpec, match="a variable's name cannot be None, which stands for a missing value"):
+        ListedNames(["a", None])
+    with pytest.raises(hgm.BadSpec, match="1 is declared twice"):
+        ListedNames(["a", 1, True])
     with pytest.raises(hgm.BadSpec, match="'h' and 'h1_' could give two variables one name"):
         GridNames(["h", "h1_"], [(2, 2), (3,)])
     with pytest.raises(hgm.BadSpec, match="must be distinct; got x, x"):

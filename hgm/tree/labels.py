@@ -1,0 +1,146 @@
+"""How the states of a variable are called: by their labels, or, where there are none, by their numbers 0 to S - 1.
+
+A label is a string, a number, a boolean, or a tuple of such. (Any other hashable object serves too, but no file holds
+it.) Labels keep their types. They are compared with ==, so ``True`` finds the label 1, and both cannot be labels of one
+variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
+
+__all__ = ["Label", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
+
+#: hashable; not `Hashable`, because a ``dict[str, ...]`` is no ``Mapping[Hashable, ...]`` to type checkers
+Label = Any
+States = int | Sequence[Label]
+
+MISSING = -1
+
+
+class StateNames:
+    """What the states 0 to `size` - 1 are called.
+
+    Attributes:
+        size: S.
+        labels: their labels, or ``None``.
+        number: the number of the state with each label.
+        by_index: whether a state may be given by its number: it cannot be mistaken for another one's label.
+        has_hole: whether -1 stands for a missing observation: it is no label.
+    """
+
+    def __init__(self, size: int, labels: tuple[Label, ...] | None) -> None:
+        self.size, self.labels = size, labels
+        self.number = {label: i for i, label in enumerate(labels or ())}
+        read = [(i, number) for i, number in enumerate(map(_number, labels or ())) if number is not None]
+        self.by_index = all(number == i for i, number in read)
+        self.has_hole = MISSING not in (number for _, number in read)
+
+    def find(self, state: object) -> int | None:
+        """The number of the state that is called so, ``None`` if there is none."""
+        if isinstance(state, np.generic):
+            state = _plain(state)
+        try:
+            found = self.number.get(state)
+        except TypeError:  # a list, say
+            return None
+        if found is not None or not self.by_index or not isinstance(state, (int, float)):
+            return found
+        if isinstance(state, bool) and self.labels is not None:
+            return None
+        return int(state) if isfinite(state) and state == int(state) and 0 <= state < self.size else None
+
+    def state(self, state: object, name: Label) -> int:
+        """`find`, of the variable called `name`. Raises `BadEvidence` if it has no such state."""
+        found = self.find(state)
+        if found is not None:
+            return found
+        if self.labels is None and isinstance(state, str):
+            raise BadEvidence(f"variable {name!r} has no state labels; give {state!r} as a number 0 to {self.size - 1}")
+        close = "" if self.labels is None else did_you_mean(state, self.labels)
+        raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {self}{close}")
+
+    def __str__(self) -> str:
+        """``red, green``, or with types where a label could be mistaken: ``'1', '2'``; ``0 to 4`` without labels."""
+        if self.labels is None:
+            return f"0 to {self.size - 1}"
+        plain = self.by_index and all(isinstance(label, str) for label in self.labels)
+        return listing(self.labels if plain else [repr(label) for label in self.labels[:9]], total=self.size)
+
+
+def read_states(states: States, what: str) -> tuple[int, tuple[Label, ...] | None]:
+    """How many states are meant, and their labels if they have any.
+
+    Raises `BadSpec`, naming `what` has these states, unless they are a positive number or distinct labels in an order.
+    """
+    if isinstance(states, (int, np.integer)) and not isinstance(states, bool):
+        if states < 1:
+            raise BadSpec(f"{what} has {states} states; at least one is needed")
+        return int(states), None
+    if isinstance(states, AbstractSet):
+        raise BadSpec(f"{what} has a set of labels, which has no order; give a list")
+    if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
+        raise BadSpec(f"{what} needs a number of states or a list of their labels; got {states!r}")
+    labels = tuple(read_key(label, f"a state label of {what}") for label in states)
+    if not labels:
+        raise BadSpec(f"{what} has an empty list of states; at least one is needed")
+    number: dict[Label, int] = {}
+    for i, label in enumerate(labels):
+        if number.setdefault(label, i) != i:
+            other = labels[number[label]]
+            twice = f"the state label {label!r} twice" if repr(other) == repr(label) else f"{other!r} and {label!r}"
+            raise BadSpec(f"{what} has {twice}{'' if 'twice' in twice else ', which are equal'}: {listing(labels)}")
+    return len(labels), labels
+
+
+def distinct_labels(of: Sequence[tuple[Label, ...] | None]) -> tuple[tuple[tuple[Label, ...], ...], np.ndarray]:
+    """The distinct label sets, and which each variable has, -1 for none: `label_sets` and `label_set` of a structure.
+
+    Sets that are equal but of other types, ``(0, 1)`` and ``(False, True)``, are two.
+    """
+    known: dict[object, int] = {}
+    sets: list[tuple[Label, ...]] = []
+    which = np.full(len(of), -1, dtype=np.int64)
+    for v, labels in enumerate(of):
+        if labels is not None:
+            which[v] = known.setdefault((labels, str(labels)), len(known))
+            sets += [labels] if which[v] == len(sets) else []
+    return tuple(sets), which
+
+
+def read_key(given: object, what: str) -> Label:
+    """A label, or the name of a variable, as plain Python has it. Raises `BadSpec` for what can be neither."""
+    key = _plain(given) if isinstance(given, np.generic) else given
+    if key is None or key != key:
+        raise BadSpec(f"{what} cannot be {key!r}, which stands for a missing value")
+    try:
+        hash(key)
+    except TypeError:
+        raise BadSpec(
+            f"{what} must be a string, number, boolean or tuple; got {key!r:.100} ({type(key).__name__})"
+        ) from None
+    if isinstance(key, AbstractSet):
+        raise BadSpec(f"{what} cannot be a set, which stands for a choice of labels; got {key!r:.100}")
+    return key
+
+
+def _plain(value: np.generic) -> object:
+    """A number, boolean or string of NumPy as one of Python, which a file can hold."""
+    return value.item() if value.dtype.kind in "biufU" else value
+
+
+def _number(label: Label) -> float | None:
+    """The number that a label is, or reads as."""
+    if not isinstance(label, (str, int, float)):
+        return None
+    try:
+        return float(label)
+    except (ValueError, OverflowError):
+        return None
