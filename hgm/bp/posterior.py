@@ -21,10 +21,11 @@ from hgm.bp.factor import LOWEST, Choose, logmaxexp
 from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
 from hgm.bp.score import log_score, states_of
 from hgm.errors import BadSpec, ImpossibleEvidence
+from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.checked import check_log_evidence
 from hgm.evidence.named import read_evidence
-from hgm.tree.checks import shown
+from hgm.tree.checks import shown, whole
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
@@ -147,14 +148,15 @@ class Posterior(ByName):
         """n exact and independent samples (per batch row): states ``(n, V)`` or ``(n, B, V)``.
 
         Args:
-            n: how many.
-            generator: source of randomness, on the device of the evidence; default a new one with a random seed.
+            n: how many, from 0 up.
+            generator: source of randomness, on the device of the evidence; default torch's global one.
+
+        Raises:
+            BadSpec: if n is no such number, or the generator is none or of another device.
         """
-        if generator is None:
-            generator = torch.Generator(self.log_evidence.device)
-            generator.seed()
+        draws, choose = whole("n", n, 0), _sampler(check_generator(generator, self.log_evidence.device))
         with torch.no_grad():
-            states = descend(self.tree, self._collected, _sampler(generator), n)
+            states = descend(self.tree, self._collected, choose, draws)
         return Assignment(self.tree, states if self.batched else states[:, 0])
 
     def log_prob(self, assignment: Assignment | Tensor | Mapping[str, Any]) -> Tensor:
@@ -262,7 +264,7 @@ def _largest(weights: Tensor, row: Tensor) -> Tensor:
     return _rows(weights.argmax(-1, keepdim=True), row).squeeze(-1)
 
 
-def _sampler(generator: torch.Generator) -> Choose:
+def _sampler(generator: torch.Generator | None) -> Choose:
     """A choice with probability in proportion to the weights, by inversion of the distribution function."""
 
     def choose(weights: Tensor, row: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
-"""What may surround a computation: a tracer, or a function transform of torch."""
+"""What may surround a computation: a tracer, a function transform of torch, a source of randomness."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["concrete", "transformed"]
+from hgm.errors import BadSpec
+
+__all__ = ["check_generator", "concrete", "transformed"]
 
 
 def transformed(x: Tensor) -> bool:
@@ -19,3 +23,16 @@ def transformed(x: Tensor) -> bool:
 def concrete(x: Tensor) -> bool:
     """Whether the numbers of a tensor may be looked at: not in a transform, nor while a program is traced."""
     return not (torch.compiler.is_compiling() or transformed(x))
+
+
+def check_generator(generator: Any, device: torch.device) -> torch.Generator | None:
+    """The generator; ``None``, torch's global one, as it is. Raises `BadSpec` if it cannot be used on this device."""
+    if generator is None:
+        return None
+    if not isinstance(generator, torch.Generator):
+        raise BadSpec(
+            f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0); got {generator!r:.100}"
+        )
+    if generator.device.type != device.type:
+        raise BadSpec(f"the generator is of the device {generator.device}, but the numbers are drawn on {device}")
+    return generator

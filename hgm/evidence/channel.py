@@ -14,7 +14,7 @@ A new channel says what the log evidence is, and, for `hgm.export` and all that 
             z, rate = self.batch_last(z), self.table()[:, None, None]
             return z * rate.log() - rate
 
-        def observe(self, x, *noise, generator):
+        def observe(self, x, *noise, generator=None):
             return torch.poisson(self.table()[x], generator=generator)
 
 The name is what files and the command line call it. `hgm.testing.ChannelConformance` tests it.
@@ -151,11 +151,14 @@ class Channel(nn.Module):
 
     # ------------------------------------------------------------------ from symbols to an observation
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
-        """An observation of symbols ``(B, *positions)``, drawn from the channel."""
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
+        """An observation of symbols ``(B, *positions)``, drawn from the channel.
+
+        `generator` is the source of randomness, on the device of x; default torch's global one.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say how it observes symbols: give it observe")
 
-    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         """An observation of symbols with typical noise, and the noise ``(B,)``: to trace and to test with."""
         noise = [torch.full((x.shape[0],), 0.25, dtype=dtype, device=x.device) for _ in self.noise_names]
         what = f"{type(self).__name__}.observe"

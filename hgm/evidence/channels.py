@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence, BadSpec
-from hgm.evidence.ambient import concrete
+from hgm.evidence.ambient import check_generator, concrete
 from hgm.evidence.channel import Channel, channel_of, entry_of, per_row
 from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped, signed
 
@@ -38,10 +38,10 @@ class Soft(Channel, name="soft"):
         """Log evidence is as large before as after: it is put in order once it is states first."""
         return None if z.is_floating_point() else super().rearranged(order, z, *noise)
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """e(a) = [a = x] + g, with g standard normal: then log p(e | x = a) = e(a) + c: e is its own log evidence."""
         hit = allowed(x, len(self.table()), 1) & (x != MISSING).unsqueeze(1)
-        return hit + torch.randn(hit.shape, generator=generator, device=x.device)
+        return hit + torch.randn(hit.shape, generator=check_generator(generator, x.device), device=x.device)
 
 
 class Clamp(Channel, name="clamp"):
@@ -52,7 +52,7 @@ class Clamp(Channel, name="clamp"):
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         return clamped(self.batch_last(z), len(self.table()))
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         return x
 
 
@@ -68,11 +68,11 @@ class Erasure(Clamp, name="erasure"):
     def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
         return super().rearranged(order, _kept(z, *noise))
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         return _kept(x, *noise)
 
-    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return (_kept(x, torch.rand(x.shape, generator=generator, device=x.device) >= 0.25),)
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        return (_kept(x, torch.rand(x.shape, generator=check_generator(generator, x.device), device=x.device) >= 0.25),)
 
 
 class Flip(Channel, name="flip"):
@@ -91,8 +91,9 @@ class Flip(Channel, name="flip"):
         stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
         return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         states, eps = len(self.table()), _probability(x, *noise)
+        generator = check_generator(generator, x.device)
         kept = torch.rand(x.shape, generator=generator, device=x.device) >= eps.view(-1, *(1,) * (x.ndim - 1))
         if states == 1:
             return x
@@ -137,7 +138,7 @@ class Gaussian(Channel, name="gaussian"):
         apart = [(part - value[:, None, None] * alpha).square() for part, value in zip(parts, values.t(), strict=True)]
         return sum(apart[1:], apart[0]) / (-2 * sigma.square())
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """NaN where the symbol is missing."""
         sigma, alpha = _scales(x, *noise)
         clean = self.table().to(sigma)[x.clamp_min(0)]
@@ -146,16 +147,16 @@ class Gaussian(Channel, name="gaussian"):
             clean if clean.ndim == x.ndim else clean.movedim(-1, 1), sigma, alpha, generator=generator
         )
 
-    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         spread = max(float(self.table().max() - self.table().min()), 1.0) / 4
         sigma = torch.full((x.shape[0],), spread, dtype=dtype, device=x.device)
         return self.observe(x, sigma, generator=generator), sigma
 
     def add_noise(
-        self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator
+        self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """A noisy observation of clean values x ``(B, ...)``: alpha x + sigma g."""
-        g = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        g = torch.randn(x.shape, generator=check_generator(generator, x.device), dtype=x.dtype, device=x.device)
         shape = (-1, *(1,) * (x.ndim - 1))
         return per_row(alpha, x, "alpha").view(shape) * x + per_row(sigma, x, "sigma").view(shape) * g
 
@@ -187,10 +188,10 @@ class Missing(Channel, name="missing"):
     def rearranged(self, order: Tensor, z: Tensor, *noise: Tensor | float) -> tuple[Any, ...] | None:
         return self.channel.rearranged(order, z, *noise)
 
-    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator) -> Tensor:
+    def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         return self.channel.observe(x, *noise, generator=generator)
 
-    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         z, *noise = self.channel.example(x, dtype, generator)
         if z.is_floating_point():
             z = z.masked_fill(torch.rand(z.shape, generator=generator, device=z.device) < 0.25, torch.nan)

@@ -18,8 +18,11 @@ from hgm.tree.tree import Tree
 __all__ = ["evidence_by_kind", "random_evidence", "soft_evidence"]
 
 
-def soft_evidence(tree: Tree, batch: int, scale: float, generator: torch.Generator) -> Tensor:
-    """Log likelihoods of every state of every variable: normal, of standard deviation `scale`."""
+def soft_evidence(tree: Tree, batch: int, scale: float, generator: torch.Generator | None = None) -> Tensor:
+    """Log likelihoods of every state of every variable: normal, of standard deviation `scale`.
+
+    `generator` is the source of randomness; default torch's global one.
+    """
     blank = unobserved(tree, batch, torch.float64, "cpu")
     return blank + scale * torch.randn(blank.shape, generator=generator, dtype=torch.float64)
 

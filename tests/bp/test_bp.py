@@ -463,8 +463,30 @@ def test_samples_depend_on_the_generator_only():
     other = post.sample(50, generator=torch.Generator().manual_seed(6)).states
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
-    assert post.sample(3).states.shape == (3, len(post.tree))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_a_generator_samples_follow_the_global_one():
+    post = hgm.infer(CASES["ragged"].tree)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        one, other = post.sample(50).states, post.sample(50).states
+        torch.manual_seed(5)
+        assert torch.equal(post.sample(50).states, one), "it is read"
+        assert not torch.equal(one, other), "and moves on: it is never seeded"
+    assert torch.equal(one, post.sample(50, generator=torch.Generator().manual_seed(5)).states)
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, "3", None, True, [2], math.nan])
+def test_no_number_of_samples_is_one_clear_error(n):
+    with pytest.raises(hgm.BadSpec, match="n must be a whole number of at least 0"):
+        hgm.infer(CASES["ragged"].tree).sample(n)
+
+
+@pytest.mark.parametrize("generator", [3, np.random.default_rng(0), torch.Generator])
+def test_no_generator_is_one_clear_error(generator):
+    with pytest.raises(hgm.BadSpec, match=r"generator must be a torch\.Generator"):
+        hgm.infer(CASES["ragged"].tree).sample(2, generator=generator)
 
 
 @pytest.mark.parametrize("height", [0.0, 1.0 - 2.0**-53])

@@ -340,3 +340,40 @@ def test_symbols_that_contradict_the_model_are_impossible():
     with pytest.raises(ImpossibleEvidence) as error:
         net(torch.tensor([[0, 0, 0, 0], [0, 1, -1, -1], [-1, 1, 1, -1]]))
     assert error.value.rows == (1,)
+
+
+# ---------------------------------------------------------------------- randomness
+
+DRAWS = {
+    "soft": lambda x, **g: hgm.Soft(states=3).observe(x, **g),
+    "erasure": lambda x, **g: hgm.Erasure(states=3).example(x, torch.float64, **g)[0],
+    "flip": lambda x, **g: hgm.Flip(states=3).observe(x, 0.5, **g),
+    "gaussian": lambda x, **g: hgm.Gaussian(states=3).observe(x, 0.5, **g),
+    "noise": lambda x, **g: hgm.Gaussian(states=3).add_noise(x.double(), 0.5, **g),
+    "missing": lambda x, **g: hgm.Missing(hgm.Gaussian(states=3)).example(x, torch.float64, **g)[0],
+    "test evidence": lambda x, **g: hgm.testing.soft_evidence(hgm.star(3, 3), len(x), 1.0, **g),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_without_a_generator_draws_follow_the_global_one(draw):
+    x = torch.arange(60).reshape(4, 15) % 3
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        one, other = draw(x), draw(x)
+        torch.manual_seed(5)
+        assert_equal(draw(x), one)
+        state = torch.get_rng_state()
+        assert_equal(draw(x, generator=torch.Generator().manual_seed(5)), one)
+        assert torch.equal(torch.get_rng_state(), state), "a generator of one's own leaves the global one alone"
+    assert not torch.equal(one, other)
+
+
+def assert_equal(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["soft", "erasure", "flip", "gaussian", "noise", "missing"])
+def test_no_generator_is_one_clear_error(name):
+    with pytest.raises(hgm.BadSpec, match=r"generator must be a torch\.Generator"):
+        DRAWS[name](torch.zeros(4, 15, dtype=torch.int64), generator=3)
