@@ -236,14 +236,22 @@ class Exact(Engine):
         return mask
 
     def _check_weights(self) -> None:
-        """Raise `BadPotential` if weights have left the range for which the linear kernels were chosen."""
-        ranges = self.weights.ranges()
-        if bool((ranges < self.allowed).any()):
-            bad = torch.nonzero(ranges < self.allowed).flatten().tolist()
+        """Raise `BadPotential` if weights are no numbers, or have left the range that the linear kernels are for."""
+        full = self.weights.full()
+        ranges, finite = self.weights.ranges(full), self.weights.largest(full).isfinite()
+        if bool(((ranges >= self.allowed) & finite).all()):
+            return
+        broken = torch.nonzero(~finite).flatten().tolist()
+        if broken:
             raise BadPotential(
-                f"the weights of potentials {listing(bad)} have left the range for which this network's kernels were "
-                "chosen; compile a new network from net.tree()"
+                f"the weights of potentials {self.weights.called(broken)} are NaN, +inf, or all zero: an optimiser "
+                "may have diverged, or a file of weights be damaged"
             )
+        bad = torch.nonzero(ranges < self.allowed).flatten().tolist()
+        raise BadPotential(
+            f"the weights of potentials {self.weights.called(bad)} have left the range for which this network's "
+            "kernels were chosen; compile a new network from net.tree()"
+        )
 
     def _fix(self) -> None:
         if not self.trainable:

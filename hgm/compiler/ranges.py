@@ -135,20 +135,23 @@ def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, 
         linear_level: ``(depth + 1,)`` which levels do.
 
     The conditions of `kernels` are sums of ranges (siblings and priors; at an observed variable the factor above too):
-    what each leaves to spare is divided evenly among its factors, so that all of them may use it up at once.
+    what each leaves to spare is divided evenly among its factors, so that all of them may use it up at once. A prior
+    counts with its zeros too, which are exact, but has no layer whose own range would bound it.
     """
-    low = np.where(linear, ranges.low[tree.potential_id], 0.0)
+    unary = np.diff(tree.scope_ptr) == 1
+    counted = linear | unary
+    low = np.where(counted, ranges.low[tree.potential_id], 0.0)
     seen = inputs[tree.parent_factor[inputs] >= 0]
     over = tree.parent_factor[seen]
     total = np.bincount(tree.parent, weights=low, minlength=len(tree)).astype(float)
-    count = np.bincount(tree.parent, weights=linear, minlength=len(tree)).astype(float)
+    count = np.bincount(tree.parent, weights=counted, minlength=len(tree)).astype(float)
     total[seen] += low[over]
-    count[seen] += linear[over]
+    count[seen] += counted[over]
     room = np.where(linear_level[tree.level], (SAFE - total) / np.maximum(count, 1), -np.inf)  # of each variable
-    spare = np.maximum(SAFE - low, room[tree.parent])  # of each factor
+    spare = np.maximum(np.where(unary, -np.inf, SAFE - low), room[tree.parent])  # of each factor
     np.maximum.at(spare, over, room[seen])
     most = np.full(len(tree.potentials), -np.inf)
-    np.maximum.at(most, tree.potential_id[linear], spare[linear])
+    np.maximum.at(most, tree.potential_id[counted], spare[counted])
     return ranges.low + most
 
 

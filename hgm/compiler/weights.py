@@ -1,10 +1,21 @@
-"""All distinct weights of a network in one vector, as a module: a buffer, or a parameter if they are trained."""
+"""All distinct weights of a network in one vector, as a module: a buffer, or a parameter if they are trained.
+
+    full = [ log psi_0 entries | log psi_1 entries | ... ]  (P,)           log_potential = full without its zeros  (N,)
+
+Zeros are structure, as in `Potential.entries`: they are no weights, so nothing that changes weights, a weight decay
+say, can move or spoil them.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.errors import BadPotential, listing
 from hgm.tree.flat import flatten, owners, unflatten
 from hgm.tree.potential import Potential
 
@@ -12,17 +23,22 @@ __all__ = ["Weights"]
 
 
 class Weights(nn.Module):
-    """Entry p of the vector is log psi of one entry of one potential (`hgm.tree.flat`).
+    """The entries of all potentials that are not zero.
 
-    Tied factors read the same entries, so tying needs no further care; `potentials` gives them back as a tree's.
+    Tied factors read the same entries, so tying needs no further care; `potentials` gives them back as a tree's. The
+    methods below are about all entries ``(P,)`` (`hgm.tree.flat`): the current ones, or those given as `full`.
 
     Args:
         potentials: the tree's.
         uses: ``(len(potentials),)`` how many factors use each.
         trainable: make the vector a parameter instead of a buffer.
+
+    Attributes:
+        log_potential: ``(N,)`` the logs of the entries that are not zero.
     """
 
     log_potential: Tensor
+    place: Tensor | None
     owner: Tensor
     uses: Tensor
     beyond: Tensor
@@ -30,40 +46,78 @@ class Weights(nn.Module):
     def __init__(self, potentials: tuple[Potential, ...], uses: Tensor, trainable: bool) -> None:
         super().__init__()
         self.of = potentials
-        flat = torch.from_numpy(flatten(potentials))
+        full = flatten(potentials)
+        kept = ~np.isneginf(full)
+        log = torch.from_numpy(full[kept])
         if trainable:
-            self.log_potential = nn.Parameter(flat)
+            self.log_potential = nn.Parameter(log)
         else:
-            self.register_buffer("log_potential", flat)
+            self.register_buffer("log_potential", log)
+        place = None if kept.all() else torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, len(log)))
+        self.register_buffer("place", place, persistent=False)  # of each entry; that of a zero is N
         self.register_buffer("owner", torch.from_numpy(owners(potentials)), persistent=False)
         self.register_buffer("uses", uses.to(torch.float64), persistent=False)
         self.register_buffer("beyond", torch.tensor([0.0, -torch.inf], dtype=torch.float64), persistent=False)
 
-    def largest(self) -> Tensor:
+    def full(self, entries: Tensor | None = None, zero: float = -torch.inf) -> Tensor:
+        """``(P,)`` all entries, `zero` where a potential is zero, from those that are not ``(N,)``."""
+        entries = self.log_potential if entries is None else entries
+        return entries if self.place is None else F.pad(entries, (0, 1), value=zero)[self.place]
+
+    def stored(self, full: Tensor) -> Tensor:
+        """``(N,)`` the entries that are not zero, of all entries ``(P,)``. A vector of another length stays as it is.
+
+        Raises:
+            BadPotential: for an entry at which a potential is zero.
+        """
+        if self.place is None or full.shape != self.place.shape:
+            return full
+        kept = self.place.to(full.device) < len(self.log_potential)
+        moved = ~kept & ~full.isneginf()
+        if bool(moved.any()):
+            which = torch.unique(self.owner[moved.to(self.owner.device)]).tolist()
+            raise BadPotential(
+                f"zeros are no weights: those of potentials {self.called(which)} cannot become positive; compile a "
+                "network from a tree that has no zeros there"
+            )
+        return full[kept]
+
+    def largest(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` the largest log entry of each; a constant to autograd."""
-        flat = self.log_potential.detach()
+        flat = (self.full() if full is None else full).detach()
         return flat.new_full((len(self.of),), -torch.inf).scatter_reduce(0, self.owner, flat, "amax")
 
-    def ranges(self) -> Tensor:
+    def ranges(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
-        flat = self.log_potential.detach()
+        flat = (self.full() if full is None else full).detach()
         prior = torch.tensor([p.axes == 1 for p in self.of], dtype=torch.bool, device=flat.device)[self.owner]
         counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
         empty = flat.new_full((len(self.of),), torch.inf)
-        return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest()
+        return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest(flat)
 
-    def scaled(self) -> Tensor:
+    def scaled(self, full: Tensor | None = None) -> Tensor:
         """``(P + 2,)`` log weights, every potential's largest at 0; then what `PAD` and `ZERO` stand for: 0, -inf."""
-        return torch.cat([self.log_potential - self.largest()[self.owner], self.beyond.to(self.log_potential.dtype)])
+        full = self.full() if full is None else full
+        return torch.cat([full - self.largest(full)[self.owner], self.beyond.to(full.dtype)])
 
-    def constant(self) -> Tensor:
+    def constant(self, full: Tensor | None = None) -> Tensor:
         """What the scaling took from log Z: the sum over all factors of their largest log entry."""
-        return (self.uses * self.largest()).sum()
+        return (self.uses * self.largest(full)).sum()
 
     def potentials(self) -> tuple[Potential, ...]:
-        """The current weights as potentials."""
-        return unflatten(self.of, self.log_potential.detach().double().cpu().numpy())
+        """The current weights as potentials, with their zeros. Raises `BadPotential` if one is NaN or infinite."""
+        return unflatten(self.of, self.full().detach().double().cpu().numpy())
+
+    def called(self, which: list[int]) -> str:
+        """Some of the potentials, for a message."""
+        return listing(which)
 
     def extra_repr(self) -> str:
         kind = "trainable" if isinstance(self.log_potential, nn.Parameter) else "fixed"
         return f"{len(self.log_potential)} in {len(self.of)} potentials, {kind}"
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        key = f"{prefix}log_potential"
+        if key in state_dict:  # of a version that kept the zeros too
+            state_dict[key] = self.stored(state_dict[key])
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -44,6 +44,7 @@ __all__ = ["load_network", "save_network"]
 FORMAT = 2
 ENDINGS = (".safetensors",)
 KEY = "hgm"  # of the header in the file's metadata
+WEIGHTS = "engine.weights.log_potential"  # in the state of an exact network
 
 # pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
 
@@ -148,6 +149,8 @@ def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UN
     floats = (tensor.dtype for tensor in _part(state, "engine.").values() if tensor.is_floating_point())
     net.engine.to(next(floats, torch.float64))
     sources, own = _sources(net), net.state_dict()
+    if isinstance(engine, Exact):  # files of older versions hold the zeros too
+        state[WEIGHTS] = engine.weights.stored(state[WEIGHTS])
 
     def fits(name: str, tensor: Tensor) -> bool:
         real = tensor.is_floating_point()
@@ -182,7 +185,7 @@ def _is_reloaded(engine: Engine) -> bool:
     if not isinstance(engine, Exact):
         return True
     weights = engine.weights.log_potential.detach().cpu()
-    own = torch.from_numpy(flatten(engine.plan.tree.potentials))
+    own = engine.weights.stored(torch.from_numpy(flatten(engine.plan.tree.potentials)))
     always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)
     return always or not torch.equal(weights, own.to(weights.dtype))
 

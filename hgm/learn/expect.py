@@ -10,8 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hgm.compiler.engine import Exact
 from hgm.compiler.levels import by_levels
 from hgm.compiler.ranges import Ranges
+from hgm.compiler.weights import Weights
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.data import Data
 from hgm.networks.compile import compile
@@ -44,8 +46,8 @@ class Expectation:
         Raises:
             ImpossibleEvidence: naming the rows that have probability zero.
         """
-        network = self._fitting(log_potential)
-        (flat,) = network.parameters()
+        network, weights = self._fitting(log_potential)
+        flat = weights.log_potential
         total = 0.0
         sums = torch.zeros_like(flat) if counts else None
         for start in range(0, self.data.rows, self.batch_size):
@@ -61,10 +63,10 @@ class Expectation:
             total += log_z.item()
             if sums is not None and len(flat):  # a tree without factors has nothing to count
                 sums += torch.autograd.grad(log_z, flat)[0].double()
-        return total, sums
+        return total, None if sums is None else weights.full(sums, zero=0.0)
 
-    def _fitting(self, log_potential: Tensor) -> Network:
-        """The network with these potentials: the last one, if they are in the ranges that it was planned for.
+    def _fitting(self, log_potential: Tensor) -> tuple[Network, Weights]:
+        """The network with these potentials, and its weights: the last one, if they are in the ranges of its plan.
 
         Which kernels are safe is decided by the zeros and the smallest entries, and building is slow for large trees.
         So a network is planned for smallest entries of a power of ten, and serves until they cross the next one.
@@ -74,7 +76,8 @@ class Expectation:
             names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
             plan = by_levels(self.tree, self.data.variables, ranges)
             self._network = compile(self.tree, observed=names, trainable=True, plan=plan).to(log_potential.device)
+        engine = self._network.engine
+        assert isinstance(engine, Exact)
         with torch.no_grad():
-            for flat in self._network.parameters():
-                flat.copy_(log_potential)
-        return self._network
+            engine.weights.log_potential.copy_(engine.weights.stored(log_potential))
+        return self._network, engine.weights
