@@ -11,9 +11,8 @@ Activations are ``(S, n, B)``: states first, batch last; the columns n of the ev
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
 from hgm.compiler.plan import LevelStage, Plan
 from hgm.compiler.ranges import allowed
+from hgm.compiler.readout import Collected, evidence_of, leave_one_out, log_posterior, unseen
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
 from hgm.compiler.unary import SILENT, UnaryTerms
@@ -47,9 +47,11 @@ class Engine(nn.Module):
         certificate: a proof of how far the engine is from exact, or ``None`` for one that is exact.
         encoder: the stages of collect, leaves first.
         decoder: those of distribute, root first; empty if it does not.
+        lacks: which outputs of a network it cannot give, and why.
     """
 
     certificate: Any = None
+    lacks: ClassVar[dict[str, str]] = {}
     encoder: nn.ModuleList
     decoder: nn.ModuleList
 
@@ -76,25 +78,27 @@ class Engine(nn.Module):
         """Probabilities ``(S, n, B)`` of the roots, from what `collect` gave."""
 
     @abstractmethod
+    def read(self, collected: Any, levels: Sequence[int], kinds: Iterable[str]) -> dict[str, list[Tensor]]:
+        """``"posterior"``, ``"log_posterior"`` or ``"leave_one_out"`` of the variables of some levels, ``(S, n, B)``.
+
+        From what `collect` gave, which may be overwritten: `partition` comes before.
+        """
+
     def distribute(self, collected: Any, levels: Sequence[int]) -> list[Tensor]:
         """Probabilities ``(S, n, B)`` of the variables of some levels, from what `collect` gave."""
+        return self.read(collected, levels, ["posterior"])["posterior"]
 
     @abstractmethod
+    def partition(self, collected: Any) -> Tensor:
+        """``(B,)`` float64 log of the sum over all states, from what `collect` gave."""
+
     def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
-        """``(B,)`` float64 log of the sum over all states. Arguments and errors as for `collect`."""
+        """`partition` of log evidence. Arguments and errors as for `collect`."""
+        return self.partition(self.collect(e, first_row))
 
     @abstractmethod
     def tree(self) -> Tree:
         """The tree with the engine's current weights."""
-
-
-@dataclass(slots=True)
-class Collected:
-    """Messages of every level, root first; skips and scales, leaves' stage first."""
-
-    messages: list[Message]
-    skips: list[Skip]
-    scales: list[Scale]
 
 
 class Exact(Engine):
@@ -187,26 +191,36 @@ class Exact(Engine):
         messages.reverse()
         if looks:
             _check(messages[0], first_row)
-        return Collected(messages, skips, scales)
+        return Collected(messages, skips, scales, e, mask, scaled)
 
     def roots(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
         h = top.h if top.kernel == "linear" else to_linear(top.h, torch.float64)
         return (h / h.sum(0, keepdim=True)).to(top.dtype)
 
-    def distribute(self, collected: Collected, levels: Sequence[int]) -> list[Tensor]:
-        top = collected.messages[0]
+    def read(self, collected: Collected, levels: Sequence[int], kinds: Iterable[str]) -> dict[str, list[Tensor]]:
+        kernels, top = [message.kernel for message in collected.messages], collected.messages[0]
+        kinds, linear = list(kinds), [n for n in levels if kernels[n] == "linear"]
+        needed = levels if "leave_one_out" in kinds else linear if "log_posterior" in kinds else []
+        h = {n: unseen(collected, n, self.unary[n], self.stages) for n in needed}  # type: ignore[arg-type] # first: distribute may overwrite messages
         b = top.h / top.h.sum(0, keepdim=True) if top.kernel == "linear" else top.h - logsumexp(top.h, 0)
         beliefs = [Belief(b, None)]
-        for up, skip in zip(self.decoder, reversed(collected.skips), strict=True):
+        for up, skip in zip(self.decoder, reversed(collected.skips), strict=False):
             beliefs.append(up(beliefs[-1], skip))
-        kernels = [message.kernel for message in collected.messages]
-        return [
-            beliefs[level].b if kernels[level] == "linear" else exp(beliefs[level].b).to(top.dtype) for level in levels
-        ]
+        read: dict[str, list[Tensor]] = {}
+        for kind in kinds:
+            if kind == "posterior":
+                read[kind] = [beliefs[n].b if kernels[n] == "linear" else exp(beliefs[n].b) for n in levels]
+            elif kind == "leave_one_out":
+                read[kind] = [leave_one_out(h[n], beliefs[n], kernels[n]) for n in levels]
+            else:
+                e = collected.e - collected.scales[0].taken
+                own = {n: evidence_of(self.unary[n], e) for n in linear}  # type: ignore[arg-type]
+                read[kind] = [log_posterior(h.get(n), own.get(n), beliefs[n], kernels[n]) for n in levels]
+            read[kind] = [x.to(top.dtype) for x in read[kind]]
+        return read
 
-    def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
-        collected = self.collect(e, first_row)
+    def partition(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
         mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
         total = mass.sum(0, dtype=torch.float64) + self.weights.constant()

@@ -124,7 +124,7 @@ class Gaussian(Channel, name="gaussian"):
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         if not z.is_floating_point():
-            z = z.to(torch.get_default_dtype())
+            z = z.to(next((x.dtype for x in noise if _floats(x)), torch.get_default_dtype()))  # type: ignore[union-attr]
         sigma, alpha = _scales(z, *noise)
         values = self.table().to(z)
         if values.ndim == 2 and (z.ndim < 2 or z.shape[1] != values.shape[1]):
@@ -205,6 +205,10 @@ class Missing(Channel, name="missing"):
         if not entry.get("of"):
             raise BadSpec("the channel missing does not say which channel it is around")
         return cls(channel_of(entry["of"], values))
+
+
+def _floats(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
 
 
 def _kept(z: Tensor, *noise: Tensor | float) -> Tensor:

@@ -13,11 +13,13 @@ Every export is run once, on observations drawn from the model, and held against
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +57,7 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     examples = [_example(net, dtype, rows) for rows in (ROWS, ROWS + 1)]  # to trace with, and of another batch size
     args, evidence = examples[0]
     batch = torch.export.Dim("batch", min=1)
-    shapes: dict[str, object] = {"observation": tuple({0: batch} for _ in args)}
-    shapes |= {name: {0: batch} for name in evidence}
+    shapes = {name: {0: batch} for name in _bound(net, args, evidence)}
     make = _as_torch if where.suffix.lower() == ".pt2" else _as_onnx
     kind = "torch.export" if make is _as_torch else "ONNX"
     was_training = net.training
@@ -79,8 +80,13 @@ def export(net: Network, path: str | os.PathLike[str], *, dtype: torch.dtype = t
     write_whole(where, content)
 
 
+def _bound(net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The arguments by the names that `forward` gives them."""
+    return inspect.signature(net.forward).bind(*args, **evidence).arguments
+
+
 def _as_torch(
-    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, dict[int, Any]]
 ) -> tuple[bytes, Run]:
     program = torch.export.export(net, args, evidence, dynamic_shapes=shapes)
     for part in (program.constants, program.state_dict):
@@ -96,7 +102,7 @@ def _as_torch(
 
 
 def _as_onnx(
-    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, object]
+    net: Network, args: tuple[Tensor, ...], evidence: dict[str, Tensor], shapes: dict[str, dict[int, Any]]
 ) -> tuple[bytes, Run]:
     try:
         import onnxruntime

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,10 +21,11 @@ __all__ = ["ConvNet", "UNet"]
 class ConvNet(Network):
     """The posterior of one variable, by a collect towards it: a convolutional classifier with constructed weights.
 
-    ``net(observation) -> (B, S)`` probabilities.
+    ``net(observation) -> (B, S)`` probabilities; ``outputs=`` asks for more.
     """
 
     task = "classify"
+    answer = "posterior"
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine, channel, leaf_shape, query)
@@ -29,9 +33,16 @@ class ConvNet(Network):
         self.position = int(np.flatnonzero(self.plan.levels[0].order == root)[0])
         self.states = int(self.plan.tree.cardinality[root])
 
-    def _answer(self, e: Tensor, first_row: int = 0) -> Tensor:
-        roots = self.engine.roots(self.engine.collect(e, first_row))
-        return roots[: self.states, self.position].t().to(e.dtype)
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        return {"mean": "a ConvNet answers for one variable; compile for task 'denoise'"} | self.engine.lacks
+
+    def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
+        more = [name for name in names if name != "posterior"]
+        read = {name: x for name, (x,) in self.engine.read(collected, [0], more).items()} if more else {}
+        if "posterior" in names:
+            read["posterior"] = self.engine.roots(collected)
+        return {name: x[: self.states, self.position].t() for name, x in read.items()}
 
 
 class UNet(Network):
@@ -42,6 +53,8 @@ class UNet(Network):
     * ``"posterior"``: marginals ``(B, S, n)`` of the `query` variables, in their order (``(B, S, *leaf shape)`` for the
       leaves), 0 in states that a variable does not have. In memory the batch runs fastest, as inside the network;
     * ``"denoise"``: posterior means ``(B, *leaf shape)`` of the channel's values, ``(B, k, *leaf shape)`` for vectors.
+
+    ``outputs=`` asks for something else, or more.
     """
 
     places: Tensor | None
@@ -52,23 +65,41 @@ class UNet(Network):
         super().__init__(engine, channel, leaf_shape, query)
         tree = self.plan.tree
         self.task = "denoise" if mean else "posterior"
+        self.answer = "mean" if mean else "posterior"
         self.query_shape = leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
         self.query_states = int(tree.cardinality[query].max())
         self.read, places = self.plan.places(query)
         self.register_buffer("places", None if places is None else torch.from_numpy(places), persistent=False)
 
-    def _answer(self, e: Tensor, first_row: int = 0) -> Tensor:
-        parts = self.engine.distribute(self.engine.collect(e, first_row), self.read)
-        if len(parts) > 1:  # to one number of states
-            parts = [F.pad(p, (0, 0, 0, 0, 0, max(0, self.query_states - p.shape[0]))) for p in parts]
-        parts = [p[: self.query_states] for p in parts]
-        p = joined(parts)
-        if self.task == "posterior":
-            return self._outside(p).to(e.dtype)
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        if np.array_equal(self.query, self.plan.tree.leaves):
+            return self.engine.lacks
+        why = "means are of the leaves, and it answers for other variables; compile it with query='leaves'"
+        return {"mean": why} | self.engine.lacks
+
+    def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
+        kinds = dict.fromkeys("posterior" if name == "mean" else name for name in names)
+        levels = self.engine.read(collected, self.read, kinds)
+        read = {kind: self._joined(parts, kind) for kind, parts in levels.items()}
+        found = {name: self._outside(read[name]) for name in names if name != "mean"}
+        if "mean" in names:
+            found["mean"] = self._mean(read["posterior"])
+        return found
+
+    def _joined(self, parts: list[Tensor], kind: str) -> Tensor:
+        """The levels side by side, with as many states as the answer has."""
+        if len(parts) > 1:
+            nothing = -torch.inf if kind == "log_posterior" else 0.0
+            size = self.query_states
+            parts = [F.pad(p, (0, 0, 0, 0, 0, max(0, size - p.shape[0])), value=nothing) for p in parts]
+        return joined([p[: self.query_states] for p in parts])
+
+    def _mean(self, p: Tensor) -> Tensor:
         values = self.channel.table()[: p.shape[0]].to(p.dtype)
         table = values if values.ndim == 2 else values[:, None]
         means = (table - table[:1]).t() @ p.flatten(1) + table[:1].t()  # exact where all values are large
-        means = self._outside(means.view(-1, *p.shape[1:])).to(e.dtype)
+        means = self._outside(means.view(-1, *p.shape[1:]))
         return means if values.ndim == 2 else means.squeeze(1)
 
     def _outside(self, x: Tensor) -> Tensor:

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, BadExtension, ImpossibleEvidence
-from hgm.evidence.ambient import concrete, transformed
-from hgm.evidence.channel import Channel, check_arguments
+from hgm.errors import BadEvidence, ImpossibleEvidence
+from hgm.evidence.ambient import transformed
+from hgm.evidence.channel import Channel
 from hgm.evidence.named import log_evidence
-from hgm.evidence.symbols import as_tensor, clamped
-from hgm.tree.labels import Label
+from hgm.networks.intake import HALF, Intake
+from hgm.networks.outputs import Output, Outputs, asked
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
@@ -31,10 +29,8 @@ __all__ = ["Network"]
 #: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
 SLICE = 1 << 21
 
-HALF = (torch.float16, torch.bfloat16)
 
-
-class Network(nn.Module):
+class Network(Intake):
     """Base of `ConvNet` and `UNet`: an engine, with a channel before it and a read-out behind it.
 
     Args:
@@ -44,40 +40,16 @@ class Network(nn.Module):
         query: ``(n,)`` indices in the plan's tree of the variables that the network answers for, in the answer's order.
 
     Attributes:
-        engine, channel, leaf_shape, query: as given.
-        extra: number of `observed` variables that are no leaves.
-        states_in, leaf_states, extra_states: largest cardinality of all inputs, of the leaves, and of `observed`.
+        engine, query: as given; the others are those of `Intake`.
     """
 
-    cardinality: Tensor | None
-    leaf_order: Tensor | None
-    extra_order: Tensor
-    columns: Tensor | None
+    #: what `forward` gives if nothing is asked for
+    answer: Output
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
-        super().__init__()
-        self.channel = channel
-        self.foreign = not type(channel).__module__.startswith("hgm.")  # its evidence is checked at every forward
+        super().__init__(engine.plan, channel, leaf_shape)
         self.engine = engine
-        self.leaf_shape = leaf_shape
         self.query = query
-        inputs, leaves = self.plan.inputs, prod(leaf_shape)
-        cardinality = self.plan.tree.cardinality[inputs]
-        self.extra = len(inputs) - leaves
-        self.states_in = int(cardinality.max())
-        self.row_size = self.states_in * len(inputs)  # numbers of a batch row, for slicing
-        self.leaf_states = int(cardinality[:leaves].max())
-        self.extra_states = int(cardinality[leaves:].max(initial=0))
-        several = len(np.unique(cardinality)) > 1  # then a symbol may be one of another variable's
-        self.register_buffer("cardinality", torch.from_numpy(cardinality) if several else None, persistent=False)
-        # the engine's order: that of the leaves, of the others, and where both stand when the others come first
-        of_leaf = self.plan.arrangement < leaves
-        columns = np.argsort(np.argsort(of_leaf, kind="stable"), kind="stable")
-        for name, order in (("leaf_order", self.plan.arrangement[of_leaf]), ("columns", columns)):
-            moves = not np.array_equal(order, np.arange(len(order)))
-            self.register_buffer(name, torch.from_numpy(order.copy()) if moves else None, persistent=False)
-        extra_order = torch.from_numpy(self.plan.arrangement[~of_leaf] - leaves)
-        self.register_buffer("extra_order", extra_order, persistent=False)
 
     # ------------------------------------------------------------------ the face
 
@@ -106,16 +78,16 @@ class Network(nn.Module):
         """Whether the weights are parameters that learn."""
         return self.engine.trainable
 
-    @property
-    def inputs(self) -> tuple[Label, ...]:
-        """Names of the variables whose evidence the network takes: the leaves, then `observed`."""
-        return tuple(self.plan.tree.names[int(v)] for v in self.plan.inputs)
-
     def tree(self) -> Tree:
         """The tree that the network stands for, with its current weights."""
         return self.engine.tree()
 
-    def given(self, evidence: Mapping[str, Any]) -> Tensor:
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Which outputs the network cannot give, and why."""
+        return self.engine.lacks
+
+    def given(self, evidence: Mapping[str, Any], *, outputs: Outputs | None = None) -> Any:
         """`forward` on evidence by name, as for `hgm.infer`: ``{"x3": "red", "x7": [0.2, 0.8]}``.
 
         Raises:
@@ -127,33 +99,65 @@ class Network(nn.Module):
             if tree.index(name) not in known:
                 raise BadEvidence(f"this network takes no evidence at {name!r}; compile it with observed=[{name!r}]")
         full = log_evidence(tree, evidence)
-        return self._answer(full[:, : self.states_in, inputs[self.plan.arrangement]].permute(1, 2, 0))
+        outputs = self.answer if outputs is None else outputs
+        e = full[:, : self.states_in, inputs[self.plan.arrangement]].permute(1, 2, 0)
+        return _as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
 
-    def forward(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
-        """The posterior, from an observation of the leaves.
+    def forward(
+        self,
+        observation: Any = None,
+        noise: Any = None,
+        scale: Any = None,
+        *more: Any,
+        evidence: Any = None,
+        outputs: Outputs | None = None,
+    ) -> Any:
+        """What is asked for, from an observation of the leaves: by default the posterior, or a denoiser's mean.
 
         Args:
             observation: what the channel takes, as tensors, NumPy arrays or lists: by default log evidence
                 ``(B, S, *leaf shape)``, or integer symbols ``(B, *leaf shape)`` with -1 for missing; for `Gaussian` an
-                observation and sigma. Half precision is computed in float32 and comes back as it came.
+                observation and, as `noise`, sigma. Half precision is computed in float32 and comes back as it came.
+                Integer symbols give results in the network's `dtype`, or in that of floats that come with them.
+            noise: what the channel takes next: for `Gaussian` sigma, for `Flip` eps, for `Erasure` the mask. A number,
+                ``(B,)``, one per position ``(B, *leaf shape)``, or one per state ``(B, S, *leaf shape)``
+                (`Channel.spread`).
+            scale: and after that: for `Gaussian` alpha.
+            more: what a channel of your own takes besides.
             evidence: log evidence ``(B or 1, S, n)`` or integer states ``(B or 1, n)`` (-1 = missing) of the `observed`
                 variables, in their order.
+            outputs: a name, which gives a tensor, or a tuple of names, which gives a tuple in that order, all of one
+                pass. *query shape* is that of the network's answer: none for a `ConvNet`, the leaf shape, or ``(n,)``:
+
+                * ``"posterior"``: probabilities ``(B, S, *query shape)``;
+                * ``"log_posterior"``: their logs, exact also where probabilities underflow; ``-inf`` for what is
+                  impossible, with gradient 0;
+                * ``"leave_one_out"``: ``(B, S, *query shape)`` the posterior of each variable given all evidence but
+                  its own: a U-Net without its last skip;
+                * ``"mean"``: ``(B, *leaf shape)``, or ``(B, k, *leaf shape)`` for vectors: posterior means of the
+                  channel's values, of a `UNet` that answers for the leaves;
+                * ``"log_partition"``: ``(B,)``, as by `log_partition`.
 
         Raises:
             BadEvidence: for a wrong shape, a NaN or +inf.
             ImpossibleEvidence: with the batch rows whose evidence has probability zero.
+            BadSpec: for an output that is unknown, or that this network cannot give.
         """
-        return self._exactly(self._answer, observation, evidence)
+        given = [x for x in (observation, noise, scale, *more) if x is not None]
+        outputs = self.answer if outputs is None else outputs
+        return _as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence))
 
-    def log_partition(self, *observation: Tensor | float, evidence: Tensor | None = None) -> Tensor:
+    def log_partition(
+        self, observation: Any = None, noise: Any = None, scale: Any = None, *more: Any, evidence: Any = None
+    ) -> Tensor:
         """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`.
 
         Raises:
             HgmError: for a ReLU network, which carries messages up to constants only.
         """
-        return self._exactly(self._log_partition, observation, evidence)
+        return self.forward(observation, noise, scale, *more, evidence=evidence, outputs="log_partition")
 
-    def extra_error(self, dtype: torch.dtype, *observation: Tensor | float, evidence: Tensor | None = None) -> float:
+    def extra_error(self, dtype: torch.dtype, *observation: Any, evidence: Any = None) -> float:
         """What running in another precision changes: measured, not proved.
 
         Args:
@@ -172,134 +176,62 @@ class Network(nn.Module):
     # ------------------------------------------------------------------ running
 
     @abstractmethod
-    def _answer(self, e: Tensor, first_row: int = 0) -> Tensor:
-        """The network's answer to log evidence ``(S, n_in, B)`` in the engine's order."""
+    def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
+        """The outputs but the log partition, from what the engine has collected."""
 
-    def _log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
-        return self.engine.log_partition(e, first_row).to(e.dtype)
+    def _answers(self, names: Sequence[str], e: Tensor, first_row: int = 0) -> tuple[Tensor, ...]:
+        """Outputs for log evidence ``(S, n_in, B)`` in the engine's order."""
+        collected = self.engine.collect(e, first_row)
+        found = {"log_partition": self.engine.partition(collected)} if "log_partition" in names else {}
+        others = [name for name in names if name != "log_partition"]
+        if others:
+            found |= self._read(collected, others)
+        return tuple(found[name].to(e.dtype) for name in names)
 
-    def _exactly(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
-        """`run`, in float32 for half precision, with results in that, and whatever precision is ambient (autocast)."""
-        if not observation:
-            raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
-        z, *noise = observation
-        if not isinstance(z, Tensor):
-            z = as_tensor(z, "the observation of the leaves")
-        if z.dtype in HALF:
-            return self._exactly(run, [z.float(), *noise], evidence).to(z.dtype)
-        if torch.is_autocast_enabled(z.device.type):
-            with torch.autocast(z.device.type, enabled=False):
-                return self._sliced(run, [z, *noise], evidence)
-        return self._sliced(run, [z, *noise], evidence)
+    def _exactly(self, names: Sequence[str], observation: Sequence[Any], evidence: Any) -> tuple[Tensor, ...]:
+        """`_answers`, in float32 for half precision, with results in that, and whatever precision is ambient."""
+        z, *noise = self._taken(observation)
+        half = z.dtype if z.is_floating_point() else self.dtype
+        z = z.float() if z.dtype in HALF else z
+        device = z.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                found = self._sliced(names, [z, *noise], evidence)
+        else:
+            found = self._sliced(names, [z, *noise], evidence)
+        return tuple(x.to(half) for x in found) if half in HALF else found
 
-    def _sliced(self, run: Callable[..., Tensor], observation: Sequence[Any], evidence: Any) -> Tensor:
-        """`run` on the whole batch, or, where autograd keeps nothing, on slices of it that stay in cache."""
+    def _sliced(self, names: Sequence[str], observation: Sequence[Tensor], evidence: Any) -> tuple[Tensor, ...]:
+        """Outputs of the whole batch, or, where autograd keeps nothing, of slices of it that stay in cache."""
         given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
-            return run(self._input(observation, evidence))
+            return self._answers(names, self._input(observation, evidence))
         batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
             e = self._input(observation, evidence)
-            return run(e) if e.shape[2] else run(e.new_zeros(*e.shape[:2], 1))[:0]
+            if e.shape[2]:
+                return self._answers(names, e)
+            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1)))
 
         def part(t: Any, first: int) -> Any:
             per_row = isinstance(t, Tensor) and t.ndim > 0 and t.shape[0] == batch
             return t[first : first + rows] if per_row else t
 
-        parts: list[Tensor] = []
+        parts: list[tuple[Tensor, ...]] = []
         impossible: list[int] = []
         for first in range(0, batch, rows):
             e = self._input([part(t, first) for t in observation], part(evidence, first))
             try:
-                parts.append(run(e, first))
+                parts.append(self._answers(names, e, first))
             except ImpossibleEvidence as error:
                 impossible += error.rows
         if impossible:
             raise ImpossibleEvidence(impossible)
-        return torch.cat(parts)
+        return tuple(torch.cat(of) for of in zip(*parts, strict=True))
 
-    def _input(self, observation: Sequence[Any], evidence: Any) -> Tensor:
-        """``(S, n_in, B)`` log evidence of all inputs, in the engine's order."""
-        e = self._leaves(*observation)
-        if not self.extra:
-            if evidence is not None:
-                raise BadEvidence(
-                    "this network takes evidence at the leaves only; compile it with observed=[...] for more"
-                )
-            return e
-        e = F.pad(e, (0, 0, 0, 0, 0, self.states_in - e.shape[0]), value=-torch.inf)
-        more = e.new_zeros(self.states_in, self.extra, 1) if evidence is None else self._observed(evidence, e)
-        e = torch.cat([more.expand(-1, -1, e.shape[2]), e], 1)
-        return e if self.columns is None else e.index_select(1, self.columns)
 
-    def _leaves(self, z: Tensor, *noise: Any) -> Tensor:
-        """``(S, n, B)`` log evidence of the leaves, in the engine's order."""
-        channel, order = self.channel, self.leaf_order
-        positions: Any = channel.positions(z)
-        if not isinstance(positions, tuple):
-            name = type(channel).__name__
-            raise BadExtension(f"{name}.positions must give a tuple, the shape; got a {type(positions).__name__}")
-        self._check_symbols(z, slice(None, prod(self.leaf_shape)))
-        moved = None
-        if order is not None and positions == self.leaf_shape:
-            moved = channel.rearranged(order, z, *noise)
-        given = (z, *noise) if moved is None else moved
-        checks = self.foreign and concrete(z)
-        if checks:
-            check_arguments(channel, given)
-        e = channel.states_first(*given)
-        if checks:
-            self._check_channel(e, z, positions)
-        e = e.float() if e.dtype in HALF else e
-        if positions != self.leaf_shape or e.shape[0] not in (self.leaf_states, self.states_in):
-            want = ", ".join(map(str, (self.states_in, *self.leaf_shape)))
-            raise BadEvidence(
-                f"log evidence of the leaves must have shape (B, {want}); got {(e.shape[2], e.shape[0], *positions)}"
-            )
-        return e if order is None or moved is not None else e.index_select(1, order)
-
-    def _check_symbols(self, z: Tensor, which: slice) -> None:
-        """Raise `BadEvidence` for a symbol that is a state of other variables only; `which` of the inputs z is of."""
-        if self.cardinality is None or z.is_floating_point() or not concrete(z):
-            return
-        card = self.cardinality[which]
-        if prod(z.shape[1:]) != len(card):
-            return  # told as a wrong shape
-        wrong = z.flatten(1) >= card
-        if bool(wrong.any()):
-            row, column = (int(i) for i in wrong.nonzero()[0])
-            name = self.inputs[which][column]
-            raise BadEvidence(
-                f"variable {name!r} has no state {int(z.flatten(1)[row, column])} (batch row {row}); its states are "
-                f"0 to {int(card[column]) - 1}, and -1 for missing"
-            )
-
-    def _check_channel(self, e: Any, z: Tensor, positions: tuple[int, ...]) -> None:
-        """Raise `BadExtension` unless a channel made floats ``(S, n, B)`` of an observation."""
-        want = (prod(positions), z.shape[0] if z.ndim else 1)
-        if not isinstance(e, Tensor) or e.ndim != 3 or e.shape[1:] != want or not e.is_floating_point():
-            got = f"{e.dtype} of shape {tuple(e.shape)}" if isinstance(e, Tensor) else type(e).__name__
-            name = type(self.channel).__name__
-            raise BadExtension(f"{name}.states_first must give floats of shape (S, {want[0]}, {want[1]}); got {got}")
-
-    def _observed(self, evidence: Any, e: Tensor) -> Tensor:
-        """``(S, n, B or 1)`` log evidence of the observed variables, in the engine's order."""
-        evidence = as_tensor(evidence, "evidence of the observed variables")
-        more = evidence.permute(1, 2, 0) if evidence.is_floating_point() and evidence.ndim == 3 else evidence
-        if not evidence.is_floating_point():
-            self._check_symbols(evidence, slice(prod(self.leaf_shape), None))
-            more = clamped(evidence, self.states_in).movedim(1, -1)
-        if (
-            more.ndim != 3
-            or more.shape[1] != self.extra
-            or not self.extra_states <= more.shape[0] <= self.states_in
-            or (more.shape[2] != 1 and more.shape[2] != e.shape[2])  # not "in": torch.compile misreads that
-        ):
-            got = tuple(evidence.shape)
-            raise BadEvidence(
-                f"evidence of the observed variables must have shape (B, {self.states_in}, {self.extra}); got {got}"
-            )
-        more = more.index_select(1, self.extra_order).to(e.dtype)
-        return F.pad(more, (0, 0, 0, 0, 0, self.states_in - more.shape[0]), value=-torch.inf)
+def _as_asked(outputs: Any, found: tuple[Tensor, ...]) -> Any:
+    """A tensor for a name, a tuple for a tuple."""
+    return found[0] if isinstance(outputs, str) else found

@@ -8,7 +8,8 @@ max normalisations only. They run in the precision of their weights: float64 as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
+from hgm.compiler.readout import silenced
 from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
 from hgm.evidence.ambient import concrete
 from hgm.relu.design import Design
@@ -43,6 +45,10 @@ class Relu(Engine):
     """
 
     mask: Tensor
+    lacks: ClassVar[dict[str, str]] = {
+        "log_partition": "a ReLU network does not know log Z; compile with activation='exact' for it",
+        "leave_one_out": "a ReLU network's certificate is about posteriors; compile with activation='exact' for it",
+    }
 
     def __init__(self, plan: Plan, design: Design, trainable: bool, down: bool) -> None:
         super().__init__(plan, trainable)
@@ -87,16 +93,19 @@ class Relu(Engine):
     def roots(self, collected: tuple[list[Tensor], list[Tensor]]) -> Tensor:
         return collected[0][0].softmax(0)
 
-    def distribute(self, collected: tuple[list[Tensor], list[Tensor]], levels: Sequence[int]) -> list[Tensor]:
+    def read(
+        self, collected: tuple[list[Tensor], list[Tensor]], levels: Sequence[int], kinds: Iterable[str]
+    ) -> dict[str, list[Tensor]]:
         h, q = collected
         b = [h[0]]
-        for up, skip, child in zip(self.decoder, reversed(q), h[1:], strict=True):
+        for up, skip, child in zip(self.decoder, reversed(q), h[1:], strict=False):
             b.append(up(b[-1], skip, child))
-        return [b[level].softmax(0) for level in levels]
+        found = {"posterior": lambda x: x.softmax(0), "log_posterior": lambda x: silenced(x.log_softmax(0))}
+        return {kind: [found[kind](b[level]) for level in levels] for kind in kinds}
 
-    def log_partition(self, e: Tensor, first_row: int = 0) -> Tensor:
+    def partition(self, collected: Any) -> Tensor:
         """Not available: messages are known up to constants only. Raises `HgmError`."""
-        raise HgmError("a ReLU network does not know log Z; compile with activation='exact' for it")
+        raise HgmError(self.lacks["log_partition"])
 
     def _check(self, given: Tensor, e: Tensor, first_row: int) -> None:
         """Evidence that the certificate does not cover; e is it normalised: NaN where all states are impossible."""

@@ -216,7 +216,7 @@ class Conformance(Battery):
         tree, e = next(self._cases())
         network, args, kwargs = self._fed(tree, e, query="all")
         batch = torch.export.Dim("batch", min=2)
-        shapes = {"observation": ({0: batch},)} | {name: {0: batch} for name in kwargs}
+        shapes = {"observation": {0: batch}} | {name: {0: batch} for name in kwargs}
         program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
         for rows in (e, e.repeat(3, 1, 1)[1:]):
             args, kwargs = feed(network, tree, rows)

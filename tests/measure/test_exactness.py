@@ -59,13 +59,13 @@ def test_a_mistake_is_found(monkeypatch, change):
 
 @pytest.mark.parametrize("task", ["classify", "denoise", "posterior"])
 def test_a_predictor_that_gives_nan_is_found(monkeypatch, task):
-    monkeypatch.setattr(hgm.ConvNet, "_answer", _nan)
-    monkeypatch.setattr(hgm.UNet, "_answer", _nan)
+    monkeypatch.setattr(hgm.ConvNet, "_answers", _nan)
+    monkeypatch.setattr(hgm.UNet, "_answers", _nan)
     assert not hgm.verify(TREE, [task], batch=2).ok
 
 
-def _nan(self, e, first_row=0):
-    return torch.full((e.shape[2], 1, 1), torch.nan, dtype=e.dtype)
+def _nan(self, names, e, first_row=0):
+    return tuple(torch.full((e.shape[2], 1, 1), torch.nan, dtype=e.dtype) for _ in names)
 
 
 def test_it_prints_a_table():

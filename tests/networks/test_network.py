@@ -167,8 +167,8 @@ def test_large_batches_are_sliced_and_nobody_can_tell(tree, task, monkeypatch):
     whole, log_z = net(*args, **kwargs), net.log_partition(*args, **kwargs)
     inputs = net.states_in * len(net.inputs)
     runs = []
-    answer = net._answer
-    monkeypatch.setattr(net, "_answer", lambda *a: runs.append(1) or answer(*a))
+    answer = net._answers
+    monkeypatch.setattr(net, "_answers", lambda *a: runs.append(1) or answer(*a))
     for rows in (1, 4, 28, 29):
         monkeypatch.setattr(network, "SLICE", rows * inputs)
         runs.clear()
@@ -274,7 +274,7 @@ def test_export_runs_with_other_batch_sizes(name, task):
     net = hgm.compile(tree, task)
     args, _ = feed(net, tree, random_evidence(tree, 0))
     batch = torch.export.Dim("batch", min=2)
-    program = torch.export.export(net, args, dynamic_shapes={"observation": ({0: batch},)})
+    program = torch.export.export(net, args, dynamic_shapes=({0: batch},))
     for rows in (2, 6, 31):
         e = random_evidence(tree, rows, batch=rows)
         args, _ = feed(net, tree, e)
@@ -286,7 +286,7 @@ def test_export_of_a_denoiser_takes_the_noise_level():
     net = hgm.compile(tree, "denoise", channel=hgm.Gaussian())
     batch = torch.export.Dim("batch", min=2)
     z, sigma = torch.randn(3, 4, 4), torch.tensor([0.5, 1.0, 2.0])
-    program = torch.export.export(net, (z, sigma), dynamic_shapes={"observation": ({0: batch}, {0: batch})})
+    program = torch.export.export(net, (z, sigma), dynamic_shapes=({0: batch}, {0: batch}))
     z, sigma = torch.randn(5, 4, 4), torch.rand(5) + 0.1
     assert_close(program.module()(z, sigma), net(z, sigma), 1e-6, "exported")
 
@@ -536,3 +536,46 @@ def test_a_component_of_a_forest_may_be_the_impossible_one():
     with pytest.raises(ImpossibleEvidence) as error:
         net(*args, **kwargs)
     assert error.value.rows == (2,)
+
+
+# ---------------------------------------------------------------------- the precision of symbols
+
+
+@trees
+@pytest.mark.parametrize("task", ["posterior", "classify", "denoise"])
+def test_symbols_give_the_precision_of_the_network(tree, task):
+    leaves = torch.from_numpy(tree.leaves.copy())
+    z = hgm.infer(tree).sample(3, generator=torch.Generator().manual_seed(0)).states[:, leaves]
+    names = ("posterior", "log_posterior", "leave_one_out", "log_partition")
+    net = hgm.compile(tree, task)
+    assert net.dtype == torch.float32
+    single = net(z.reshape(3, *net.leaf_shape), outputs=names)
+    assert net.double() is net and net.dtype == torch.float64
+    double = net(z.reshape(3, *net.leaf_shape), outputs=names)
+    logs = hgm.Clamp(states=net.leaf_states)(z).double().reshape(3, net.leaf_states, *net.leaf_shape)
+    for x, y, want in zip(single, double, net(logs, outputs=names), strict=True):
+        assert (x.dtype, y.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(y, want)
+        assert_close(x.nan_to_num(neginf=1), y.nan_to_num(neginf=1), 1e-5, "float32")
+    assert net.log_partition(z.reshape(3, *net.leaf_shape)).dtype == torch.float64
+    assert net.half()(z.reshape(3, *net.leaf_shape)).dtype == torch.float16
+
+
+@pytest.mark.parametrize("channel", [hgm.Gaussian(), hgm.Flip(), hgm.Clamp(), hgm.Erasure()], ids=lambda c: c.kind)
+def test_symbols_and_numbers_give_the_precision_of_the_network(channel):
+    tree = TREES["grid"]
+    net = hgm.compile(tree, channel=channel).double()
+    z = torch.randint(0, 3, (2, 4, 4))
+    noise = (0.3,) if channel.noise_names else ()
+    got = net(z, *noise)
+    assert got.dtype == torch.float64
+    floats = (
+        net(z.double(), 0.3)
+        if channel.kind == "gaussian"
+        else hgm.compile(tree)(net.channel(z, *[torch.tensor(x, dtype=torch.float64) for x in noise]).double())
+    )
+    assert_close(got, floats, 1e-14, channel.kind)
+    if channel.kind == "flip":
+        one = hgm.compile(tree, channel=channel)(z, torch.tensor(0.3, dtype=torch.float64))
+        assert one.dtype == torch.float64
+        assert_close(one, got, 1e-14, "a tensor of noise decides")

@@ -39,7 +39,7 @@ def test_it_exports_as_linear_maps_relus_sums_and_max_normalisation_only(name):
     net = hgm.compile(tree, activation="relu", tol=0.5)
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(3, net.states_in, *net.leaf_shape, dtype=torch.float64, generator=generator)
-    program = torch.export.export(net, (example,), dynamic_shapes={"observation": ({0: torch.export.Dim.AUTO},)})
+    program = torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     used = set()
     for node in program.graph.nodes:
         if node.op == "call_function":

@@ -216,7 +216,7 @@ def test_what_is_no_observation():
     for given, message in (
         ((), "got nothing"),
         (("text",), "array of numbers; got a str"),
-        ((None,), "got a NoneType"),
+        ((None,), "got nothing"),
     ):
         with pytest.raises(hgm.BadEvidence, match=f"observation of the leaves.*{message}"):
             net(*given)
