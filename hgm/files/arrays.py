@@ -28,7 +28,8 @@ def tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
     potentials = []
     for i, potential in enumerate(tree.potentials):
         kind, parts = type(potential).__name__, potential.parts()
-        potentials.append({"kind": kind, "shape": list(potential.shape), "size": potential.size, "parts": list(parts)})
+        entry = {"kind": kind, "shape": list(potential.shape), "size": potential.size, "parts": list(parts)}
+        potentials.append(entry if potential.name is None else {**entry, "name": potential.name})
         for name, part in parts.items():
             tensors[f"tree.potential.{i}.{name}"] = torch.from_numpy(part.astype(np.int64))
     tensors["tree.log_potential"] = torch.from_numpy(flatten(tree.potentials))
@@ -77,7 +78,7 @@ def _potential(i: int, entry: PotentialEntry, log_potential: np.ndarray, tensors
     if entry.kind not in KINDS:
         raise BadSpec(f"no kind of potential is named {entry.kind!r}; import the module that defines it")
     parts = {name: integers(tensors[f"tree.potential.{i}.{name}"]) for name in entry.parts}
-    return KINDS[entry.kind].from_parts(tuple(entry.shape), log_potential, parts)
+    return KINDS[entry.kind].from_parts(tuple(entry.shape), log_potential, parts).named(entry.name)
 
 
 def _names_entry(names: Names, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -26,12 +26,13 @@ class NamesEntry(_Part):
 
 
 class PotentialEntry(_Part):
-    """A potential: its kind, shape, number of weights, and the names of its further tensors."""
+    """A potential: its kind, shape, number of weights, the names of its further tensors, and its own name if any."""
 
     kind: str
     shape: Shape
     size: Annotated[int, Field(ge=0)]
     parts: list[str]
+    name: str | None = None
 
 
 class TreeEntry(_Part):

@@ -10,6 +10,7 @@ import numpy as np
 from hgm.errors import BadPotential, HgmError, NotATree
 from hgm.files.schema import Explicit, Layered, LevelEntry, PotentialEntry, check
 from hgm.files.text import Document, Way
+from hgm.files.write import MADE_UP
 from hgm.tree.labels import distinct_labels
 from hgm.tree.names import ListedNames
 from hgm.tree.pool import Pool
@@ -112,7 +113,12 @@ def _explicit(model: Explicit, document: Document) -> Tree:
 
 
 def _named(entries: Mapping[str, PotentialEntry], document: Document) -> dict[str, Potential]:
-    return {name: _potential(entry, document, ("potentials", name)) for name, entry in entries.items()}
+    """The potentials of the section by their keys, which are their names too unless an entry has its own."""
+    named = {}
+    for key, entry in entries.items():
+        own = None if MADE_UP.fullmatch(key) else key
+        named[key] = _potential(entry, document, ("potentials", key)).named(entry.name or own)
+    return named
 
 
 def _lookup(name: str, named: Mapping[str, Potential], way: Way, document: Document) -> Potential:
@@ -135,11 +141,11 @@ def _potential(entry: PotentialEntry, document: Document, way: Way) -> Potential
     try:
         if (rules := entry.rules) is not None:
             if rules.log_weights is not None:
-                return Rules.from_log(rules.shape, rules.states, rules.log_weights)
-            return Rules(rules.shape, rules.states, rules.weights)
+                return Rules.from_log(rules.shape, rules.states, rules.log_weights, name=entry.name)
+            return Rules(rules.shape, rules.states, rules.weights, name=entry.name)
         table = entry.table if entry.table is not None else entry.log_table
         assert table is not None  # the schema asks for one of the three
         kind = Edge if entry.kind == "edge" or (entry.kind is None and table.ndim == 2) else Table
-        return kind(table) if entry.table is not None else kind.from_log(table)
+        return kind(table, name=entry.name) if entry.table is not None else kind.from_log(table, name=entry.name)
     except BadPotential as error:
         raise document.error(way, str(error)) from None

@@ -62,6 +62,9 @@ class PotentialEntry(_Part):
     kind: Literal["edge", "table"] | None = Field(
         None, description="for two axes only: 'table' marks a joint table where an edge's matrix is the default"
     )
+    name: Name | None = Field(
+        None, min_length=1, description="what it is called in the tree; in the section 'potentials' by default its key"
+    )
 
     @model_validator(mode="after")
     def _one_kind_of_table(self) -> Self:
@@ -71,6 +74,8 @@ class PotentialEntry(_Part):
             raise problem(f"expected exactly one of the keys {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
         if self.kind is not None and given[0] not in ("table", "log_table"):
             raise problem(f"'kind' is about a table or log_table; here is {given[0]}", "kind")
+        if self.name is not None and given[0] == "potential":
+            raise problem("'name' is given where the table is: in the section 'potentials'", "name")
         return self
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 from hgm.zoo.hierarchy import Level, ghm
 
-__all__ = ["explicit", "json_text", "layered", "yaml_text"]
+__all__ = ["MADE_UP", "explicit", "json_text", "layered", "yaml_text"]
 
 WIDTH = 100  # of a line, where it can be broken
+MADE_UP = re.compile(r"p\d+")  # keys of potentials without a name
 
 
 # ---------------------------------------------------------------------- tree to plain data
@@ -34,7 +35,7 @@ def explicit(tree: Tree) -> dict[str, Any]:
     # reading numbers the shared ones first and the others as they come; if that is another order, all are listed
     alone = [i for i in tree.potential_id.tolist() if uses[i] == 1]
     listed = shared if shared + alone == list(range(len(tree.potentials))) else range(len(tree.potentials))
-    names = {i: f"p{n}" for n, i in enumerate(listed)}
+    names = _keys(tree, listed)
     factors = []
     for f, i in enumerate(tree.potential_id.tolist()):
         what = {"potential": names[i]} if i in names else _entry(tree.potentials[i])
@@ -42,7 +43,7 @@ def explicit(tree: Tree) -> dict[str, Any]:
     data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, v) for v, name in enumerate(tree.names)}}
     data["roots"] = [tree.names[v] for v in tree.roots.tolist()]
     if names:
-        data["potentials"] = {name: _entry(tree.potentials[i]) for i, name in names.items()}
+        data["potentials"] = {name: _entry(tree.potentials[i], name) for i, name in names.items()}
     return data | {"factors": factors}
 
 
@@ -62,7 +63,7 @@ def layered(tree: Tree) -> dict[str, Any] | None:
         arities.append(ratio[0] if len(ratio) == 1 else ratio)
         slots.append(_slot(tree, level, ratio))
     uses = Counter(i for slot in slots for i in slot)
-    names = {i: f"p{n}" for n, i in enumerate(i for i in sorted(uses) if uses[i] > 1)}
+    names = _keys(tree, [i for i in sorted(uses) if uses[i] > 1])
 
     levels = [
         Level(
@@ -87,12 +88,12 @@ def layered(tree: Tree) -> dict[str, Any] | None:
 
     root = {"name": tree.names.prefixes[0], "states": _states(tree, 0)}
     prior = entry(slots[0][0])
-    root["prior"] = prior["table"] if isinstance(prior, dict) and "table" in prior else prior
+    root["prior"] = prior["table"] if isinstance(prior, dict) and prior.keys() == {"table"} else prior
     data: dict[str, Any] = {"hgm": 1, "root": root, "grid": list(tree.grid[-1])}
     if not data["grid"]:
         del data["grid"]
     if names:
-        data["potentials"] = {name: _entry(tree.potentials[i]) for i, name in names.items()}
+        data["potentials"] = {name: _entry(tree.potentials[i], name) for i, name in names.items()}
     data["levels"] = [
         {"name": level.name, "arity": level.arity, "states": level.states}
         | {"potential": entry(slot[0]) if len(slot) == 1 else [entry(i) for i in slot]}
@@ -124,17 +125,26 @@ def _states(tree: Tree, variable: int) -> int | list[str]:
     return int(tree.cardinality[variable]) if labels is None else list(labels)
 
 
-def _entry(potential: Potential) -> dict[str, Any]:
-    """A potential as it was given: by its entries or by their logs."""
-    exact = potential.has_values
+def _keys(tree: Tree, listed: Iterable[int]) -> dict[int, str]:
+    """Keys of some potentials: their names, if they have any that no key could be made up as."""
+    names = {i: tree.potentials[i].name for i in listed}
+    made_up = {i for i, name in names.items() if name is None or MADE_UP.fullmatch(name)}
+    return {i: f"p{n}" if i in made_up else str(name) for n, (i, name) in enumerate(names.items())}
+
+
+def _entry(potential: Potential, key: str | None = None) -> dict[str, Any]:
+    """A potential as it was given, by its entries or by their logs; with its name unless `key` is that."""
+    exact, name = potential.has_values, {}
+    if potential.name is not None and (potential.name != key or MADE_UP.fullmatch(key)):
+        name = {"name": potential.name}
     entries = (potential.values if exact else potential.log_potential).tolist()
     if type(potential) is Rules:
         rules = {"shape": list(potential.shape), "states": potential.states.tolist()}
-        return {"rules": rules | {"weights" if exact else "log_weights": entries}}
+        return name | {"rules": rules | {"weights" if exact else "log_weights": entries}}
     if type(potential) not in (Edge, Table):
         raise BadSpec(f"a potential of the kind {type(potential).__name__} cannot be written to a file; use a Table")
     kind = {"kind": "table"} if potential.axes == 2 and not isinstance(potential, Edge) else {}
-    return kind | {"table" if exact else "log_table": entries}
+    return name | kind | {"table" if exact else "log_table": entries}
 
 
 # ---------------------------------------------------------------------- plain data to text

@@ -11,7 +11,7 @@ from hgm.tree.labels import Label
 from hgm.tree.names import Names
 from hgm.tree.potential import Potential
 
-__all__ = ["check_labels", "check_scopes", "check_shapes", "shown", "whole"]
+__all__ = ["check_labels", "check_potential_names", "check_scopes", "check_shapes", "shown", "whole"]
 
 
 def whole(name: str, value: int, least: int) -> int:
@@ -50,6 +50,18 @@ def check_shapes(
             f"{potentials[potential_id[f]].shape}, but its variables have {tuple(cardinality[members].tolist())} "
             "states; axes follow the scope"
         )
+
+
+def check_potential_names(potentials: Sequence[Potential]) -> None:
+    """Raises `BadPotential` if two of them, which are not tied, have one name."""
+    named: set[str] = set()
+    for potential in potentials:
+        if potential.name in named:
+            raise BadPotential(
+                f"two potentials of one tree are called {potential.name!r}: a name stands for one potential; give all "
+                "factors that it is for the same object, or the potentials different names"
+            )
+        named |= {potential.name} if potential.name is not None else set()
 
 
 def check_labels(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy.typing as npt
 
+from hgm.tree.entries import Declared, Order, arranged, label_order
 from hgm.tree.potential import Potential, as_potential
 
 __all__ = ["Pool"]
@@ -18,11 +21,18 @@ class Pool:
 
     def __init__(self) -> None:
         self.potentials: list[Potential] = []
-        self._numbers: dict[int, tuple[object, int]] = {}  # keeps each object alive, so that its id stays its own
+        # keeps each object alive, so that its id stays its own
+        self._numbers: dict[tuple[int, Order | None], tuple[object, int]] = {}
 
-    def number(self, given: Potential | npt.ArrayLike) -> int:
-        """The number of a potential or array. Raises `BadPotential` for an array that is none."""
-        if id(given) not in self._numbers:
-            self.potentials.append(as_potential(given))
-            self._numbers[id(given)] = (given, len(self.potentials) - 1)
-        return self._numbers[id(given)][1]
+    def number(self, given: Potential | npt.ArrayLike, variables: Sequence[Declared] = ()) -> int:
+        """The number of a potential or array. Raises `BadPotential` for an array that is none.
+
+        A table with labelled rows and columns is put in the order of the states of the `variables` of its axes
+        (`hgm.tree.entries.label_order`); uses in different orders are different potentials.
+        """
+        order = label_order(given, variables)
+        key = (id(given), order)
+        if key not in self._numbers:
+            self.potentials.append(as_potential(given if order is None else arranged(given, order)))
+            self._numbers[key] = (given, len(self.potentials) - 1)
+        return self._numbers[key][1]

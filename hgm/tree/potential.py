@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from operator import index
 from typing import Any, Self
 
@@ -26,8 +27,9 @@ import numpy.typing as npt
 
 from hgm.errors import BadExtension, BadPotential, check_free, extension
 from hgm.tree.arrays import Frozen, frozen, integral
+from hgm.tree.entries import checked, checked_name, logs
 
-__all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential", "checked", "first", "logs"]
+__all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential"]
 
 #: the kinds of potentials by the names of their classes: hgm's own, and every subclass that was defined
 KINDS: dict[str, type[Potential]] = {}
@@ -43,18 +45,21 @@ class Potential(Frozen, ABC):
         shape: cardinality of each axis.
         log_potential: ``(P,)`` natural log of the weights; ``-inf`` is a hard zero.
         parts: arrays of integers that the kind is made of, by name; they become attributes.
+        name: what it is called in a tree, in `hgm.log_partition` for one; at most one potential of a tree has a name.
 
     Attributes:
         shape: cardinality of each axis.
         log_potential: natural log of the stored entries, float64, read-only; ``-inf`` is a hard zero.
+        name: its name or ``None``, kept in trees, networks, learning and files; equal potentials may differ in it.
 
     Raises:
-        BadPotential: for a weight that is NaN or infinite, no positive one, or `entries` that do not fit.
+        BadPotential: for a weight that is NaN or infinite, no positive one, `entries` that do not fit, or a bad name.
         BadExtension: for `entries` that fail, or that depend on more than shape, weights and `parts`.
     """
 
     shape: tuple[int, ...]
     log_potential: np.ndarray
+    name: str | None = None
     _values: np.ndarray | None = None  # the entries as they were given, so that writing them out again is exact
     _checked: bool = False
 
@@ -65,21 +70,33 @@ class Potential(Frozen, ABC):
         KINDS[name] = cls
 
     def __init__(
-        self, shape: Sequence[int], log_potential: npt.ArrayLike, parts: Mapping[str, np.ndarray] | None = None
+        self,
+        shape: Sequence[int],
+        log_potential: npt.ArrayLike,
+        parts: Mapping[str, np.ndarray] | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
-        self._hold(shape, checked(log_potential, "log_potential"), None, parts or {})
+        self._hold(shape, checked(log_potential, "log_potential"), None, parts or {}, name)
 
     def _hold(
-        self, shape: Sequence[int], log: np.ndarray, values: np.ndarray | None, parts: Mapping[str, np.ndarray]
+        self,
+        shape: Sequence[int],
+        log: np.ndarray,
+        values: np.ndarray | None,
+        parts: Mapping[str, np.ndarray],
+        name: str | None,
     ) -> None:
+        if name is not None:
+            self.name = checked_name(name)
         try:
             self.shape = tuple(index(s) for s in shape)
         except TypeError:
             raise BadPotential(f"the shape of a potential must be one integer for each axis; got {shape!r}") from None
         self.log_potential = frozen(log)
         self._values = None if values is None else frozen(values)
-        for name, part in parts.items():
-            setattr(self, name, frozen(part))
+        for key, part in parts.items():
+            setattr(self, key, frozen(part))
         self.check()
         self._checked = True
 
@@ -123,10 +140,10 @@ class Potential(Frozen, ABC):
         if not isinstance(parts, Mapping) or not all(map(integral, parts.values())):
             raise BadPotential(f"{name}.parts() must be arrays of integers by name; got {parts!r:.100}")
         if type(self).from_parts.__func__ is Potential.from_parts.__func__:  # type: ignore[attr-defined]
-            copy = type(self).__new__(type(self))
-            vars(copy).update(parts, shape=self.shape, log_potential=self.log_potential)
+            again = type(self).__new__(type(self))
+            vars(again).update(parts, shape=self.shape, log_potential=self.log_potential)
             with extension(f"{name}.entries(), from shape, log_potential and parts() alone,"):
-                if not np.array_equal(copy.entries(), entries):
+                if not np.array_equal(again.entries(), entries):
                     raise BadExtension(f"{name}.entries() depends on more than shape, log_potential and parts()")
 
     # ------------------------------------------------------------------ what it says
@@ -191,7 +208,15 @@ class Potential(Frozen, ABC):
             raise BadPotential(
                 f"{self} cannot take entries of shape {log.shape}; its own have {self.log_potential.shape}"
             )
-        return self.from_parts(self.shape, log, self.parts())
+        return self.from_parts(self.shape, log, self.parts()).named(self.name)
+
+    def named(self, name: str | None) -> Self:
+        """The same potential with this name, ``None`` for no name. Raises `BadPotential` unless it is a string."""
+        if name == self.name:
+            return self
+        other = copy(self)
+        other.name = None if name is None else checked_name(name)
+        return other
 
     def with_values(self, values: npt.ArrayLike) -> Self:
         """As `with_log`, from the entries themselves, which it keeps exactly."""
@@ -214,28 +239,31 @@ class Potential(Frozen, ABC):
         return hash((type(self), self.shape, (self.log_potential + 0.0).tobytes()))  # + 0.0: equal zeros, equal bytes
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({'x'.join(map(str, self.shape))})"
+        called = "" if self.name is None else f", name={self.name!r}"
+        return f"{type(self).__name__}({'x'.join(map(str, self.shape))}{called})"
 
 
 class Table(Potential):
     """A dense potential ``psi[s, a_1, ..., a_k]``: joint over a parent and all children, or, with one axis, a prior.
 
     Args:
-        values: non-negative entries, any number of axes from 1 on.
+        values: non-negative entries, any number of axes from 1 on. Labelled rows and columns, as in pandas, must be
+            labelled by the numbers of states here; `Tree.from_factors` knows the labels of variables too.
+        name: as for `Potential`.
 
     Raises:
         BadPotential: for a NaN, infinite or negative entry, an empty axis, or a table without a positive entry.
     """
 
-    def __init__(self, values: npt.ArrayLike) -> None:
+    def __init__(self, values: npt.ArrayLike, *, name: str | None = None) -> None:
         log, table = logs(values, "values")
-        self._hold(table.shape, log, table, {})
+        self._hold(table.shape, log, table, {}, name)
 
     @classmethod
-    def from_log(cls, log_potential: npt.ArrayLike) -> Self:
+    def from_log(cls, log_potential: npt.ArrayLike, *, name: str | None = None) -> Self:
         """The potential whose natural log is given; ``-inf`` is a hard zero. Raises `BadPotential` as the class."""
         log = checked(log_potential, "log_potential")
-        return cls.from_parts(log.shape, log)
+        return cls.from_parts(log.shape, log).named(name)
 
     @classmethod
     def from_parts(
@@ -290,29 +318,3 @@ def as_potential(given: Potential | npt.ArrayLike) -> Potential:
         return given
     values = checked(given, "values")
     return Edge(values) if values.ndim == 2 else Table(values)
-
-
-def checked(values: npt.ArrayLike, what: str) -> np.ndarray:
-    """A float64 copy. Raises `BadPotential`, saying `what` they are, unless all are numbers or ``-inf``."""
-    try:
-        table = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BadPotential(f"{what} of a potential must be an array of numbers: {error}") from None
-    bad = np.isnan(table) | np.isposinf(table)
-    if bad.any():
-        raise BadPotential(f"{what} of a potential must be finite; entry {first(bad)} is {table[bad][0]}")
-    return table
-
-
-def logs(values: npt.ArrayLike, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of entries, and the entries. Raises `BadPotential` unless all are numbers from 0 up."""
-    table = checked(values, what)
-    if (table < 0).any():
-        raise BadPotential(f"a potential must be non-negative; entry {first(table < 0)} is {table[table < 0][0]}")
-    with np.errstate(divide="ignore"):
-        return np.log(table), table
-
-
-def first(mask: np.ndarray) -> tuple[int, ...]:
-    """Index of the first true entry."""
-    return tuple(int(i) for i in np.argwhere(mask)[0])

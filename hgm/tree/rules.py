@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadPotential
-from hgm.tree.potential import Potential, checked, first, logs
+from hgm.tree.entries import checked, first, logs
+from hgm.tree.potential import Potential
 
 __all__ = ["Rules"]
 
@@ -23,6 +24,7 @@ class Rules(Potential):
         shape: cardinality of each axis, parent first.
         states: ``(R, len(shape))`` integers, each row one allowed combination, no row twice.
         weights: ``(R,)`` non-negative entries; default all one.
+        name: as for `Potential`.
 
     Raises:
         BadPotential: for a wrong shape, a state out of range, a repeated rule or a bad weight.
@@ -30,15 +32,24 @@ class Rules(Potential):
 
     states: np.ndarray
 
-    def __init__(self, shape: tuple[int, ...], states: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        states: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         rows = _rows(states)
         log, table = logs(np.ones(len(rows)) if weights is None else weights, "weights")
-        self._hold(shape, log, table, {"states": rows})
+        self._hold(shape, log, table, {"states": rows}, name)
 
     @classmethod
-    def from_log(cls, shape: tuple[int, ...], states: npt.ArrayLike, log_weights: npt.ArrayLike) -> Self:
+    def from_log(
+        cls, shape: tuple[int, ...], states: npt.ArrayLike, log_weights: npt.ArrayLike, *, name: str | None = None
+    ) -> Self:
         """Rules with weights ``exp(log_weights)``. Raises `BadPotential` as the class does."""
-        return cls.from_parts(shape, checked(log_weights, "log_weights"), {"states": _rows(states)})
+        return cls.from_parts(shape, checked(log_weights, "log_weights"), {"states": _rows(states)}).named(name)
 
     def check(self) -> None:
         """Raises `BadPotential` unless every rule is in range, no rule comes twice, and one has a positive weight."""
@@ -94,10 +105,13 @@ class Rules(Potential):
         return self.size == np.prod(self.shape, dtype=float)
 
     def __repr__(self) -> str:
-        return f"Rules({'x'.join(map(str, self.shape))}, {len(self.states)} rules)"
+        called = "" if self.name is None else f", name={self.name!r}"
+        return f"Rules({'x'.join(map(str, self.shape))}, {len(self.states)} rules{called})"
 
 
 def _rows(states: npt.ArrayLike) -> np.ndarray:
+    if isinstance(states, np.ma.MaskedArray) and np.ma.getmaskarray(states).any():
+        raise BadPotential("the states of rules must be known; some of them are masked")
     try:
         rows = np.asarray(states)
     except ValueError as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hgm.errors import BadPotential, BadSpec, NotATree
 from hgm.tree.arrays import frozen
-from hgm.tree.checks import check_labels, check_shapes, shown
+from hgm.tree.checks import check_labels, check_potential_names, check_shapes, shown
 from hgm.tree.condition import condition
 from hgm.tree.labels import Label, States, distinct_labels, read_states
 from hgm.tree.names import ListedNames, Names
@@ -53,7 +53,8 @@ class Tree(Structure):
 
         Args:
             factors: scope (names in the order of the table's axes) and a `Potential` or an array of non-negative
-                numbers. The same object given for several factors ties them.
+                numbers. The same object given for several factors ties them. A table of pandas or xarray is read by the
+                labels of its rows and columns, which must be those of the `variables`.
             variables: number of states or state labels of each variable. May be left out for variables that some
                 factor covers; a variable in no factor must be listed here.
             roots: the wanted root of each component; default the first declared variable of each.
@@ -62,7 +63,7 @@ class Tree(Structure):
 
         Raises:
             NotATree: if the factor graph has a cycle (the message names one).
-            BadPotential: if a table does not fit its scope.
+            BadPotential: if a table does not fit its scope, or two potentials that are not tied have one name.
             BadSpec: for unknown names or bad states.
             BadEvidence: if an observed variable or state does not exist.
             ImpossibleEvidence: if a factor is zero at the observed states.
@@ -70,14 +71,15 @@ class Tree(Structure):
         scopes: list[tuple[Label, ...]] = []
         ids: list[int] = []
         pool = Pool()
+        states: dict[Label, States] = dict(variables or {})
+        read = {name: read_states(value, f"variable {name!r}") for name, value in states.items()}
         for scope, potential in factors:
             scopes.append((scope,) if isinstance(scope, str) else tuple(scope))
             try:
-                ids.append(pool.number(potential))
+                ids.append(pool.number(potential, [(name, read.get(name)) for name in scopes[-1]]))
             except BadPotential as error:
                 raise BadPotential(f"factor {shown(scopes[-1])}: {error}") from None
 
-        states: dict[Label, States] = dict(variables or {})
         for scope, i in zip(scopes, ids, strict=True):
             shape = pool.potentials[i].shape
             if len(scope) != len(shape):
@@ -88,7 +90,7 @@ class Tree(Structure):
             if name not in states:
                 raise BadSpec(f"{name!r} is wanted as a root, but there is no such variable")
         names = ListedNames(list(states))
-        read = {name: read_states(value, f"variable {name!r}") for name, value in states.items()}
+        read = {name: read.get(name) or read_states(value, f"variable {name!r}") for name, value in states.items()}
         cardinality = np.array([count for count, _ in read.values()], dtype=np.int64)
         if observed:
             check_shapes(names, cardinality, *_csr(scopes, names), np.array(ids, dtype=np.int64), pool.potentials)
@@ -152,7 +154,7 @@ class Tree(Structure):
 
         Raises:
             NotATree: for a cycle, or two roots in one component.
-            BadPotential: if a table does not fit its scope.
+            BadPotential: if a table does not fit its scope, or two potentials have one name.
             BadSpec: for a variable twice in a scope, labels that do not fit the states, or no variable at all.
         """
         variables, factors = len(names), len(potential_id)
@@ -162,6 +164,7 @@ class Tree(Structure):
             v = int(np.argmax(cardinality < 1))
             raise BadSpec(f"variable {names[v]!r} has {cardinality[v]} states; at least one is needed")
         check_shapes(names, cardinality, scope_ptr, scope, potential_id, potentials)
+        check_potential_names(potentials)
         label_set = np.full(variables, -1, dtype=np.int64) if label_set is None else label_set
         check_labels(names, cardinality, label_sets, label_set)
         parent_factor, depth = root(names, scope_ptr, scope, roots)
@@ -219,13 +222,18 @@ class Tree(Structure):
         )  # fmt: skip
 
     def with_potentials(self, potentials: Sequence[Potential]) -> Tree:
-        """The same tree with other potentials, of the same kinds and shapes. Raises `BadPotential` if they differ."""
+        """The same tree with other potentials, of the same kinds and shapes. Raises `BadPotential` if they differ.
+
+        A potential without a name gets the name of the one whose place it takes.
+        """
         if len(potentials) != len(self.potentials):
             raise BadPotential(f"the tree has {len(self.potentials)} distinct potentials; got {len(potentials)}")
         for i, (old, new) in enumerate(zip(self.potentials, potentials, strict=True)):
             if type(old) is not type(new) or old.shape != new.shape:
                 raise BadPotential(f"potential {i} is {old}; it cannot be replaced by {new}")
-        other = replace(self, potentials=tuple(potentials))
+        named = [new.named(new.name or old.name) for old, new in zip(self.potentials, potentials, strict=True)]
+        check_potential_names(named)
+        other = replace(self, potentials=tuple(named))
         object.__setattr__(other, "memo", self.memo)  # what was computed for this structure serves the other tree too
         return other
 

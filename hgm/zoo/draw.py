@@ -28,7 +28,7 @@ def is_one(given: object) -> bool:
     """Whether this is one table, a potential or a matrix, and not several."""
     try:
         return isinstance(given, Potential) or np.ndim(given) == 2  # type: ignore[arg-type]
-    except ValueError:  # matrices of several shapes
+    except (ValueError, TypeError, RuntimeError):  # matrices of several shapes, or what is no matrix
         return False
 
 

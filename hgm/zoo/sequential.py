@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ def chain(
 ) -> Tree:
     """A homogeneous Markov chain x0 - x1 - ..., rooted at x0; one transition matrix for all steps.
 
+    Its potentials are named "transition" and "prior", unless they are given as potentials with names of their own.
+
     Args:
         length: number of variables.
         states: states of each; default those of `transition`, or 3.
@@ -45,11 +48,11 @@ def chain(
         BadPotential: for tables that do not fit.
     """
     n, rng = whole("length", length, 1), np.random.default_rng(seed)
-    moves = _given(transition)
+    moves = _given("transition", transition)
     read = _read(states, moves, 0, 3, "x")
     x = np.arange(n)
-    first = as_potential(stochastic(rng, read[0]) if prior is None else prior)
-    step = moves or Edge(stochastic(rng, read[0], read[0]))
+    first = _given("prior", stochastic(rng, read[0]) if prior is None else prior)
+    step = moves or Edge(stochastic(rng, read[0], read[0]), name="transition")
     groups: list[Group] = [(x[:1, None], [first]), (np.stack([x[:-1], x[1:]], axis=1), [step])]
     return _tree(GridNames(["x"], [(n,)]), [(n, read)], groups)
 
@@ -66,6 +69,9 @@ def hmm(
 ) -> Tree:
     """A hidden Markov model: hidden states z0, z1, ..., observations x0, x1, ...; transition and emission are tied.
 
+    Its potentials are named "transition", "emission" and "prior", unless they are given as potentials with names of
+    their own.
+
     Args:
         length: number of time steps.
         states: hidden states; default those of `transition` or `emission`, or 3.
@@ -80,13 +86,13 @@ def hmm(
         BadPotential: for tables that do not fit.
     """
     n, rng = whole("length", length, 1), np.random.default_rng(seed)
-    moves, emits = _given(transition), _given(emission)
+    moves, emits = _given("transition", transition), _given("emission", emission)
     hidden = _read(states, moves or emits, 0, 3, "z")
     seen = _read(symbols, emits, 1, 4, "x")
     z = np.arange(n)
-    first = as_potential(stochastic(rng, hidden[0]) if prior is None else prior)
-    step = moves or Edge(stochastic(rng, hidden[0], hidden[0]))
-    emit = emits or Edge(stochastic(rng, hidden[0], seen[0]))
+    first = _given("prior", stochastic(rng, hidden[0]) if prior is None else prior)
+    step = moves or Edge(stochastic(rng, hidden[0], hidden[0]), name="transition")
+    emit = emits or Edge(stochastic(rng, hidden[0], seen[0]), name="emission")
     groups: list[Group] = [
         (z[:1, None], [first]),
         (np.stack([z[:-1], z[1:]], axis=1), [step]),
@@ -198,8 +204,9 @@ def _tree(
     return assemble(names, blocks, numbered, pool.potentials)
 
 
-def _given(table: Potential | npt.ArrayLike | None) -> Potential | None:
-    return None if table is None else as_potential(table)
+def _given(name: str, table: Any) -> Any:
+    """A table as a potential, which is called `name` unless it is one already; ``None`` if there is none."""
+    return table if table is None or isinstance(table, Potential) else as_potential(table).named(name)
 
 
 def _read(

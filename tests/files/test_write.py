@@ -60,3 +60,61 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(hgm.BadSpec, match="a potential of the kind Other cannot be written"):
         hgm.save(hgm.Tree.from_factors([("a", Other([1, 2]))]), tmp_path / "a.yaml")
     assert [p.name for p in tmp_path.iterdir()] == ["dir.yaml"]
+
+
+# ---------------------------------------------------------------------- names of potentials
+
+
+def with_names(*names):
+    """A tree with a shared potential, two that are used once and a prior, called so."""
+    kinds = [hgm.Edge, hgm.Table, lambda values, name: hgm.Rules((2, 2), [[0, 1], [1, 0]], values[0], name=name)]
+    shared, table, rules = (kind([[0.9, 0.1], [0.4, 0.6]], name=name) for kind, name in zip(kinds, names, strict=False))
+    scopes = [(("a", "b"), shared), (("b", "c"), shared), (("c", "d"), table), (("d", "e"), rules)]
+    return hgm.Tree.from_factors([*scopes, (("a",), hgm.Table([0.5, 0.5], name=names[3]))])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "names",
+    [("s", "t", "r", "p"), (None,) * 4, ("p0", None, "p1", None), (None, "p0", None, "p7"), ("no", "1", "a b", "ö")],
+)
+def test_names_of_potentials_come_back(tmp_path, ending, names):
+    tree = with_names(*names)
+    hgm.save(tree, tmp_path / f"a.{ending}")
+    back = hgm.load(tmp_path / f"a.{ending}")
+    assert back == tree and [p.name for p in back.potentials] == [p.name for p in tree.potentials]
+    hgm.save(back, tmp_path / f"b.{ending}")
+    assert (tmp_path / f"a.{ending}").read_text() == (tmp_path / f"b.{ending}").read_text()
+
+
+@pytest.mark.parametrize("name", [None, "down", "p0"])
+def test_names_of_potentials_of_layered_models_come_back(tmp_path, name):
+    shared, prior = hgm.Edge([[0.9, 0.1], [0.4, 0.6]], name=name), hgm.Table([0.5, 0.5], name=name and f"{name}0")
+    tree = hgm.ghm([Level(2, 2, shared), Level(2, 2, [shared, [[0.5, 0.5], [0.1, 0.9]]])], 2, prior=prior)
+    hgm.save(tree, tmp_path / "a.yaml")
+    assert "levels" in yaml.safe_load((tmp_path / "a.yaml").read_text())
+    back = hgm.load(tmp_path / "a.yaml")
+    assert back == tree and [p.name for p in back.potentials] == [p.name for p in tree.potentials]
+
+
+def test_the_key_of_a_potential_is_its_name(tmp_path):
+    text = """
+        variables: {a: 2, b: 2, c: 2}
+        potentials:
+          step: {table: [[0.9, 0.1], [0.4, 0.6]]}
+          p1: {table: [0.5, 0.5]}
+          p2: {table: [0.5, 0.5], name: last}
+        factors:
+          - {scope: [a, b], potential: step}
+          - {scope: [a], potential: p1}
+          - {scope: [b], potential: p2}
+          - {scope: [b, c], table: [[1, 2], [3, 4]], name: inline}
+    """
+    (tmp_path / "a.yaml").write_text(text)
+    assert [p.name for p in hgm.load(tmp_path / "a.yaml").potentials] == ["step", None, "last", "inline"]
+    (tmp_path / "a.yaml").write_text(text.replace("potential: step", "potential: step, name: other"))
+    with pytest.raises(hgm.BadSpec, match=r"factors\[0\].name: 'name' is given where the table is"):
+        hgm.load(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text(text.replace("name: inline", "name: step"))
+    with pytest.raises(hgm.HgmError, match="two potentials of one tree are called 'step'"):
+        hgm.load(tmp_path / "a.yaml")

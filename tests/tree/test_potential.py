@@ -1,5 +1,8 @@
 """Potentials: what they hold, what they refuse, and that nothing can change them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,9 +28,10 @@ def test_a_potential_is_a_copy_and_read_only():
     potential = hgm.Edge(array)
     array[0, 0] = 5.0
     assert potential.values[0, 0] == 1.0
-    for held in (potential.values, potential.log_potential):
-        with pytest.raises(ValueError, match="read-only"):
-            held[0, 0] = 2.0
+    potential.values[0, 0] = 2.0  # a copy
+    assert potential.values[0, 0] == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        potential.log_potential[0, 0] = 2.0
 
 
 def test_equality_is_of_kind_shape_and_entries():
@@ -77,3 +81,33 @@ def test_a_matrix_becomes_an_edge_and_other_arrays_tables():
 def test_bad_potentials_are_refused(make, message):
     with pytest.raises(hgm.BadPotential, match=message):
         make()
+
+
+# ---------------------------------------------------------------------- names
+
+MAKERS = {
+    "Edge": lambda name: hgm.Edge([[0.25, 0.75], [0.5, 0.5]], name=name),
+    "Edge.from_log": lambda name: hgm.Edge.from_log([[0.0, -1.0], [-2.0, -np.inf]], name=name),
+    "Table": lambda name: hgm.Table([[0.25, 0.75], [0.5, 0.5]], name=name),
+    "Rules": lambda name: hgm.Rules((2, 2), [[0, 0], [1, 1]], [0.5, 0.25], name=name),
+    "Rules.from_log": lambda name: hgm.Rules.from_log((2, 2), [[0, 0], [1, 1]], [0.5, 0.25], name=name),
+    "named": lambda name: hgm.Table([[1, 2], [3, 4]]).named(name),
+}
+
+
+@pytest.mark.parametrize("made", MAKERS.values(), ids=MAKERS)
+def test_a_name_stays_with_other_numbers_and_is_no_part_of_equality(made):
+    plain, named = made(None), made("transition")
+    assert plain.name is None and named.name == "transition" and "name='transition'" in repr(named)
+    assert plain == named and hash(plain) == hash(named)
+    others = [named.scaled(1.0), named.with_log(named.log_potential * 2), named.with_values(named.values * 2)]
+    others += [copy.deepcopy(named), pickle.loads(pickle.dumps(named))]
+    assert [other.name for other in others] == ["transition"] * 5
+    assert named.named("b").name == "b" and named.named(None).name is None and named.name == "transition"
+
+
+@pytest.mark.parametrize("name", [3, "", ("a", "b"), b"x", np.nan])
+def test_a_name_is_a_string(name):
+    for make in (MAKERS["Edge"], MAKERS["Rules"], MAKERS["named"]):
+        with pytest.raises(hgm.BadPotential, match="the name of a potential must be a string that is not empty; got"):
+            make(name)

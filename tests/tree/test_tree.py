@@ -1,7 +1,10 @@
 """`Tree`: it holds the model it was given, whatever the order, and what is tied stays tied."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.promises import check_structure, joint, same_joint
@@ -89,3 +92,48 @@ def test_repr_counts():
         "Tree: 63 variables on levels 0 to 5, 32 leaves, 32 factors, 6 distinct potentials"
     )
     assert repr(hgm.forest()).startswith("Forest of 3 trees: 12 variables")
+
+
+# ---------------------------------------------------------------------- potentials with names
+
+
+def named(step="step", out="out"):
+    step, out = hgm.Edge([[0.9, 0.1], [0.4, 0.6]], name=step), hgm.Edge([[0.7, 0.3], [0.2, 0.8]], name=out)
+    return hgm.Tree.from_factors([(("a", "b"), step), (("b", "c"), step), (("c", "x"), out), (("a",), [0.5, 0.5])])
+
+
+def test_names_of_potentials_are_kept_and_no_part_of_equality(tmp_path):
+    tree = named()
+    want = ["step", "out", None]
+    other = tree.with_potentials([hgm.Edge(np.ones((2, 2))), hgm.Edge(np.ones((2, 2)), name="new"), tree.potentials[2]])
+    assert [p.name for p in other.potentials] == ["step", "new", None]
+    assert tree == named(None, None) and hash(tree) == hash(named(None, None))
+    hgm.save_network(hgm.compile(tree), tmp_path / "net.safetensors")
+    data = hgm.infer(tree).sample(20, generator=torch.Generator().manual_seed(0)).states[:, tree.leaves]
+    trees = [tree, tree.reroot("c"), hgm.compile(tree).tree(), hgm.compile(tree, trainable=True).tree()]
+    trees += [hgm.load_network(tmp_path / "net.safetensors").tree(), copy.deepcopy(tree)]
+    trees += [hgm.fit(tree.reroot("a"), data, iterations=2).tree]
+    for got in trees:
+        assert [p.name for p in got.potentials] == want
+
+
+def test_a_name_is_for_one_potential():
+    with pytest.raises(hgm.BadPotential, match="two potentials of one tree are called 'step'"):
+        named("step", "step")
+    tree = named()
+    with pytest.raises(hgm.BadPotential, match="two potentials of one tree are called 'out'"):
+        tree.with_potentials([tree.potentials[0].named("out"), *tree.potentials[1:]])
+
+
+def test_conditioning_keeps_the_names_of_what_it_does_not_cut():
+    step = hgm.Edge([[0.9, 0.1], [0.4, 0.6]], name="step")
+    tree = hgm.Tree.from_factors([((x, y), step) for x, y in ("ab", "bc", "cd")], observed={"a": 0})
+    assert sorted(str(p.name) for p in tree.potentials) == ["None", "None", "step"]
+
+
+def test_chains_have_names_for_what_they_tie():
+    assert {p.name for p in hgm.chain(4).potentials} == {"prior", "transition"}
+    assert {p.name for p in hgm.hmm(4).potentials} == {"prior", "transition", "emission"}
+    own = hgm.Edge([[0.9, 0.1], [0.4, 0.6]], name="mine")
+    assert {p.name for p in hgm.chain(4, transition=own).potentials} == {"prior", "mine"}
+    assert {p.name for p in hgm.chain(4, transition=own.values).potentials} == {"prior", "transition"}
