@@ -12,6 +12,7 @@ from torch import Tensor
 from hgm.errors import BadSpec
 from hgm.tree.flat import flatten
 from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
+from hgm.tree.plain import held, label_of
 from hgm.tree.potential import KINDS, Potential
 from hgm.tree.tree import Tree
 
@@ -37,7 +38,7 @@ def tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "names": _names_entry(tree.names, tensors),
         "roots": len(tree.roots),
         "grid": None if tree.grid is None else [list(shape) for shape in tree.grid],
-        "label_sets": [list(labels) for labels in tree.label_sets],
+        "label_sets": [[held(label, "a state label") for label in labels] for labels in tree.label_sets],
         "potentials": potentials,
     }
 
@@ -65,7 +66,7 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
         potential_id,
         potentials,
         roots=range(entry.roots),
-        label_sets=[tuple(labels) for labels in entry.label_sets],
+        label_sets=[tuple(map(label_of, labels)) for labels in entry.label_sets],
         label_set=label_set,
         grid=None if entry.grid is None else tuple(tuple(shape) for shape in entry.grid),
     )
@@ -87,7 +88,7 @@ def _names_entry(names: Names, tensors: dict[str, Tensor]) -> dict[str, Any]:
     if isinstance(names, ReorderedNames):
         tensors["tree.name_order"] = torch.from_numpy(names.order.copy())
         return {"base": _names_entry(names.base, tensors)}
-    return {"listed": list(names)}
+    return {"listed": [held(name, "the name of a variable") for name in names]}
 
 
 def _names(entry: NamesEntry, tensors: Mapping[str, Tensor]) -> Names:
@@ -98,7 +99,7 @@ def _names(entry: NamesEntry, tensors: Mapping[str, Tensor]) -> Names:
             raise BadSpec("the order of the names is none")
         return base.take(order)
     if entry.listed is not None:
-        return ListedNames(entry.listed)
+        return ListedNames([label_of(name) for name in entry.listed])
     return GridNames(entry.prefixes or [], [tuple(shape) for shape in entry.shapes or []])
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hgm.tree.labels import Label
+
 __all__ = ["Header", "NamesEntry", "PotentialEntry", "ReluEntry", "TreeEntry"]
 
 Size = Annotated[int, Field(ge=1)]
@@ -19,7 +21,7 @@ class _Part(BaseModel):
 class NamesEntry(_Part):
     """Names of variables: listed, or by prefix and shape of each level, or those of `base` in the order of a tensor."""
 
-    listed: list[str] | None = None
+    listed: list[Label] | None = None
     prefixes: list[str] | None = None
     shapes: list[Shape] | None = None
     base: NamesEntry | None = None
@@ -41,7 +43,7 @@ class TreeEntry(_Part):
     names: NamesEntry
     roots: Size
     grid: list[Shape] | None
-    label_sets: list[list[str]]
+    label_sets: list[list[Label]]
     potentials: list[PotentialEntry]
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hgm.errors import BadPotential, HgmError, NotATree
+from hgm.errors import BadPotential, HgmError, NotATree, did_you_mean
 from hgm.files.schema import Explicit, Layered, LevelEntry, PotentialEntry, check
 from hgm.files.text import Document, Way
 from hgm.files.write import MADE_UP
-from hgm.tree.labels import distinct_labels
+from hgm.tree.checks import shown
+from hgm.tree.labels import Label, distinct_labels
 from hgm.tree.names import ListedNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table
@@ -90,7 +91,7 @@ def _explicit(model: Explicit, document: Document) -> Tree:
         if potential.shape != wanted:
             raise document.error(
                 way,
-                f"the table of ({', '.join(factor.scope)}) has shape {potential.shape}, but these variables have "
+                f"the table of {shown(factor.scope)} has shape {potential.shape}, but these variables have "
                 f"{wanted} states; axes follow the scope",
             )
         ids.append(pool.number(potential))
@@ -128,10 +129,11 @@ def _lookup(name: str, named: Mapping[str, Potential], way: Way, document: Docum
     return named[name]
 
 
-def _scope(names: Sequence[str], index: Mapping[str, int], way: Way, document: Document) -> list[int]:
+def _scope(names: Sequence[Label], index: Mapping[Label, int], way: Way, document: Document) -> list[int]:
     for i, name in enumerate(names):
         if name not in index:
-            raise document.error((*way, i), f"there is no variable {name!r} in the section 'variables'")
+            close = did_you_mean(name, index)
+            raise document.error((*way, i), f"there is no variable {name!r} in the section 'variables'{close}")
         if name in names[:i]:
             raise document.error((*way, i), f"variable {name!r} comes twice")
     return [index[name] for name in names]

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from hgm.errors import did_you_mean
-from hgm.files.text import Document, Way, shown
-from hgm.files.values import Arity, LogWeights, Name, Shape, States, Weights, Words, problem
+from hgm.files.text import Document, Key, Way, shown
+from hgm.files.values import Arity, LogWeights, Name, Shape, States, Variable, Variables, Weights, Words, problem
 
 __all__ = ["Explicit", "FactorEntry", "Inline", "Layered", "LevelEntry", "PotentialEntry", "RootEntry", "check"]
 
@@ -82,7 +82,7 @@ class PotentialEntry(_Part):
 class FactorEntry(PotentialEntry):
     """One factor: its variables, in the order of the table's axes, and its potential or that one's name."""
 
-    scope: list[Name] = Field(min_length=1)
+    scope: list[Variable] = Field(min_length=1)
     potential: Name | None = Field(
         None, description="a name of the section 'potentials'; factors that share it are tied"
     )
@@ -157,9 +157,9 @@ class Layered(_Model):
 class Explicit(_Model):
     """Any forest: its variables and factors."""
 
-    variables: dict[str, States] = Field(min_length=1, description="number of states, or their labels, by name")
+    variables: Variables = Field(description="number of states, or their labels, by name")
     factors: list[FactorEntry] = []
-    roots: list[Name] = Field([], description="the wanted root of each tree; default its first variable")
+    roots: list[Variable] = Field([], description="the wanted root of each tree; default its first variable")
     potentials: dict[str, PotentialEntry] = Field(default={}, description="potentials by name; what shares one is tied")
 
 
@@ -182,6 +182,7 @@ _EXPECTED = {
     "dict_type": "a mapping",
     "too_short": "at least one entry",
     "greater_than_equal": "a number of at least 0",
+    "string_type": "a string",
 }
 
 
@@ -197,7 +198,7 @@ def _text(error: ErrorDetails) -> str:
 
 def _way(error: ErrorDetails, data: Any) -> Way:
     """The way to an error through the file: pydantic's, without the tags of unions and the key that is missing."""
-    way: list[str | int] = []
+    way: list[Key] = []
     for step in (*error["loc"], *error.get("ctx", {}).get("at", ())):
         if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
             way.append(step)

@@ -1,7 +1,9 @@
 """Text of a file to plain data (dicts, lists, strings, numbers), and the line on which a part of it stands.
 
-YAML is read by the rules of YAML 1.2: ``no`` and ``on`` are strings, ``1e-5`` is a number. There are no tags, anchors
-or aliases, so reading is safe and costs no more than the file's length. JSON may hold ``-Infinity``, as Python writes.
+YAML is read by the rules of YAML 1.2: ``no`` and ``on`` are strings, ``1e-5`` is a number, a date is a string. There
+are no tags, anchors or aliases, so reading is safe and costs no more than the file's length. JSON may hold
+``-Infinity``, as Python writes. A key is a string, number or boolean; a mapping with other keys is a list of pairs, in
+JSON also one with keys that are no strings.
 """
 
 from __future__ import annotations
@@ -10,40 +12,26 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hgm.errors import BadSpec
+from hgm.files.scalars import Malformed, real, scalar, whole
 from hgm.files.whole import TEXT, checked_ending
 
-__all__ = ["Document", "Unheld", "Way", "read", "shown"]
+__all__ = ["Document", "Key", "Way", "pairs", "read", "shown"]
 
-Way = tuple[str | int, ...]  # to a part of a file: keys of mappings, positions in lists
+Key = str | int | float | bool
+Way = tuple[Key, ...]  # to a part of a file: keys of mappings, positions in lists
 Token = tuple[str, Any, int]  # "open" with an empty container, "close", "key" or "value"; and the line
 
 DEEPEST = 50  # levels of nesting; deeper files could exhaust the stack
 
-_CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ZERO = re.compile(r"[-+0.]+($|[eE])")
-_INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _JSON = re.compile(
     r'(?P<open>[\[{])|(?P<close>[\]}])|(?P<key>"(?:[^"\\]|\\.)*+"(?=\s*:))|(?P<value>"(?:[^"\\]|\\.)*+"|[^\s,:\]}]+)'
 )
-
-
-@dataclass(frozen=True)
-class Unheld:
-    """A finite number that float64 does not hold: as one, it would be zero or infinite."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)
@@ -72,8 +60,12 @@ class Document:
         """The error, to be raised, for a problem with one part of the file."""
         if not way:
             return BadSpec(f"{self.path}: {problem}")
-        at = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in way).removeprefix(".")
-        return BadSpec(f"{self.path}, line {self.line(way)}: {at}: {problem}")
+        at, part = "", self.data
+        for step in way:
+            at += f"[{step}]" if isinstance(part, list) else f".{step if isinstance(step, str) else shown(step)}"
+            inside = isinstance(part, (list, dict)) and (isinstance(part, list) or step in part)
+            part = part[step] if inside else None
+        return BadSpec(f"{self.path}, line {self.line(way)}: {at.removeprefix('.')}: {problem}")
 
 
 def read(path: Path) -> Document:
@@ -98,8 +90,17 @@ def read(path: Path) -> Document:
         raise BadSpec(f"{path} is empty; a model has at least the key 'levels' or 'variables'")
     try:
         return Document(path, text, _json_data(text) if _is_json(path) else _built(_yaml_tokens(text)))
-    except _Malformed as error:
+    except Malformed as error:
         raise BadSpec(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
+
+
+def pairs(value: object) -> list[tuple[Any, Any, Way]] | None:
+    """Key, value and the way to the value for each entry of a mapping or a list of pairs; ``None`` if it is neither."""
+    if isinstance(value, dict):
+        return [(key, part, (key,)) for key, part in value.items()]
+    if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        return [(key, part, (i, 1)) for i, (key, part) in enumerate(value)]
+    return None
 
 
 def shown(value: object, most: int = 60) -> str:
@@ -112,12 +113,6 @@ class _TwiceError(Exception):
     """One key twice in a mapping."""
 
 
-class _Malformed(Exception):
-    def __init__(self, problem: str, line: int = 0) -> None:
-        super().__init__(problem)
-        self.line = line
-
-
 def _is_json(path: Path) -> bool:
     return path.suffix.lower() == ".json"
 
@@ -128,7 +123,7 @@ def _is_json(path: Path) -> bool:
 def _built(tokens: Iterable[Token]) -> object:
     top: list[Any] = []
     open_: list[Any] = [top]
-    keys: list[str] = [""]
+    keys: list[Key] = [""]
     for kind, value, line in tokens:
         if kind == "close":
             open_.pop()
@@ -137,7 +132,9 @@ def _built(tokens: Iterable[Token]) -> object:
         into = open_[-1]
         if kind == "key":
             if value in into:
-                raise _Malformed(f"the key {value!r} comes twice in one mapping", line)
+                first = next(key for key in into if key == value)
+                equal = "" if type(first) is type(value) else f", as {shown(first)}, which is equal"
+                raise Malformed(f"the key {value!r} comes twice in one mapping{equal}", line)
             keys[-1] = value
             into[value] = None
             continue
@@ -149,25 +146,28 @@ def _built(tokens: Iterable[Token]) -> object:
             open_.append(value)
             keys.append("")
     if not top:
-        raise _Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
+        raise Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
     return top[0]
 
 
 def _spots(tokens: Iterable[Token]) -> Iterator[tuple[Way, int]]:
     """The way to every part, and its line."""
-    way: list[str | int] = []  # for each open container the part that is being read; -1 before the first of a list
+    way: list[Key] = []  # for each open container the part that is being read; -1 before the first of a list
+    lists: list[bool] = []  # whether each is a list
     for kind, value, line in tokens:
         if kind == "close":
             way.pop()
+            lists.pop()
         elif kind == "key":
             way[-1] = value
             yield tuple(way), line
         else:
-            if way and isinstance(way[-1], int):
-                way[-1] += 1
+            if way and lists[-1]:
+                way[-1] += 1  # type: ignore[operator]
                 yield tuple(way), line
             if kind == "open":
-                way.append(-1 if isinstance(value, list) else "")
+                lists.append(isinstance(value, list))
+                way.append(-1 if lists[-1] else "")
 
 
 # ---------------------------------------------------------------------- YAML
@@ -183,26 +183,30 @@ def _yaml_tokens(text: str) -> Iterator[Token]:
             yield "close", None, line
             continue
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _Malformed(
+            raise Malformed(
                 f"anchors and aliases ({event.anchor!r}) are not used; name what is shared in 'potentials'", line
             )
         if not isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             continue
         if event.tag is not None:
-            raise _Malformed(f"tags ({event.tag}) are not used", line)
+            raise Malformed(f"tags ({event.tag}) are not used", line)
         is_key = bool(open_ and open_[-1])
         if open_ and open_[-1] is not None:
             open_[-1] = not is_key
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event.value, line) if event.implicit[0] else event.value
-            if is_key and not isinstance(value, str):
-                raise _Malformed(f"a key must be a string; put {event.value or 'it'} in quotes", line)
+            value = scalar(event.value, line) if event.implicit[0] else event.value
+            if is_key and not isinstance(value, str | int | float):
+                raise Malformed(f"a key must be a string, number or boolean; put {event.value or 'it'} in quotes", line)
             yield "key" if is_key else "value", value, line
         else:
             if is_key:
-                raise _Malformed("a key must be a string, not a list or mapping", line)
+                raise Malformed(
+                    "a key must be a string, number or boolean, not a list or mapping; "
+                    "write the mapping as a list of pairs, - [key, value]",
+                    line,
+                )
             if len(open_) == DEEPEST:
-                raise _Malformed(f"nested deeper than {DEEPEST} levels", line)
+                raise Malformed(f"nested deeper than {DEEPEST} levels", line)
             mapping = isinstance(event, yaml.MappingStartEvent)
             open_.append(True if mapping else None)
             yield "open", {} if mapping else [], line
@@ -215,39 +219,14 @@ def _events(text: str) -> Iterator[Any]:
         for event in events:
             documents += isinstance(event, yaml.DocumentStartEvent)
             if documents > 1:
-                raise _Malformed("a file holds one model, but a second document starts here", event.start_mark.line + 1)
+                raise Malformed("a file holds one model, but a second document starts here", event.start_mark.line + 1)
             yield event
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = ", ".join(filter(None, [error.context, error.problem]))
-        raise _Malformed(f"this is not YAML: {problem}", mark.line + 1 if mark is not None else 0) from None
+        raise Malformed(f"this is not YAML: {problem}", mark.line + 1 if mark is not None else 0) from None
     except yaml.YAMLError as error:
-        raise _Malformed(f"this is not YAML: {' '.join(str(error).split())}") from None
-
-
-def _scalar(text: str, line: int) -> object:
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    if _INTEGER.fullmatch(text):
-        return _integer(text, line)
-    if _FLOAT.fullmatch(text):
-        return _float(text)
-    if _INFINITY.fullmatch(text):
-        return float(text.replace(".", ""))
-    return float("nan") if text in (".nan", ".NaN", ".NAN") else text
-
-
-def _float(text: str) -> float | Unheld:
-    value = float(text)
-    if value and abs(value) < inf:
-        return value
-    return value if value == 0 and _ZERO.match(text) else Unheld(text)
-
-
-def _integer(text: str, line: int = 0) -> int:
-    if len(text) > 400:  # longer than any float, and the interpreter refuses very long ones
-        raise _Malformed(f"the number {text[:20]}... has {len(text)} digits", line)
-    return int(text)
+        raise Malformed(f"this is not YAML: {' '.join(str(error).split())}") from None
 
 
 # ---------------------------------------------------------------------- JSON
@@ -260,11 +239,11 @@ def _json_data(text: str) -> object:
         return dict(pairs)
 
     try:
-        data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer, parse_float=_float)
+        data = json.loads(text, object_pairs_hook=mapping, parse_int=whole, parse_float=real)
     except json.JSONDecodeError as error:
-        raise _Malformed(f"this is not JSON: {error.msg}, column {error.colno}", error.lineno) from None
+        raise Malformed(f"this is not JSON: {error.msg}, column {error.colno}", error.lineno) from None
     except RecursionError:
-        raise _Malformed(f"nested deeper than {DEEPEST} levels") from None
+        raise Malformed(f"nested deeper than {DEEPEST} levels") from None
     except _TwiceError:
         return _built(_json_tokens(text))  # which says where
     layer = [data] if isinstance(data, (dict, list)) else []
@@ -272,7 +251,7 @@ def _json_data(text: str) -> object:
         layer = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole)]
         layer = [part for part in layer if isinstance(part, (dict, list))]
     if layer:
-        raise _Malformed(f"nested deeper than {DEEPEST} levels")
+        raise Malformed(f"nested deeper than {DEEPEST} levels")
     return data
 
 

@@ -8,17 +8,32 @@ import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hgm.files.text import Unheld, shown
+from hgm.errors import BadSpec
+from hgm.files.scalars import Unheld
+from hgm.files.text import Key, pairs, shown
+from hgm.tree.labels import Label, read_states
+from hgm.tree.plain import label_of
 
-__all__ = ["Arity", "LogWeights", "Name", "Shape", "States", "Weights", "Words", "problem"]
+__all__ = [
+    "Arity",
+    "LogWeights",
+    "Name",
+    "Shape",
+    "States",
+    "Variable",
+    "Variables",
+    "Weights",
+    "Words",
+    "problem",
+]
 
 
-def problem(message: str, *at: str | int) -> PydanticCustomError:
+def problem(message: str, *at: Key) -> PydanticCustomError:
     """An error below the value that is being checked, at the end of the way `at`."""
     return PydanticCustomError("hgm", "{message}", {"message": message, "at": at})
 
 
-def _states(value: object) -> int | tuple[str, ...]:
+def _states(value: object) -> int | tuple[Label, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value < 2**31:
             raise problem(f"expected {'at least one state' if value < 1 else 'less than 2^31 states'}; got {value}")
@@ -27,14 +42,47 @@ def _states(value: object) -> int | tuple[str, ...]:
         raise problem(f"expected a number of states or a list of state labels; got {shown(value)}")
     if not value:
         raise problem("expected at least one state; got an empty list")
-    before: set[str] = set()
-    for i, label in enumerate(value):
-        if not isinstance(label, str):
-            raise problem(f"expected a state label, which is a string; got {shown(label)}{_quote(label)}", i)
+    labels = [_label(label, "a state label", i) for i, label in enumerate(value)]
+    before: set[Label] = set()
+    for i, label in enumerate(labels):
         if label in before:
-            raise problem(f"expected distinct state labels; got {shown(label)} twice", i)
+            try:
+                read_states(labels, "the variable")
+            except BadSpec as error:
+                raise problem(str(error), i) from None
         before.add(label)
-    return tuple(value)
+    return tuple(labels)
+
+
+def _label(value: object, what: str, *at: Key) -> Label:
+    try:
+        return label_of(value)
+    except BadSpec as error:
+        quote = "" if isinstance(value, (list, dict)) else "; if it is text, put it in quotes"
+        raise problem(f"{what} is wrong: {error}{quote}", *at) from None
+
+
+def _variable(value: object) -> Label:
+    return _label(value, "a name")
+
+
+def _variables(value: object) -> dict[Label, int | tuple[Label, ...]]:
+    entries = pairs(value)
+    if entries is None:
+        raise problem(f"expected a mapping from names to states, or a list of pairs [name, states]; got {shown(value)}")
+    if not entries:
+        raise problem("expected at least one entry; got none")
+    variables: dict[Label, int | tuple[Label, ...]] = {}
+    for given, states, way in entries:
+        name = _label(given, "a name", *way)
+        if name in variables:
+            raise problem(f"the name {name!r} comes twice", *way)
+        try:
+            variables[name] = _states(states)
+        except PydanticCustomError as error:
+            context = error.context or {}
+            raise problem(context["message"], *way, *context["at"]) from None
+    return variables
 
 
 def _quote(value: object) -> str:
@@ -128,13 +176,19 @@ _LISTS: dict[str, Any] = {"type": "array"}  # deeper ones; a schema with more to
 _NUMBERS = {"type": "array", "items": {"anyOf": [{"type": "number", "minimum": 0}, _LISTS]}}
 _LOGS = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"const": "-inf"}, _LISTS]}}
 
-States = Annotated[
-    int | tuple[str, ...],
-    PlainValidator(_states),
-    WithJsonSchema(
-        {"anyOf": [_WHOLE, {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}]}
-    ),
-]
+_LABEL = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, _LISTS]}  # a list is a tuple
+_STATES = {"anyOf": [_WHOLE, {"type": "array", "items": _LABEL, "minItems": 1, "uniqueItems": True}]}
+_PAIR = {"type": "array", "prefixItems": [_LABEL, _STATES], "minItems": 2, "maxItems": 2}
+_VARIABLES = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": _STATES, "minProperties": 1},
+        {"type": "array", "items": _PAIR, "minItems": 1},
+    ]
+}
+
+States = Annotated[int | tuple[Label, ...], PlainValidator(_states), WithJsonSchema(_STATES)]
+Variable = Annotated[Label, PlainValidator(_variable), WithJsonSchema(_LABEL)]
+Variables = Annotated[dict[Label, int | tuple[Label, ...]], PlainValidator(_variables), WithJsonSchema(_VARIABLES)]
 Arity = Annotated[
     int | tuple[int, int],
     PlainValidator(_arity),

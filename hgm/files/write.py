@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from hgm.errors import BadSpec, HgmError
+from hgm.tree.labels import Label
 from hgm.tree.names import GridNames
+from hgm.tree.plain import held
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
@@ -36,12 +38,13 @@ def explicit(tree: Tree) -> dict[str, Any]:
     alone = [i for i in tree.potential_id.tolist() if uses[i] == 1]
     listed = shared if shared + alone == list(range(len(tree.potentials))) else range(len(tree.potentials))
     names = _keys(tree, listed)
+    called, sets = [held(name, "the name of a variable") for name in tree.names], _label_sets(tree)
     factors = []
     for f, i in enumerate(tree.potential_id.tolist()):
         what = {"potential": names[i]} if i in names else _entry(tree.potentials[i])
-        factors.append({"scope": list(tree.scope_names(f)), **what})
-    data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, v) for v, name in enumerate(tree.names)}}
-    data["roots"] = [tree.names[v] for v in tree.roots.tolist()]
+        factors.append({"scope": [called[v] for v in tree.scope_of(f).tolist()], **what})
+    data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, sets, v) for v, name in enumerate(called)}}
+    data["roots"] = [called[v] for v in tree.roots.tolist()]
     if names:
         data["potentials"] = {name: _entry(tree.potentials[i], name) for i, name in names.items()}
     return data | {"factors": factors}
@@ -64,11 +67,12 @@ def layered(tree: Tree) -> dict[str, Any] | None:
         slots.append(_slot(tree, level, ratio))
     uses = Counter(i for slot in slots for i in slot)
     names = _keys(tree, [i for i in sorted(uses) if uses[i] > 1])
+    sets = _label_sets(tree)
 
     levels = [
         Level(
             arities[i - 1],  # type: ignore[arg-type]
-            _states(tree, int(tree.level_ptr[i])),
+            _states(tree, sets, int(tree.level_ptr[i])),
             [tree.potentials[k] for k in slots[i]],
             name=tree.names.prefixes[i],
         )
@@ -76,7 +80,7 @@ def layered(tree: Tree) -> dict[str, Any] | None:
     ]
     try:
         again = ghm(
-            levels, _states(tree, 0), prior=tree.potentials[slots[0][0]], root_name=tree.names.prefixes[0]
+            levels, _states(tree, sets, 0), prior=tree.potentials[slots[0][0]], root_name=tree.names.prefixes[0]
         )  # only what comes back as it was may be written so
     except HgmError:
         return None
@@ -86,7 +90,7 @@ def layered(tree: Tree) -> dict[str, Any] | None:
     def entry(i: int) -> Any:
         return names[i] if i in names else _entry(tree.potentials[i])
 
-    root = {"name": tree.names.prefixes[0], "states": _states(tree, 0)}
+    root = {"name": tree.names.prefixes[0], "states": _states(tree, sets, 0)}
     prior = entry(slots[0][0])
     root["prior"] = prior["table"] if isinstance(prior, dict) and prior.keys() == {"table"} else prior
     data: dict[str, Any] = {"hgm": 1, "root": root, "grid": list(tree.grid[-1])}
@@ -120,9 +124,13 @@ def _slot(tree: Tree, level: int, arity: tuple[int, ...]) -> list[int]:
     return [int(i) for i in ids]
 
 
-def _states(tree: Tree, variable: int) -> int | list[str]:
-    labels = tree.labels(variable)
-    return int(tree.cardinality[variable]) if labels is None else list(labels)
+def _label_sets(tree: Tree) -> list[list[Label]]:
+    return [[held(label, "a state label") for label in labels] for labels in tree.label_sets]
+
+
+def _states(tree: Tree, label_sets: list[list[Label]], variable: int) -> int | list[Label]:
+    which = int(tree.label_set[variable])
+    return int(tree.cardinality[variable]) if which < 0 else label_sets[which]
 
 
 def _keys(tree: Tree, listed: Iterable[int]) -> dict[int, str]:
@@ -158,18 +166,29 @@ class _Style:
 
 def yaml_text(data: Mapping[str, Any]) -> str:
     """Plain data as YAML that readers of YAML 1.1 and 1.2 take alike: blocks outside, short lists in brackets."""
-    return "\n".join(_yaml_block(dict(data), 0)) + "\n"
+    return "\n".join(_yaml_block(_paired(data, (str, int, float)), 0)) + "\n"
 
 
 def json_text(data: Mapping[str, Any]) -> str:
     """Plain data as JSON; minus infinity becomes the string ``"-inf"``."""
-    return _json_block(dict(data), 0) + "\n"
+    return _json_block(_paired(data, (str,)), 0) + "\n"
+
+
+def _paired(data: Mapping[str, Any], keys: tuple[type, ...]) -> dict[str, Any]:
+    """The data; a section with other keys than of these types is a list of pairs."""
+
+    def spelled(part: Any) -> Any:
+        if not isinstance(part, dict) or all(isinstance(key, keys) for key in part):
+            return part
+        return [[key, value] for key, value in part.items()]
+
+    return {key: spelled(part) for key, part in data.items()}
 
 
 def _yaml_block(value: dict[str, Any] | list[Any], indent: int) -> list[str]:
     pad, lines = " " * indent, []
     for key, part in value.items() if isinstance(value, dict) else ((None, part) for part in value):
-        lead = "-" if key is None else f"{_yaml_string(key)}:"
+        lead = "-" if key is None else f"{_flat(key, _YAML)}:"
         flat = _one_line(part, _YAML, WIDTH - indent - len(lead))
         if len(lead) > 1000:  # the longest key in one line is 1024 characters
             lines.append(f"{pad}? {lead[:-1]}")
@@ -203,7 +222,7 @@ def _one_line(value: Any, style: _Style, room: int) -> str | None:
     """The text of a value, if it has room in one line or stays in one however long: scalars and rows of numbers."""
     if not isinstance(value, (dict, list, tuple)) or not value:
         return _flat(value, style)
-    if not isinstance(value, dict) and isinstance(value[0], (int, float)):
+    if not isinstance(value, dict) and all(isinstance(end, (int, float)) for end in (value[0], value[-1])):
         return _flat(value, style)
     if 3 * len(value) > room or _numbers(value) > room // 3:  # at least three characters each: not worth trying
         return None
@@ -218,9 +237,11 @@ def _numbers(value: Any) -> int:
 
 def _flat(value: Any, style: _Style) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{style.string(k)}: {_flat(v, style)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_flat(k, style)}: {_flat(v, style)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join([_flat(v, style) for v in value]) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return style.string(value) if isinstance(value, str) else style.number(value)
 
 

@@ -14,9 +14,11 @@ apart, and there the total variation is ``sigmoid(E / 2) - sigmoid(-E / 2) = tan
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from hgm.errors import BadSpec
+from hgm.tree.labels import Label
+from hgm.tree.plain import held, label_of
 
 __all__ = ["Certificate", "LevelBudget"]
 
@@ -75,7 +77,7 @@ class Certificate:
     log_posterior: float
     total_variation: float
     mean: float
-    worst: str
+    worst: Label
     rounding: dict[str, float]
     floor: float | None
     floor_total_variation: float | None
@@ -133,8 +135,8 @@ class Certificate:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps(asdict(self), indent=1)
+        """As JSON text; a tuple is a list. Raises `BadSpec` for the name of a variable that JSON cannot hold."""
+        return json.dumps(asdict(self) | {"worst": held(self.worst, "the name of a variable")}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Certificate:
@@ -142,7 +144,8 @@ class Certificate:
         from pydantic import TypeAdapter, ValidationError  # here, for a light `import hgm`
 
         try:
-            return TypeAdapter(cls).validate_json(text, strict=True)
+            found = TypeAdapter(cls).validate_json(text, strict=True)
+            return replace(found, worst=label_of(found.worst))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the text"

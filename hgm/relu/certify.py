@@ -15,6 +15,7 @@ from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.propagate import Errors, Flow
 from hgm.relu.question import Question
 from hgm.relu.rounding import SPAN, floating_point
+from hgm.tree.labels import Label
 
 __all__ = ["certify_network", "floor_error"]
 
@@ -34,7 +35,8 @@ def certify_network(question: Question, built: Sequence[LogMatrix | None]) -> Ce
     omega = torch.tensor([0.0 if m is None else m.error for m in built], dtype=torch.float64)
     errors = flow.errors(omega, down=question.down)
     extra = floating_point(question, built)
-    worst, mean, where, eps = 0.0, 0.0, "", float(np.finfo(np.float64).eps)
+    worst, mean, eps = 0.0, 0.0, float(np.finfo(np.float64).eps)
+    where: Label = None  # which is no name
     for level, at, error in zip(plan.levels, question.asked, errors.b, strict=True):
         if not len(at):
             continue
@@ -42,8 +44,8 @@ def certify_network(question: Question, built: Sequence[LogMatrix | None]) -> Ce
         if not np.isfinite(e).all():
             raise Uncertifiable("no finite bound came out of these constructions; report this model, please")
         variables = level.order[at]
-        if where == "" or e.max() > worst:
-            worst, where = float(e.max()), str(plan.tree.names[int(variables[e.argmax()])])
+        if where is None or e.max() > worst:
+            worst, where = float(e.max()), plan.tree.names[int(variables[e.argmax()])]
         averaging = eps * (plan.tree.cardinality[variables] + 4) * (spans[variables] + sizes[variables])
         mean = max(mean, float((spans[variables] * np.tanh(e / 4) + averaging).max()))
     floor_tv = None if floor is None else floor_error(plan, floor)

@@ -2,12 +2,29 @@
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from oracles.trees import CASES
 
 import hgm
 from hgm import Level
 
 ENDINGS = ["yaml", "json"]
+
+#: names and labels of every type that a file holds
+SCALARS = (
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+    | st.integers()
+    | st.integers(-(10**400) + 1, 10**400 - 1)
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(
+        ["", "no", "1", "1e5", "true", "True", "~", "-", "? x", "#", "a: b", "<<", "=", "-inf", ".nan", "0x1F", "007",
+         "1_000", "12:30", "2024-01-01", "\x85", "\ufeff", "😀", 1e-5, 1e22, 1e16, 5e-324, -0.0, 1.0, -1, 0, True]
+    )
+)  # fmt: skip
+LABELS = SCALARS | st.recursive(
+    st.lists(SCALARS, max_size=3).map(tuple), lambda inner: st.lists(SCALARS | inner, max_size=3).map(tuple)
+)
 
 TREES = {
     **{name: case.tree for name, case in CASES.items()},

@@ -1,11 +1,13 @@
 """Model files: what is saved comes back equal, and the manual's examples load."""
 
 import re
+from datetime import datetime
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
 import pytest
-from files.models import ENDINGS, TREES, again
+from files.models import ENDINGS, LABELS, TREES, again
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import random_cases
@@ -48,16 +50,83 @@ def test_numbers_come_back_to_the_last_bit(tmp_path_factory, values, logs, endin
     assert b.log_potential.tobytes() == np.array(logs).tobytes()
 
 
-ODD = ["no", "1", "1e5", "~", "-", "? x", "#", "a: b", "<<", "\x85", "\ufeff", "😀"]
+def names_and_labels(tree):
+    return [(repr(name), repr(tree.labels(v))) for v, name in enumerate(tree.names)]
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(LABELS, min_size=3, max_size=5, unique=True),
+    st.lists(LABELS, min_size=1, max_size=5, unique=True),
+    st.sampled_from(ENDINGS),
+)
+def test_any_names_and_labels_come_back_with_their_types(tmp_path_factory, names, labels, ending):
+    tree = hgm.Tree.from_edges(
+        [(names[0], names[1], np.ones((len(labels), 2)))], variables={names[0]: labels, names[2]: 3}
+    ).reroot(names[1])
+    back = again(tree, tmp_path_factory.getbasetemp() / f"names.{ending}")
+    assert back == tree and names_and_labels(back) == names_and_labels(tree)
 
 
 @settings(max_examples=40)
-@given(st.lists(st.text() | st.sampled_from(ODD), min_size=3, max_size=5, unique=True), st.sampled_from(ENDINGS))
-def test_any_names_and_labels_come_back(tmp_path_factory, names, ending):
-    tree = hgm.Tree.from_edges(
-        [(names[0], names[1], np.ones((len(names), 2)))], variables={names[0]: names, names[2]: 3}
-    )
-    assert again(tree, tmp_path_factory.getbasetemp() / f"names.{ending}") == tree
+@given(st.lists(LABELS, min_size=2, max_size=4, unique=True), st.sampled_from(ENDINGS))
+def test_labels_of_layered_models_come_back_with_their_types(tmp_path_factory, labels, ending):
+    tree = hgm.ghm([Level(2, labels), Level(2, labels[::-1])], labels)
+    back = again(tree, tmp_path_factory.getbasetemp() / f"levels.{ending}")
+    assert back == tree and back.grid == tree.grid and names_and_labels(back) == names_and_labels(tree)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "variables",
+    [
+        '[["1", 2], [1, [true, "true"]], [2.5, [1, "1"]], [["A", 0], ["no", [1, "x"]]]]',
+        '[["1", 2],\n [1, [true,\n "true"]], [2.5, [1, "1"]], [["A", 0], ["no", [1, "x"]]]]',
+    ],
+)
+def test_both_formats_read_a_list_of_pairs(tmp_path, ending, variables):
+    path = tmp_path / f"m.{ending}"
+    path.write_text(f'{{"variables": {variables}, "roots": [["A", 0]], "factors": ['
+                    '{"scope": [1, ["A", 0]], "table": [[1, 2], [3, 4]]}]}')  # fmt: skip
+    tree = hgm.load(path)
+    assert list(map(repr, tree.names)) == ["'1'", "2.5", "('A', 0)", "1"]
+    assert repr([tree.labels(v) for v in range(4)]) == "[None, (1, '1'), ('no', (1, 'x')), (True, 'true')]"
+    assert tree.scope_names(0) == (1, ("A", 0)) and tree.potentials[0].values.tolist() == [[1, 2], [3, 4]]
+
+
+def test_yaml_has_typed_keys_where_it_can(tmp_path):
+    tree = hgm.Tree.from_edges([(1, "1", [[1, 2], [3, 4]])], variables={2.5: [1, "1", 2.5, False]})
+    hgm.save(tree, tmp_path / "m.yaml")
+    assert 'variables: {2.5: [1, "1", 2.5, false], 1: 2, "1": 2}' in (tmp_path / "m.yaml").read_text()
+    hgm.save(tree, tmp_path / "m.json")
+    assert '"variables": [[2.5, [1, "1", 2.5, false]], [1, 2], ["1", 2]]' in (tmp_path / "m.json").read_text()
+
+
+class Own(str):
+    pass
+
+
+@pytest.mark.parametrize("ending", ["yaml", "json", "safetensors"])
+@pytest.mark.parametrize("label", [inf, ("a", -inf), (nan,), 10**400, datetime(2024, 1, 1), frozenset, Own("own"), 1j])
+def test_what_no_file_holds_is_refused_by_name(tmp_path, ending, label):
+    for tree in (
+        hgm.Tree.from_edges([("a", label, [[1, 2], [3, 4]])]),
+        hgm.Tree.from_edges([("a", "b", [[1, 2], [3, 4]])], variables={"b": ["x", label]}),
+    ):
+        with pytest.raises(
+            hgm.BadSpec, match=r"^(the name of a variable|a state label) cannot be written to a file: "
+        ) as caught:
+            if ending == "safetensors":
+                hgm.save_network(hgm.compile(tree, "posterior"), tmp_path / "net.safetensors")
+            else:
+                hgm.save(tree, tmp_path / f"m.{ending}")
+        assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_inside_a_tuple_are_written(path):
+    tree = hgm.Tree.from_factors([], {("a", np.int64(1)): [(np.float64(0.5), np.True_, np.str_("x"))]})
+    back = again(tree, path)
+    assert back == tree and repr(back.names[0]) == "('a', 1)" and repr(back.labels(0)) == "((0.5, True, 'x'),)"
 
 
 def test_a_very_long_name_comes_back(path):
@@ -101,7 +170,7 @@ def test_the_manual_shows_each_form_and_what_it_says_holds(tmp_path):
     for i, (ending, text) in enumerate(EXAMPLES):
         (tmp_path / f"{i}.{ending}").write_text(text)
         trees.append(hgm.load(tmp_path / f"{i}.{ending}"))
-    digits, grammar, weather, short = trees
+    digits, grammar, weather, short, typed, paired = trees
     assert digits.grid == ((), (2, 2), (4, 4), (8, 8)) and digits.names[0] == "digit"
     assert len(digits.potentials) == 1 + 1 + 1 + 4 and digits.labels(len(digits) - 1) == ("dark", "light")
     assert digits.index("part_3_3") in digits.at_level(2)
@@ -113,6 +182,8 @@ def test_the_manual_shows_each_form_and_what_it_says_holds(tmp_path):
     assert isinstance(grammar.potentials[1], hgm.Rules) and len(grammar.potentials) == 4
     assert len(weather.potentials) == 3 and weather.labels(weather.index("mood2")) == ("good", "bad", "unknown")
     assert short.potentials[0].values.tolist() == [1.0, 0.0]
+    assert repr(list(typed.names)) == "[1, '1']" and repr(typed.labels(1)) == "(1, 2.5, '1', ('A', 0))"
+    assert repr(list(paired.names)) == "[1, ('A', 0)]" and paired.labels(1) == ("no", "yes")
 
 
 @needs_checkout

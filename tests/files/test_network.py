@@ -60,6 +60,30 @@ def test_trained_weights_are_kept(tmp_path, dtype):
     assert again.tree() != CASES["ragged"].tree
 
 
+NAMES = [("A", 0), 1, "1", 2.5, ((True, "x"),)]  # the last but two have the first for a parent
+LABELS = [(0, 1, "x"), (False, True, "x"), (("a", 1), 2.5), None, ("1", 1)]
+
+
+@pytest.mark.parametrize("activation", ["exact", "relu"])
+def test_names_and_labels_of_every_type_come_back(tmp_path, activation):
+    sizes = [3, 3, 2, 2, 2]
+    tree = hgm.Tree.from_edges(
+        [
+            (NAMES[i], NAMES[j], torch.eye(sizes[i], sizes[j]).numpy() + 0.1)
+            for i, j in ((0, 1), (0, 2), (1, 3), (1, 4))
+        ],
+        variables={name: labels for name, labels in zip(NAMES, LABELS, strict=True) if labels is not None},
+    )
+    net = hgm.compile(tree, "posterior", query="all", activation=activation)
+    again = saved(net, tmp_path)
+    assert_equal(net, again)
+    assert sorted(map(repr, again.plan.tree.names)) == sorted(map(repr, NAMES))
+    for name, labels in zip(NAMES, LABELS, strict=True):
+        assert repr(again.plan.tree.labels(again.plan.tree.index(name))) == repr(labels)
+    if activation == "relu":
+        assert net.certificate.worst in NAMES and repr(again.certificate.worst) == repr(net.certificate.worst)
+
+
 def test_a_file_is_text_and_tensors_only(tmp_path):
     hgm.save_network(hgm.compile(TREE, "classify"), tmp_path / "net.safetensors")
     with safe_open(tmp_path / "net.safetensors", "pt") as file:

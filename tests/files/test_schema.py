@@ -61,6 +61,7 @@ def test_the_json_schema_names_every_key():
     assert set(layered["properties"]) == {"hgm", "root", "levels", "grid", "seed", "potentials"}
     assert set(explicit["properties"]) == {"hgm", "variables", "factors", "roots", "potentials"}
     assert layered["additionalProperties"] is explicit["additionalProperties"] is False
+    assert [choice["type"] for choice in explicit["properties"]["variables"]["anyOf"]] == ["object", "array"]
     text = json.dumps(schema)
     assert '"null"' not in text and json.loads(text) == schema
     for reference in re.findall(r'"\$ref": "#/\$defs/(\w+)"', text):

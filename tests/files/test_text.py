@@ -11,8 +11,12 @@ from hgm.files.text import read
 BAD_EXPLICIT = [
     ("[0.5, 0.5]", "[0.5, 1" + "0" * 9000 + "]", "line 4: the number .* has 9001 digits"),
     ("a: 2", "a: 2, a: 2", "line 2: the key 'a' comes twice"),
-    ("a: 2", "1: 2", "line 2: a key must be a string; put 1 in quotes"),
-    ("a: 2", "[1]: 2", "line 2: a key must be a string, not a list"),
+    ("a: 2", "1: 2, true: 2", "line 2: the key True comes twice in one mapping, as 1, which is equal"),
+    ("a: 2", "null: 2", "line 2: a key must be a string, number or boolean; put null in quotes"),
+    ("a: 2", "1e-400: 2", "line 2: a key must be a string, number or boolean; put 1e-400 in quotes"),
+    ("a: 2", "[1]: 2", "line 2: a key must be .* not a list or mapping; write the mapping as a list of pairs"),
+    ("hgm: 1", "1: 1", "line 1: 1: unknown key; known here are hgm, variables"),
+    ("hgm: 1", "potentials: {1: {table: [1, 2]}}", "line 1: potentials.1: expected a string; got 1"),
     ("hgm: 1", "hgm: &x 1", r"line 1: anchors and aliases \('x'\) are not used"),
     ("[0.5, 0.5]}", "*x}", r"line 4: anchors and aliases|line 4: this is not YAML"),
     ("hgm: 1", "hgm: !!int 1", "line 1: tags .* are not used"),
@@ -86,6 +90,14 @@ def test_yaml_is_read_by_the_rules_of_version_1_2(path):
     tree = hgm.load(path)
     assert tree.labels(tree.index("a")) == ("no", "on", "1_0", "12:30")
     assert tree.potentials[0].values.tolist() == [1e-5, 1e5]
+
+
+def test_lines_below_keys_that_are_numbers(path):
+    path.write_text("1:\n  0: a\n  1:\n  - b\n  - {true: c,\n     2.5: d}\n0: e\n")
+    ways = [(1, 0), (1, 1, 0), (1, 1, 1, True), (1, 1, 1, 2.5), (0,)]
+    document = read(path)
+    assert [document.line(way) for way in ways] == [2, 4, 5, 6, 7]
+    assert str(document.error((1, 1, 1, 2.5), "no")) == f"{path}, line 6: 1.1[1].2.5: no"
 
 
 def test_lines_of_json_are_those_of_the_same_text_read_as_yaml(tmp_path):

@@ -1,10 +1,14 @@
 """The text that a tree is written as."""
 
 import json
+from functools import partial
 
+import numpy as np
 import pytest
 import yaml
-from files.models import ENDINGS, TREES, again
+from files.models import ENDINGS, LABELS, TREES, again
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hgm
 from hgm import Level
@@ -38,6 +42,32 @@ def test_other_readers_see_the_same_data_in_both_formats(name, tmp_path):
     from_yaml = yaml.safe_load((tmp_path / "model.yaml").read_text(encoding="utf-8"))
     from_json = json.loads((tmp_path / "model.json").read_text(encoding="utf-8").replace('"-inf"', "-Infinity"))
     assert from_yaml == from_json
+
+
+@settings(max_examples=80)
+@given(st.lists(LABELS, min_size=2, max_size=4, unique=True), st.lists(LABELS, min_size=1, max_size=4, unique=True))
+def test_other_readers_see_names_and_labels_with_their_types(tmp_path_factory, names, labels):
+    def read(data):
+        """Variables and scopes as they were declared."""
+        given = data["variables"]
+        pairs = given.items() if isinstance(given, dict) else given
+        return [(tuples(key), tuples(states)) for key, states in pairs], [tuples(f["scope"]) for f in data["factors"]]
+
+    def tuples(part):
+        return tuple(map(tuples, part)) if isinstance(part, list) else part
+
+    tree = hgm.Tree.from_factors(
+        [(names[:2], np.ones((len(labels), 2)))], {names[0]: labels} | dict.fromkeys(names[1:], 2)
+    )
+    want = [(name, tree.labels(v) or 2) for v, name in enumerate(tree.names)], [tree.scope_names(0)]
+    for ending, load in (
+        ("yaml", yaml.safe_load),
+        ("yaml", partial(yaml.load, Loader=yaml.CSafeLoader)),
+        ("json", json.loads),
+    ):
+        path = tmp_path_factory.getbasetemp() / f"other.{ending}"
+        hgm.save(tree, path)
+        assert repr(read(load(path.read_text(encoding="utf-8")))) == repr(want)
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

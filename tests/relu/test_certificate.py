@@ -19,5 +19,13 @@ def test_a_certificate_prints_and_survives_json():
     assert sum(level.parameters for level in certificate.levels) == certificate.parameters
     with pytest.raises(BadSpec):
         hgm.Certificate.from_json('{"tol": 1}')
+    for name in ("x", 1, True, 2.5, ("A", (0, True))):
+        again = hgm.Certificate.from_json(dataclasses.replace(certificate, worst=name).to_json())
+        assert repr(again.worst) == repr(name)
+    for name in (frozenset("a"), float("inf")):
+        with pytest.raises(BadSpec, match="the name of a variable cannot be written to a file: is "):
+            dataclasses.replace(certificate, worst=name).to_json()
+    with pytest.raises(BadSpec, match="got null"):
+        hgm.Certificate.from_json(certificate.to_json().replace(f'"worst": "{certificate.worst}"', '"worst": null'))
     with pytest.raises(dataclasses.FrozenInstanceError):
         certificate.tol = 1.0

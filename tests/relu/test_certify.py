@@ -147,3 +147,17 @@ def test_units_are_the_relus_that_run(monkeypatch):
 def test_a_floor_that_is_too_small_says_so():
     tree = hgm.random_ghm(5, 2, 2, bound=10.0, seed=0)
     assert "B is too small" in str(hgm.compile(tree, activation="relu", tol=1.0, floor=3.0).certificate)
+
+
+def test_the_bound_does_not_depend_on_names():
+    """Also where the variable with the largest bound is called by the empty string."""
+
+    def certificate(root):
+        edges = [(root, "b", [[9, 1], [2, 8]]), (root, "c", [[9, 1], [2, 8]]), (root, "d", [[5, 5], [4, 6]])]
+        return hgm.compile(hgm.Tree.from_edges(edges), "posterior", query="all", activation="relu").certificate
+
+    want = certificate("a")
+    assert want.worst == "a"
+    for name in ("", 0, False, ()):
+        got = certificate(name)
+        assert got.log_posterior == want.log_posterior and got.worst == name
