@@ -16,6 +16,8 @@ from hgm.tree.tree import Tree
 
 __all__ = ["Assignment", "ByName", "Mode", "leaf_values"]
 
+SEVERAL = (list, set, dict, slice, np.ndarray, Tensor)  # what is taken for several names
+
 
 class ByName(Mapping[Any, Any]):
     """Something that is known of every variable of a tree: a mapping, with the names in tree order for keys.
@@ -28,7 +30,7 @@ class ByName(Mapping[Any, Any]):
 
     def _variable(self, name: Any) -> int:
         """Index of a variable. Raises `BadEvidence` if there is no such variable."""
-        if isinstance(name, list | set | dict | slice | np.ndarray | Tensor):
+        if isinstance(name, SEVERAL):
             raise BadEvidence(
                 f"a result is asked for one variable by its name; got {name!r:.100}. For several, "
                 "{name: result[name] for name in names}; together, `factor_marginals` of a posterior"

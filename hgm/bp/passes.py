@@ -12,23 +12,29 @@ Notation (logs throughout; f a factor, v its parent, u its children, e the log e
 Every q and r is normalised to a largest entry of 0; what that takes from q is added up and belongs to log Z. A cavity
 (u_f, "the others") is a sum over the others, never a belief minus a message, which would be NaN for hard evidence.
 With a maximum for the sum the same passes give max-marginals and the mode.
+
+Both work on tensors and, for a few numbers without gradients, on arrays (`hgm.bp.ops`); what they find is of that kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hgm.bp.factor import LOWEST, Bank, Choose, Reduce, logsumexp
-from hgm.bp.schedule import Group, Step, schedule, take
+from hgm.bp.factor import Bank, Choose, bank_of
+from hgm.bp.ops import Array, Reduce, added, joined, logsumexp, normalised, padded, repeated, take
+from hgm.bp.schedule import Group, Step, schedule
 from hgm.evidence.checked import check_log_evidence
 from hgm.tree.tree import Tree
 
-__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "log_partition"]
+__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors", "log_partition"]
 
 
 @dataclass(frozen=True)
@@ -40,29 +46,54 @@ class Collected:
         h: messages of the variables upwards, ``(B, S, n)``.
         q: messages of the factors upwards, ``(B, S, F)``.
         log_partition: ``(B,)``; with a maximum, the largest log score.
-        bank: the potentials, as tensors.
+        steps: the schedule.
+        bank: the potentials.
         reduce: the sum or maximum that was used.
     """
 
-    e: list[Tensor]
-    h: list[Tensor]
-    q: list[Tensor]
-    log_partition: Tensor
+    e: list[Any]
+    h: list[Any]
+    q: list[Any]
+    log_partition: Any
+    steps: Sequence[Step]
     bank: Bank
     reduce: Reduce
 
 
-@dataclass(frozen=True)
 class Distributed:
-    """What `distribute` found, per level as in `Collected`.
+    """What `distribute` finds, per level as in `Collected`, as far down as it was asked for.
 
     Attributes:
         b: log beliefs of the variables up to a constant, ``(B, S, n)``.
         u: messages of the variables down to the factors below them, ``(B, S, F)``.
     """
 
-    b: list[Tensor]
-    u: list[Tensor]
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+        self._base = collected.e[0]  # e + r of the deepest level of b
+        self.b: list[Any] = [collected.h[0]]
+        self.u: list[Any] = []
+
+    def down_to(self, level: int) -> Distributed:
+        """The same, with b of all levels down to this one, and u of those above it."""
+        while len(self.u) < level:
+            self._step(len(self.u))
+        return self
+
+    def _step(self, at: int) -> None:
+        c = self._collected
+        step, (batch, states, _) = c.steps[at], c.e[0].shape
+        self.u.append(_cavity(step, self._base, c.q[at]))
+        sent = []
+        for group in step.groups:
+            if group.below:
+                inputs, kernel = _inputs(group, self.u[at], c.h[at + 1]), c.bank.kernel(group)
+                for axis in group.below:
+                    sent.append(padded(normalised(kernel.send(inputs, axis, c.reduce, batch))[0], states))
+        if sent:
+            r = take(joined(sent), step.by_child)
+            self._base = c.e[at + 1] + r
+            self.b.append(r + c.h[at + 1])
 
 
 def log_partition(tree: Tree, log_evidence: Tensor, log_potentials: Sequence[Tensor] | None = None) -> Tensor:
@@ -83,16 +114,20 @@ def log_partition(tree: Tree, log_evidence: Tensor, log_potentials: Sequence[Ten
 
 
 def collect(
-    tree: Tree, log_evidence: Tensor, reduce: Reduce = logsumexp, log_potentials: Sequence[Tensor] | None = None
+    tree: Tree, log_evidence: Array, reduce: Reduce = logsumexp, log_potentials: Sequence[Tensor] | None = None
 ) -> Collected:
-    """The pass from the leaves to the roots, of log evidence that is checked."""
-    e, factor = _normalised(log_evidence.to(torch.float64))
+    """The pass from the leaves to the roots, of log evidence that is checked: a tensor, or a float64 array."""
+    if isinstance(log_evidence, Tensor):
+        log_evidence = log_evidence.to(torch.float64)
+    device = log_evidence.device if isinstance(log_evidence, Tensor) else None
+    e, factor = normalised(log_evidence)
     batch, states, _ = e.shape
-    steps = schedule(tree, e.device)
-    bank = Bank(tree.potentials, e.device, log_potentials)
-    levels = list(e.split([step.variables for step in steps], dim=-1))
-    h: list[Tensor] = levels.copy()
-    q: list[Tensor] = [e.new_zeros(batch, states, 0)] * len(steps)
+    steps = schedule(tree, device)
+    bank = bank_of(tree, device) if log_potentials is None else Bank(tree.potentials, device, log_potentials)
+    ends = tree.level_ptr.tolist()
+    levels: list[Any] = [e[..., first:last] for first, last in pairwise(ends)]
+    h: list[Any] = levels.copy()
+    q: list[Any] = [e[..., :0]] * len(steps)
     taken = [factor]  # the constants of normalisation; e first: beside large numbers small ones are lost
     for at in reversed(range(len(steps))):
         step = steps[at]
@@ -100,111 +135,95 @@ def collect(
             continue
         sent = []
         for group in step.groups:
-            inputs = _inputs(group, None, h[at + 1] if group.children else None)
-            message, top = _normalised(bank.kernel(group).send(inputs, group.up, reduce, batch))
-            sent.append(_padded(message, states))
+            inputs = _inputs(group, None, h[at + 1] if group.below else None)
+            message, top = normalised(bank.kernel(group).send(inputs, group.up, reduce, batch))
+            sent.append(padded(message, states))
             taken.append(top)
-        q[at] = take(torch.cat(sent, -1) if len(sent) > 1 else sent[0], step.by_factor)
+        q[at] = take(joined(sent), step.by_factor)
         h[at] = _pooled(step, levels[at], q[at])
-    log_z = torch.cat(taken, -1).sum((1, 2)) + reduce(h[0], 1).sum((1, 2))
-    return Collected(levels, h, q, log_z, bank, reduce)
+    log_z = joined(taken).sum((1, 2)) + reduce(h[0], 1).sum((1, 2))
+    return Collected(levels, h, q, log_z, steps, bank, reduce)
 
 
-def distribute(tree: Tree, collected: Collected) -> Distributed:
+def in_tensors(tree: Tree, collected: Collected) -> Collected:
+    """What was found in arrays, for `descend`, which draws with torch: of the messages, h is all that it looks at."""
+    device = torch.device("cpu")
+    h = [torch.from_numpy(message) for message in collected.h]
+    return replace(collected, h=h, steps=schedule(tree, device), bank=bank_of(tree, device))
+
+
+def distribute(collected: Collected) -> Distributed:
     """The pass from the roots to the leaves. Rows of impossible evidence come out as NaN."""
-    c = collected
-    steps = schedule(tree, c.e[0].device)
-    batch, states, _ = c.e[0].shape
-    base, b, u = c.e[0], [c.h[0]], []  # base = e + r
-    for at, step in enumerate(steps):
-        u.append(_cavity(step, base, c.q[at]))
-        sent = []
-        for group in step.groups:
-            kernel = c.bank.kernel(group)
-            if group.children:
-                inputs = _inputs(group, u[at], c.h[at + 1])
-                for axis in _children(group):
-                    sent.append(_padded(_normalised(kernel.send(inputs, axis, c.reduce, batch))[0], states))
-        if sent:
-            r = take(torch.cat(sent, -1) if len(sent) > 1 else sent[0], step.by_child)
-            base = c.e[at + 1] + r
-            b.append(r + c.h[at + 1])
-    return Distributed(b, u)
+    return Distributed(collected).down_to(len(collected.steps))
 
 
-def descend(tree: Tree, collected: Collected, choose: Choose, draws: int) -> Tensor:
-    """States drawn from the roots down, each child given its parent: ``(draws, B, V)`` in tree order."""
+def descend(collected: Collected, choose: Choose, draws: int) -> Tensor:
+    """States drawn from the roots down, each child given its parent: ``(draws, B, V)`` in tree order. For tensors."""
     c = collected
     batch, _, roots = c.h[0].shape
     row = torch.zeros((draws, batch, roots), dtype=torch.int64, device=c.h[0].device)
     x = [choose(c.h[0].movedim(-1, 1).unsqueeze(2), row)]
-    for at, step in enumerate(schedule(tree, c.h[0].device)):
-        drawn: list[Tensor] = []
+    for at, step in enumerate(c.steps):
+        drawn: list[Array] = []
         for group in step.groups:
-            if group.children:
-                inputs = _inputs(group, None, c.h[at + 1])
-                drawn += c.bank.kernel(group).draw(inputs, take(x[at], group.parents), c.reduce, choose)
+            if group.below:
+                inputs, parent = _inputs(group, None, c.h[at + 1]), take(x[at], group.parents)
+                drawn += c.bank.kernel(group).draw(inputs, parent, c.reduce, choose)  # type: ignore[arg-type]
         if drawn:
-            x.append(take(torch.cat(drawn, -1), step.by_child))
+            x.append(take(joined(drawn), step.by_child))  # type: ignore[arg-type]
     return torch.cat(x, -1)
 
 
-def _children(group: Group) -> list[int]:
-    return [axis for axis in range(len(group.shape)) if axis != group.up]
-
-
-def _inputs(group: Group, u: Tensor | None, h_below: Tensor | None) -> list[Tensor | None]:
+def _inputs(group: Group, u: Array | None, h_below: Array | None) -> list[Any]:
     """The messages into a group of factors, one per axis: u of the parents (or ``None``), h of the children."""
-    inputs: list[Tensor | None] = [None] * len(group.shape)
+    inputs: list[Any] = [None] * len(group.shape)
     if u is not None:
         inputs[group.up] = take(_cut(u, group.shape[group.up]), group.factors)
-    for axis, children in zip(_children(group), group.children, strict=True):
+    for axis, children in zip(group.below, group.children, strict=True):
         assert h_below is not None
         inputs[axis] = take(_cut(h_below, group.shape[axis]), children)
     return inputs
 
 
-def _pooled(step: Step, e: Tensor, q: Tensor) -> Tensor:
+def _pooled(step: Step, e: Array, q: Array) -> Array:
     """h_v = e_v + sum of the q of all factors below v."""
     if step.parent is not None:
-        return e.index_add(-1, step.parent, q)
+        return added(e, step.parent, q)
     k = step.buckets[0].k
-    return e + (q if k == 1 else q.unflatten(-1, (step.variables, k)).sum(-1))
+    return e + (q if k == 1 else q.reshape(*q.shape[:2], step.variables, k).sum(-1))
 
 
-def _cavity(step: Step, base: Tensor, q: Tensor) -> Tensor:
+def _cavity(step: Step, base: Array, q: Array) -> Array:
     """u_f = base of f's parent + sum of the q of the other factors below that parent."""
     if not step.buckets:
         return base[..., :0]
     if step.parent is not None:
-        base = base.index_select(-1, step.parent)
+        base = take(base, step.parent)
     elif step.buckets[0].k > 1:
-        base = base.repeat_interleave(step.buckets[0].k, -1)
+        base = repeated(base, step.buckets[0].k)
     if all(bucket.k == 1 for bucket in step.buckets):
         return base
-    others = [_others(take(q, bucket.factors).unflatten(-1, (-1, bucket.k))).flatten(-2) for bucket in step.buckets]
-    return base + take(torch.cat(others, -1), step.by_bucket)
+    others = [_others(take(q, bucket.factors), bucket.k) for bucket in step.buckets]
+    return base + take(joined(others), step.by_bucket)
 
 
-def _others(q: Tensor) -> Tensor:
-    """For each entry of the last axis the sum of the other entries: sums from the left plus sums from the right."""
-    left = functional.pad(q.cumsum(-1)[..., :-1], (1, 0))
-    right = functional.pad(q.flip(-1).cumsum(-1)[..., :-1], (1, 0)).flip(-1)
-    return left + right
+def _others(q: Array, k: int) -> Array:
+    """For each entry of a run of k along the last axis the sum of the run's other entries.
+
+    That is sums from the left plus sums from the right.
+    """
+    runs: Any = q.reshape(*q.shape[:2], -1, k)
+    others: Any
+    if isinstance(runs, np.ndarray):
+        others = np.zeros_like(runs)
+        others[..., 1:] += runs[..., :-1].cumsum(-1)
+        others[..., :-1] += runs[..., :0:-1].cumsum(-1)[..., ::-1]
+    else:
+        left = functional.pad(runs.cumsum(-1)[..., :-1], (1, 0))
+        others = left + functional.pad(runs.flip(-1).cumsum(-1)[..., :-1], (1, 0)).flip(-1)
+    return others.reshape(q.shape)
 
 
-def _normalised(message: Tensor) -> tuple[Tensor, Tensor]:
-    """A message with its largest entry at 0, and what was taken from it, ``(B, 1, n)``, a constant to autograd."""
-    top = message.detach().amax(1, keepdim=True).clamp_min(LOWEST)
-    return message - top, top
-
-
-def _cut(message: Tensor, states: int) -> Tensor:
+def _cut(message: Array, states: int) -> Array:
     """The first `states` states of a padded message."""
     return message if message.shape[1] == states else message[:, :states]
-
-
-def _padded(message: Tensor, states: int) -> Tensor:
-    """A message with ``-inf`` for states that the variable does not have, up to `states`."""
-    missing = states - message.shape[1]
-    return functional.pad(message, (0, 0, 0, missing), value=-torch.inf) if missing else message

@@ -6,8 +6,7 @@ autograd they are first asked for: the mode at `infer` decides whether they have
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor
 
 from hgm.bp.assignment import Assignment, ByName, Mode, leaf_values
-from hgm.bp.factor import LOWEST, Choose, logmaxexp
-from hgm.bp.passes import Collected, Distributed, collect, descend, distribute
+from hgm.bp.choices import largest, sampler
+from hgm.bp.ops import Array, joined, logmaxexp, plain
+from hgm.bp.passes import Collected, Distributed, collect, descend, in_tensors
 from hgm.bp.score import log_score, states_of
 from hgm.errors import BadSpec, ImpossibleEvidence
 from hgm.evidence.ambient import check_generator
@@ -30,8 +30,6 @@ from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
 __all__ = ["Posterior", "infer", "log_likelihood"]
-
-CHUNK = 1 << 24  # entries of the largest tensor in sampling
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,23 +50,31 @@ class Posterior(ByName):
 
     @cached_property
     def _collected(self) -> Collected:
-        with _lasting():
-            return collect(self.tree, self.log_evidence)
+        """In arrays where that is faster."""
+        with _Lasting():
+            return collect(self.tree, plain(self.log_evidence))
+
+    @cached_property
+    def _tensors(self) -> Collected:
+        """The same, for `descend`."""
+        if isinstance(self._collected.log_partition, Tensor):
+            return self._collected
+        with _Lasting():
+            return in_tensors(self.tree, self._collected)
 
     @cached_property
     def _best(self) -> Collected:
-        with _lasting():
+        with _Lasting():
             return collect(self.tree, self.log_evidence.detach(), logmaxexp)
 
     @cached_property
     def _distributed(self) -> Distributed:
-        with _lasting():
-            return distribute(self.tree, self._collected)
+        return Distributed(self._collected)
 
     @cached_property
     def _marginals(self) -> Tensor:
-        with _lasting():
-            return torch.cat(self._distributed.b, -1).softmax(1)
+        with _Lasting():
+            return _probabilities(joined(self._distributed.down_to(self.tree.depth).b))
 
     @property
     def log_partition(self) -> Tensor:
@@ -86,8 +92,14 @@ class Posterior(ByName):
 
     def __getitem__(self, name: Any) -> Tensor:
         """Marginal of one variable: ``(card,)`` or ``(B, card)``, which sums to 1."""
-        v = self._variable(name)
-        return self.marginals[..., : int(self.tree.cardinality[v]), v]
+        tree, v = self.tree, self._variable(name)
+        if "_marginals" in self.__dict__:
+            return self._out(self._marginals[:, : int(tree.cardinality[v]), v])
+        level = int(tree.level[v])
+        with _Lasting():  # no further down than to its level
+            b = self._distributed.down_to(level).b[level][:, : int(tree.cardinality[v]), v - int(tree.level_ptr[level])]
+            p = _probabilities(b)
+        return self._out(p)
 
     def mean(self, channel: Channel) -> Tensor:
         """Posterior means of the leaves: what a denoiser of this channel gives.
@@ -128,20 +140,22 @@ class Posterior(ByName):
         shape = self.tree.potential_of(f).shape
         position = f - int(self.tree.factor_ptr[self.tree.level_ptr[level]])
         messages = []
+        with _Lasting():
+            down = self._distributed.down_to(level + 1).u[level]
         for axis, v in enumerate(self.tree.scope_of(f).tolist()):
             if axis == up:
-                message = self._distributed.u[level][..., position]
+                message = down[..., position]
             else:
                 message = self._collected.h[level + 1][..., v - int(self.tree.level_ptr[level + 1])]
             messages.append(message[:, : shape[axis], None])
         joint = self._collected.bank.single(int(self.tree.potential_id[f]), up).joint(messages)
-        return self._out(joint.flatten(1).softmax(1).reshape(len(joint), *shape))
+        return self._out(_probabilities(joint.reshape(len(joint), -1)).reshape(len(joint), *shape))
 
     def mode(self) -> Mode:
         """The most probable assignment of all variables; among equals one of them, the same every time."""
-        states = descend(self.tree, self._best, _largest, 1)[0]
+        states = descend(self._best, largest, 1)[0]
         score = self._best.log_partition
-        log_prob = score - self._collected.log_partition.detach()
+        log_prob = score - torch.as_tensor(self._collected.log_partition).detach()
         return Mode(self.tree, self._out(states), self._out(log_prob), self._out(score))
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Assignment:
@@ -154,9 +168,9 @@ class Posterior(ByName):
         Raises:
             BadSpec: if n is no such number, or the generator is none or of another device.
         """
-        draws, choose = whole("n", n, 0), _sampler(check_generator(generator, self.log_evidence.device))
+        draws, choose = whole("n", n, 0), sampler(check_generator(generator, self.log_evidence.device))
         with torch.no_grad():
-            states = descend(self.tree, self._collected, choose, draws)
+            states = descend(self._tensors, choose, draws)
         return Assignment(self.tree, states if self.batched else states[:, 0])
 
     def log_prob(self, assignment: Assignment | Tensor | Mapping[str, Any]) -> Tensor:
@@ -183,7 +197,8 @@ class Posterior(ByName):
                 return f
         raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
-    def _out(self, x: Tensor) -> Tensor:
+    def _out(self, x: Array) -> Tensor:
+        x = torch.as_tensor(x)
         x = x if torch.is_grad_enabled() else x.detach()
         return x if self.batched else x[0]
 
@@ -210,7 +225,7 @@ def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Pos
         e, batched = check_log_evidence(tree, evidence), True
     else:
         e, batched = read_evidence(tree, evidence)
-    with _lasting(torch.is_grad_enabled()):
+    with _Lasting(torch.is_grad_enabled()):
         own = e.to(torch.float64)
         posterior = Posterior(tree, own.clone() if own is evidence or own.is_inference() else own, batched)
     _check_possible(posterior._collected, tree)
@@ -235,23 +250,33 @@ def log_likelihood(tree: Tree, assignments: Assignment | Tensor | Mapping[str, A
     return infer(tree).log_prob(assignments)
 
 
-@contextmanager
-def _lasting(gradients: bool = True) -> Iterator[None]:
+class _Lasting:
     """What is computed inside is kept, so it must serve under any mode of autograd: the mode outside plays no part."""
-    with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(gradients))
-        yield
+
+    def __init__(self, gradients: bool = True) -> None:
+        self.gradients = gradients
+
+    def __enter__(self) -> None:
+        self.outside = torch.inference_mode(False) if torch.is_inference_mode_enabled() else None
+        if self.outside is not None:
+            self.outside.__enter__()
+        self.before = torch.is_grad_enabled()
+        torch.set_grad_enabled(self.gradients)
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_grad_enabled(self.before)
+        if self.outside is not None:
+            self.outside.__exit__(*error)
 
 
 def _check_possible(collected: Collected, tree: Tree) -> None:
     """Raises `ImpossibleEvidence`, naming the deepest variable below which the first bad row is contradictory."""
-    bad = torch.isneginf(collected.log_partition).nonzero()[:, 0].tolist()
-    if not bad:
+    impossible = collected.log_partition == -torch.inf
+    if not impossible.any():
         return
+    bad = torch.as_tensor(impossible).nonzero()[:, 0].tolist()
     for level in reversed(range(len(collected.h))):
-        dead = torch.isneginf(collected.h[level][bad[0]]).all(0).nonzero()
+        dead = (torch.as_tensor(collected.h[level][bad[0]]) == -torch.inf).all(0).nonzero()
         if len(dead):
             name = tree.names[int(tree.level_ptr[level]) + int(dead[0])]
             where = f"(row {bad[0]}: what is known of variable {name!r} and below it leaves it no state)"
@@ -259,31 +284,6 @@ def _check_possible(collected: Collected, tree: Tree) -> None:
     raise ImpossibleEvidence(bad)
 
 
-def _largest(weights: Tensor, row: Tensor) -> Tensor:
-    """The first largest entry of each row: with a maximum for the sum, this backtracks to one mode."""
-    return _rows(weights.argmax(-1, keepdim=True), row).squeeze(-1)
-
-
-def _sampler(generator: torch.Generator | None) -> Choose:
-    """A choice with probability in proportion to the weights, by inversion of the distribution function."""
-
-    def choose(weights: Tensor, row: Tensor) -> Tensor:
-        top = weights.amax(-1, keepdim=True).clamp_min(LOWEST)
-        cumulative = (weights - top).exp().cumsum(-1)
-        rows_at_once = max(1, CHUNK // max(1, row.shape[1:].numel() * weights.shape[-1]))
-        drawn = []
-        for part in row.split(rows_at_once):
-            steps = _rows(cumulative, part)
-            uniform = torch.rand(part.shape, generator=generator, dtype=weights.dtype, device=weights.device)
-            # the first entry above a random height: never one of weight 0, which does not rise above the one before it
-            drawn.append((steps <= uniform[..., None] * steps[..., -1:]).sum(-1))
-        return torch.cat(drawn)
-
-    return choose
-
-
-def _rows(weights: Tensor, row: Tensor) -> Tensor:
-    """``weights[b, i, row[., b, i]]``: ``(N, B, n, A)`` from weights ``(B, n, K, A)`` and rows ``(N, B, n)``."""
-    batch, n, k, size = weights.shape
-    start = torch.arange(0, batch * n * k, k, device=row.device).reshape(batch, n)
-    return weights.reshape(-1, size)[start + row]
+def _probabilities(b: Array) -> Tensor:
+    """Log beliefs ``(B, S, ...)`` as probabilities, normalised over S."""
+    return torch.as_tensor(b).softmax(1)

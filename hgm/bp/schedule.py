@@ -12,15 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from hgm.bp.ops import Array, Index
 from hgm.tree.rules import Rules
 from hgm.tree.structure import once
 from hgm.tree.tree import Tree
 
-__all__ = ["Bucket", "Group", "Index", "Step", "schedule", "take"]
+__all__ = ["Bucket", "Group", "Step", "schedule"]
 
-Index = slice | Tensor | None  # positions along the last axis; None is all of them in order
 FEW = 8  # factors of a level that share a potential; fewer are grouped by shape
 
 
@@ -32,6 +31,7 @@ class Group:
         potentials: ``(1,)`` if they share a potential, else ``(n,)``: their potential ids.
         shape: of their tables.
         up: the axis of their parents.
+        below: the other axes.
         factors: positions of the factors in the level's factors.
         parents: positions of the parents in the level.
         children: for each child axis in order, positions of the children in the next level.
@@ -41,6 +41,7 @@ class Group:
     potentials: np.ndarray
     shape: tuple[int, ...]
     up: int
+    below: tuple[int, ...]
     factors: Index
     parents: Index
     children: tuple[Index, ...]
@@ -73,22 +74,15 @@ class Step:
     groups: tuple[Group, ...]
     by_factor: Index
     by_child: Index
-    parent: Tensor | None
+    parent: Array | None
     buckets: tuple[Bucket, ...]
     by_bucket: Index
 
 
-def take(x: Tensor, index: Index) -> Tensor:
-    """``x[..., index]``."""
-    if index is None:
-        return x
-    return x[..., index] if isinstance(index, slice) else x.index_select(-1, index)
-
-
 @once
 @torch.inference_mode(False)  # the steps are kept, and must serve outside of that mode too
-def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
-    """The steps of levels 0 to depth."""
+def schedule(tree: Tree, device: torch.device | None) -> Sequence[Step]:
+    """The steps of levels 0 to depth, for tensors of a device, or, without one, for arrays."""
     level = tree.level[tree.parent]
     key = _group_keys(tree, level)
     order, group_ptr = _runs(key, level)
@@ -115,6 +109,7 @@ def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
                     ids[:1] if len(ids) == 1 or (ids == ids[0]).all() else ids,
                     tree.potentials[ids[0]].shape,
                     up,
+                    tuple(axis for axis in range(axes) if axis != up),
                     _positions(members - factor_start[at], factors, device),
                     _positions(tree.parent[members] - first, last - first, device),
                     tuple(_positions(child, following, device) for child in children),
@@ -125,7 +120,7 @@ def schedule(tree: Tree, device: torch.device) -> Sequence[Step]:
         buckets, by_bucket = _buckets(below[first:last], factors, device)
         parent = None
         if len(buckets) > 1 or factors != (last - first) * below[first]:
-            parent = torch.from_numpy(tree.parent[factor_start[at] : factor_start[at + 1]] - first).to(device)
+            parent = _on(tree.parent[factor_start[at] : factor_start[at + 1]] - first, device)
         steps.append(
             Step(
                 last - first,
@@ -162,7 +157,7 @@ def _runs(key: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.append(np.flatnonzero(new), len(order))
 
 
-def _buckets(below: np.ndarray, factors: int, device: torch.device) -> tuple[tuple[Bucket, ...], Index]:
+def _buckets(below: np.ndarray, factors: int, device: torch.device | None) -> tuple[tuple[Bucket, ...], Index]:
     """The factors of one level by how many there are below the same variable."""
     if factors == 0:
         return (), None
@@ -178,19 +173,23 @@ def _buckets(below: np.ndarray, factors: int, device: torch.device) -> tuple[tup
     return tuple(buckets), _inverse(np.concatenate(order), device)
 
 
-def _positions(index: np.ndarray, size: int, device: torch.device) -> Index:
+def _positions(index: np.ndarray, size: int, device: torch.device | None) -> Index:
     """`index` into an axis of length `size`, as a slice where it is one (also with a step)."""
     first, n = int(index[0]), len(index)
     step = int(index[1]) - first if n > 1 else 1
     if step > 0 and (n <= 2 or bool((np.diff(index) == step).all())):
         return None if n == size else slice(first, first + step * (n - 1) + 1, step)
-    return torch.from_numpy(index).to(device)
+    return _on(index, device)
 
 
-def _inverse(order: np.ndarray, device: torch.device) -> Index:
+def _inverse(order: np.ndarray, device: torch.device | None) -> Index:
     """What puts things found in this order into the order 0, 1, ..."""
     if len(order) == 0:
         return None
     inverse = np.empty(len(order), dtype=np.int64)
     inverse[order] = np.arange(len(order))
     return _positions(inverse, len(inverse), device)
+
+
+def _on(index: np.ndarray, device: torch.device | None) -> Array:
+    return index if device is None else torch.from_numpy(index).to(device)

@@ -196,12 +196,16 @@ class GridNames(Names):
         for level, (prefix, shape) in enumerate(zip(self.prefixes, self.shapes, strict=True)):
             if name.startswith(prefix):
                 parts = name[len(prefix) :].split("_") if shape else []
-                if len(parts) == len(shape) and (shape or name == prefix) and all(part.isdecimal() for part in parts):
-                    position = tuple(int(part) for part in parts)
-                    if all(x < size for x, size in zip(position, shape, strict=True)):
-                        i = int(self._start[level]) + int(np.ravel_multi_index(position, shape) if shape else 0)
-                        if self[i] == name:
-                            return i
+                if len(parts) != len(shape) or not (shape or name == prefix) or not all(map(str.isdecimal, parts)):
+                    continue
+                i = 0
+                for part, size in zip(parts, shape, strict=True):
+                    x = int(part)
+                    if x >= size or str(x) != part:  # "03" is no name
+                        break
+                    i = i * size + x
+                else:
+                    return int(self._start[level]) + i
         raise KeyError(name)
 
     def __eq__(self, other: object) -> bool:

@@ -5,8 +5,9 @@ p(x) = 1/Z * prod_f psi_{potential_id[f]}( x[scope of f] )
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +35,14 @@ class Tree(Structure):
 
     Attributes:
         potentials: the distinct potentials, by their numbers.
+        kept: what was computed once for these potentials.
     """
 
     potentials: tuple[Potential, ...] = field(kw_only=True)
+    kept: dict[Hashable, Any] = field(default_factory=dict, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"kept": {}}
 
     # ------------------------------------------------------------------ constructors
 

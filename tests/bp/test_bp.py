@@ -18,7 +18,7 @@ from oracles.trees import CASES, KINDS, Case, Evidence, build, draw_evidence, ra
 import hgm
 from hgm.bp import schedule as schedule_module
 from hgm.bp.assignment import Assignment
-from hgm.bp.factor import logmaxexp
+from hgm.bp.ops import logmaxexp
 from hgm.bp.passes import collect, distribute, log_partition
 from hgm.bp.score import log_score
 
@@ -98,7 +98,7 @@ def test_the_mode_attains_the_largest_score(case, kind):
 def test_two_passes_with_a_maximum_give_the_max_marginals(case, kind):
     evidence = draw_evidence(case, kind, seed=3)
     collected = collect(case.tree, hgm.log_evidence(case.tree, evidence.given), logmaxexp)
-    beliefs = torch.cat(distribute(case.tree, collected).b, -1)
+    beliefs = torch.cat(distribute(collected).b, -1)
     for b, joint in enumerate(evidence.joints(case)):
         for name in case.names:
             belief = beliefs[b, : case.card(name), case.tree.index(name)]
@@ -501,7 +501,7 @@ def test_the_smallest_and_the_largest_random_number_draw_possible_states(monkeyp
 def test_many_samples_are_drawn_in_chunks(monkeypatch):
     post = hgm.infer(CASES["rhm"].tree, {"x0": [0, 1]})
     whole = post.sample(200, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr("hgm.bp.posterior.CHUNK", 64)
+    monkeypatch.setattr("hgm.bp.choices.CHUNK", 64)
     parts = post.sample(200, generator=torch.Generator().manual_seed(5))
     assert parts.states.shape == whole.states.shape
     assert (post.log_prob(parts) > -math.inf).all()
