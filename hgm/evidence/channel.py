@@ -17,7 +17,8 @@ A new channel says what the log evidence is, and, for `hgm.export` and all that 
         def observe(self, x, *noise, generator=None):
             return torch.poisson(self.table()[x], generator=generator)
 
-The name is what files and the command line call it. `hgm.testing.ChannelConformance` tests it.
+Noise, an exposure say, is a number or one per row, position or state: ``self.spread(noise[0], z, "exposure")`` makes it
+fit. The name is what files and the command line call it. `hgm.testing.ChannelConformance` tests it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import signature
+from itertools import zip_longest
 from math import prod
 from typing import Any, ClassVar, Self
 
@@ -34,8 +36,9 @@ import torch
 from torch import Tensor, nn
 
 from hgm.errors import BadEvidence, BadExtension, BadSpec, check_free, extension, listing
+from hgm.evidence.noise import along, as_noise, check_shape, reordered, states_first
 
-__all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of", "per_row"]
+__all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of"]
 
 Values = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
@@ -56,8 +59,8 @@ class Channel(nn.Module):
 
     Attributes:
         kind: its name in `CHANNELS`, ``None`` if it has none.
-        pointwise: whether each position is read by itself and noise is the same for all positions of a row, so that
-            positions may be put in another order before they are read.
+        pointwise: whether each position is read by itself, with noise as `spread` takes it: then positions may be put
+            in another order before they are read.
         noise_names: what the arguments after the observation are called in ONNX files.
     """
 
@@ -147,9 +150,43 @@ class Channel(nn.Module):
         """
         if not self.pointwise:
             return None
-        return self.batch_last(z).index_select(-2, order).movedim(-1, 0), *noise
+        positions = self.positions(z)
+        for value, name in zip_longest(noise, self.noise_names[: len(noise)], fillvalue="noise"):
+            if isinstance(value, Tensor) and (value.ndim > 1 or name in self.noise_names):
+                check_shape(value, z.shape[0], len(self.table()), positions, name)
+        moved = (reordered(value, order, positions) for value in noise)
+        return self.batch_last(z).index_select(-2, order).movedim(-1, 0), *moved
+
+    def spread(self, value: Tensor | float, z: Tensor, name: str) -> Tensor:
+        """Noise for an observation z, as it fits log evidence states first ``(S, n, B)``.
+
+        Args:
+            value: a number; one per batch row ``(B,)``; one per position ``(B, *positions)``; or one per state ``(B, S,
+                *positions)``. The rank decides which. Axes of the last two may be 1: ``(B, 1, 1)``, ``(1, S, 1, 1)``.
+            z: the observation.
+            name: what to call it in an error.
+
+        Returns:
+            ``(B or 1,)``, ``(n or 1, B or 1)`` or ``(S or 1, n or 1, B or 1)``, in the precision of z; for symbols, in
+            that of a tensor of floats.
+
+        Raises:
+            BadEvidence: for another shape.
+        """
+        noise, positions = as_noise(value, z, name), self.positions(z)
+        check_shape(noise, z.shape[0] if z.ndim else 1, len(self.table()), positions, name)
+        return states_first(noise, positions)
 
     # ------------------------------------------------------------------ from symbols to an observation
+
+    def noise_at(self, value: Tensor | float, x: Tensor, name: str) -> Tensor:
+        """Noise for symbols x ``(B, *positions)``, as it fits them: of noise per state that of each symbol.
+
+        Arguments and errors as for `spread`.
+        """
+        noise, positions = as_noise(value, x, name), tuple(x.shape[1:])
+        check_shape(noise, x.shape[0] if x.ndim else 1, len(self.table()), positions, name)
+        return along(noise, x)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """An observation of symbols ``(B, *positions)``, drawn from the channel.
@@ -251,21 +288,3 @@ def check_arguments(channel: Channel, given: Sequence[Any]) -> None:
 
 
 _signature = cache(signature)
-
-
-def per_row(value: Tensor | float, z: Tensor, name: str) -> Tensor:
-    """A number, or one per batch row of z: ``(1,)`` or ``(B,)``, in the precision of z if that is of floats.
-
-    Raises:
-        BadEvidence: for another shape; it says `name`.
-    """
-    dtype = z.dtype
-    if not dtype.is_floating_point:  # symbols: the precision is that of the value
-        floats = isinstance(value, Tensor) and value.is_floating_point()
-        dtype = value.dtype if floats else torch.get_default_dtype()  # type: ignore[union-attr]
-    value = torch.as_tensor(value, dtype=dtype, device=z.device)
-    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] not in (1, z.shape[0])):
-        raise BadEvidence(
-            f"{name} must be a number or one per batch row ({z.shape[0]}); got shape {tuple(value.shape)}"
-        )
-    return value.reshape(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence, BadSpec
 from hgm.evidence.ambient import check_generator, concrete
-from hgm.evidence.channel import Channel, channel_of, entry_of, per_row
+from hgm.evidence.channel import Channel, channel_of, entry_of
+from hgm.evidence.noise import along, as_noise, check_shape
 from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped, signed
 
 __all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
@@ -78,23 +79,24 @@ class Erasure(Clamp, name="erasure"):
 class Flip(Channel, name="flip"):
     """Symmetric noise: with probability eps the symbol was replaced by a uniform other one.
 
-    ``forward(z, eps)``: z ``(B, *positions)`` integers, -1 = missing; eps in [0, 1], a number or ``(B,)``.
-    log(1 - eps) at the symbol, log(eps / (S - 1)) elsewhere.
+    ``forward(z, eps)``: z ``(B, *positions)`` integers, -1 = missing; eps in [0, 1], a number, ``(B,)``, ``(B,
+    *positions)`` or, of the true symbol, ``(B, S, *positions)`` (`Channel.spread`). log(1 - eps) at the symbol,
+    log(eps / (S - 1)) elsewhere.
     """
 
     pointwise = True
     noise_names = ("eps",)
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
-        states, eps = len(self.table()), _probability(z, *noise)
+        states, eps = len(self.table()), _probability(self.spread, z, *noise)
         z = self.batch_last(checked_symbols(z, states))
         stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
         return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
-        states, eps = len(self.table()), _probability(x, *noise)
+        states, eps = len(self.table()), _probability(self.noise_at, x, *noise)
         generator = check_generator(generator, x.device)
-        kept = torch.rand(x.shape, generator=generator, device=x.device) >= eps.view(-1, *(1,) * (x.ndim - 1))
+        kept = torch.rand(x.shape, generator=generator, device=x.device) >= eps
         if states == 1:
             return x
         other = (x + torch.randint(1, states, x.shape, generator=generator, device=x.device)) % states
@@ -105,9 +107,10 @@ class Gaussian(Channel, name="gaussian"):
     """Additive Gaussian noise on the symbol's value: z = alpha * value(x) + sigma * g.
 
     ``forward(z, sigma, alpha=1)``: z ``(B, *positions)``, or ``(B, k, *positions)`` if the values are vectors; sigma
-    > 0 and alpha are numbers or ``(B,)``.
+    > 0 and alpha are numbers, ``(B,)``, ``(B, *positions)`` or ``(B, S, *positions)`` (`Channel.spread`).
 
         e(a) = -|z - alpha value(a)|^2 / (2 sigma^2)
+        e(a) = -|z - alpha(a) value(a)|^2 / (2 sigma(a)^2) - k log sigma(a)          if sigma is one per state
 
     Only (alpha <value(a), z> - alpha^2 |value(a)|^2 / 2) / sigma^2 depends on the state: an input layer affine in
     z would do. The square is computed as it stands, because that form loses digits in float32; and with it the
@@ -125,7 +128,7 @@ class Gaussian(Channel, name="gaussian"):
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         if not z.is_floating_point():
             z = z.to(next((x.dtype for x in noise if _floats(x)), torch.get_default_dtype()))  # type: ignore[union-attr]
-        sigma, alpha = _scales(z, *noise)
+        sigma, alpha = _scales(self.spread, z, *noise)
         values = self.table().to(z)
         if values.ndim == 2 and (z.ndim < 2 or z.shape[1] != values.shape[1]):
             raise BadEvidence(
@@ -136,11 +139,12 @@ class Gaussian(Channel, name="gaussian"):
         if values.ndim == 1:
             parts, values = parts[None], values[:, None]
         apart = [(part - value[:, None, None] * alpha).square() for part, value in zip(parts, values.t(), strict=True)]
-        return sum(apart[1:], apart[0]) / (-2 * sigma.square())
+        e = sum(apart[1:], apart[0]) / (-2 * sigma.square())
+        return e - len(apart) * sigma.log() if sigma.ndim == 3 else e
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """NaN where the symbol is missing."""
-        sigma, alpha = _scales(x, *noise)
+        sigma, alpha = _scales(self.noise_at, x, *noise)
         clean = self.table().to(sigma)[x.clamp_min(0)]
         clean[x == MISSING] = torch.nan
         return self.add_noise(
@@ -155,10 +159,21 @@ class Gaussian(Channel, name="gaussian"):
     def add_noise(
         self, x: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """A noisy observation of clean values x ``(B, ...)``: alpha x + sigma g."""
+        """A noisy observation of clean values x ``(B, *positions)`` or ``(B, k, *positions)``: alpha x + sigma g.
+
+        Sigma and alpha as for `forward`, but not one per state, for which `observe` knows the symbols.
+        """
+        vectors = self.values is not None and self.values.ndim == 2
+        like = x[:, 0] if vectors else x
+        scales = []
+        for value, name in ((sigma, "sigma"), (alpha, "alpha")):
+            noise = as_noise(value, x, name)
+            if noise.ndim == like.ndim + 1:
+                raise BadEvidence(f"{name} is one per state, which clean values do not tell: draw with observe")
+            check_shape(noise, len(x), 0, tuple(like.shape[1:]), name)
+            scales.append(along(noise, like).unsqueeze(1) if vectors else along(noise, like))
         g = torch.randn(x.shape, generator=check_generator(generator, x.device), dtype=x.dtype, device=x.device)
-        shape = (-1, *(1,) * (x.ndim - 1))
-        return per_row(alpha, x, "alpha").view(shape) * x + per_row(sigma, x, "sigma").view(shape) * g
+        return scales[1] * x + scales[0] * g
 
 
 class Missing(Channel, name="missing"):
@@ -222,21 +237,21 @@ def _kept(z: Tensor, *noise: Tensor | float) -> Tensor:
     return torch.where(keep, z, MISSING)
 
 
-def _probability(z: Tensor, *noise: Tensor | float) -> Tensor:
-    """``(1,)`` or ``(B,)`` eps."""
+def _probability(read: Callable[..., Tensor], z: Tensor, *noise: Tensor | float) -> Tensor:
+    """eps, by `Channel.spread` or `Channel.noise_at`."""
     if len(noise) != 1:
         raise BadEvidence("Flip takes the observed symbols and the flip probability eps: channel(z, eps)")
-    eps = per_row(noise[0], z, "eps")
+    eps = read(noise[0], z, "eps")
     if concrete(eps) and bool(((eps < 0) | (eps > 1) | eps.isnan()).any()):
         raise BadEvidence("Flip: eps must be a probability, 0 to 1")
     return eps
 
 
-def _scales(z: Tensor, *noise: Tensor | float) -> tuple[Tensor, Tensor]:
-    """``(1,)`` or ``(B,)`` sigma and alpha."""
+def _scales(read: Callable[..., Tensor], z: Tensor, *noise: Tensor | float) -> tuple[Tensor, Tensor]:
+    """sigma and alpha, by `Channel.spread` or `Channel.noise_at`."""
     if not 1 <= len(noise) <= 2:
         raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
-    sigma, alpha = per_row(noise[0], z, "sigma"), per_row(noise[1] if len(noise) == 2 else 1.0, z, "alpha")
+    sigma, alpha = read(noise[0], z, "sigma"), read(noise[1] if len(noise) == 2 else 1.0, z, "alpha")
     if concrete(sigma) and not bool((sigma > 0).all()):
         raise BadEvidence("Gaussian: sigma must be positive")
     return sigma, alpha

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,10 @@ class ConvNet(Network):
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine, channel, leaf_shape, query)
+        self.lacks = {"mean": "a ConvNet answers for one variable; compile for task 'denoise'"} | self.lacks
         (root,) = query
         self.position = int(np.flatnonzero(self.plan.levels[0].order == root)[0])
         self.states = int(self.plan.tree.cardinality[root])
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        return {"mean": "a ConvNet answers for one variable; compile for task 'denoise'"} | self.engine.lacks
 
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
         more = [name for name in names if name != "posterior"]
@@ -66,17 +63,14 @@ class UNet(Network):
         tree = self.plan.tree
         self.task = "denoise" if mean else "posterior"
         self.answer = "mean" if mean else "posterior"
-        self.query_shape = leaf_shape if np.array_equal(query, tree.leaves) else (len(query),)
+        of_leaves = np.array_equal(query, tree.leaves)
+        if not of_leaves:
+            why = "means are of the leaves, and it answers for other variables; compile it with query='leaves'"
+            self.lacks = {"mean": why} | self.lacks
+        self.query_shape = leaf_shape if of_leaves else (len(query),)
         self.query_states = int(tree.cardinality[query].max())
         self.read, places = self.plan.places(query)
         self.register_buffer("places", None if places is None else torch.from_numpy(places), persistent=False)
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        if np.array_equal(self.query, self.plan.tree.leaves):
-            return self.engine.lacks
-        why = "means are of the leaves, and it answers for other variables; compile it with query='leaves'"
-        return {"mean": why} | self.engine.lacks
 
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
         kinds = dict.fromkeys("posterior" if name == "mean" else name for name in names)

@@ -15,6 +15,7 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadExtension
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
+from hgm.evidence.noise import as_noise
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.labels import Label
 
@@ -91,13 +92,10 @@ class Intake(nn.Module):
             raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
         z = as_tensor(observation[0], "the observation of the leaves")
         dtype = z.dtype if z.is_floating_point() else self.dtype
-        dtype = torch.float32 if dtype in HALF else dtype
-        return [z, *(self._noise(given, z, dtype) for given in observation[1:])]
-
-    def _noise(self, given: Any, z: Tensor, dtype: torch.dtype) -> Tensor:
-        if isinstance(given, int | float):  # by `full`: `as_tensor` would make torch.compile compile for every number
-            return torch.full((), given, dtype=dtype, device=z.device)
-        return as_tensor(given, "what is given with the observation").to(z.device)
+        like = torch.empty(0, dtype=torch.float32 if dtype in HALF else dtype, device=z.device)
+        what = "what is given with the observation"
+        noise = (as_noise(x, like, what) if isinstance(x, int | float) else as_tensor(x, what) for x in observation[1:])
+        return [z, *(x.to(z.device) for x in noise)]
 
     def _input(self, observation: Sequence[Any], evidence: Any) -> Tensor:
         """``(S, n_in, B)`` log evidence of all inputs, in the engine's order."""

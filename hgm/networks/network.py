@@ -41,6 +41,7 @@ class Network(Intake):
 
     Attributes:
         engine, query: as given; the others are those of `Intake`.
+        lacks: which outputs the network cannot give, and why.
     """
 
     #: what `forward` gives if nothing is asked for
@@ -50,6 +51,7 @@ class Network(Intake):
         super().__init__(engine.plan, channel, leaf_shape)
         self.engine = engine
         self.query = query
+        self.lacks = engine.lacks
 
     # ------------------------------------------------------------------ the face
 
@@ -81,11 +83,6 @@ class Network(Intake):
     def tree(self) -> Tree:
         """The tree that the network stands for, with its current weights."""
         return self.engine.tree()
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        """Which outputs the network cannot give, and why."""
-        return self.engine.lacks
 
     def given(self, evidence: Mapping[str, Any], *, outputs: Outputs | None = None) -> Any:
         """`forward` on evidence by name, as for `hgm.infer`: ``{"x3": "red", "x7": [0.2, 0.8]}``.

@@ -313,7 +313,11 @@ def test_discrete_channels_denoise_too():
         (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2)), "sigma"),
         (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2), 0.0), "sigma must be positive"),
         (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(1, 2), float("nan")), "sigma must be positive"),
-        (lambda: hgm.Gaussian([0, 1]), lambda c: c(torch.zeros(2, 2), torch.ones(3)), r"per batch row \(2\).*\(3,\)"),
+        (
+            lambda: hgm.Gaussian([0, 1]),
+            lambda c: c(torch.zeros(2, 2), torch.ones(3)),
+            r"per batch row \(2,\).*got shape \(3,\)",
+        ),
         (lambda: hgm.Gaussian(np.eye(2)), lambda c: c(torch.zeros(1, 3, 2), 1.0), r"R\^2 .*\(1, 3, 2\)"),
         (lambda: hgm.Gaussian(), lambda c: c(torch.zeros(1, 2), 1.0), "does not know its states"),
         (lambda: hgm.Gaussian([0, np.nan]), lambda c: c, "finite"),

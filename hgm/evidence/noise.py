@@ -1,0 +1,78 @@
+"""The noise of a channel: a number, or one per batch row, per position, or per state. The rank decides, never a size.
+
+    ()  (1,)  (B,)                 a number, or one per batch row
+    (B, *positions)                one per position
+    (B, S, *positions)             one per state of each position
+
+An axis of the last two may be 1, for all: ``(B, 1, 1)`` on a grid is one per row, ``(1, S, 1, 1)`` one per state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hgm.errors import BadEvidence
+from hgm.evidence.symbols import as_tensor
+
+__all__ = ["along", "as_noise", "check_shape", "reordered", "states_first"]
+
+
+def as_noise(value: Any, z: Tensor, name: str) -> Tensor:
+    """A tensor on the device of z, in its precision, or in its own where z holds symbols."""
+    given = isinstance(value, Tensor)
+    dtype = z.dtype if z.is_floating_point() else torch.get_default_dtype()
+    if isinstance(value, int | float):  # by `full`: `as_tensor` would make torch.compile compile for every number
+        return torch.full((), value, dtype=dtype, device=z.device)
+    value = as_tensor(value, name)
+    if given and not z.is_floating_point() and value.is_floating_point():
+        dtype = value.dtype
+    return value.to(z.device, dtype)
+
+
+def check_shape(value: Tensor, batch: int, states: int, positions: tuple[int, ...], name: str) -> None:
+    """Raise `BadEvidence` for noise that has none of the shapes; it says `name`."""
+    rank = value.ndim - 1 - len(positions)  # 0: per position, 1: per state
+    want = (batch, states, *positions) if rank == 1 else (batch, *positions) if rank == 0 else (batch,)[: value.ndim]
+    sizes = zip(value.shape, want, strict=False)
+    if value.ndim != len(want) or any(
+        size != 1 and size != full for size, full in sizes
+    ):  # not "in": see torch.compile
+        at = "".join(f", {n}" for n in positions)
+        raise BadEvidence(
+            f"{name} must be a number, one per batch row ({batch},), one per position ({batch}{at}) or one per state "
+            f"({batch}, {states}{at}), where axes of the last two may be 1; got shape {tuple(value.shape)}"
+        )
+
+
+def states_first(value: Tensor, positions: tuple[int, ...]) -> Tensor:
+    """Noise as it fits ``(S, n, B)``: ``(B or 1,)``, ``(n or 1, B or 1)`` or ``(S or 1, n or 1, B or 1)``."""
+    if value.ndim < 2:
+        return value.reshape(-1)
+    lead = value.shape[: value.ndim - len(positions)]
+    if any(size != 1 for size in value.shape[len(lead) :]):
+        value = value.expand(*lead, *positions)
+    return value.reshape(*lead, -1).movedim(0, -1).contiguous()  # as log evidence is to be
+
+
+def along(value: Tensor, x: Tensor) -> Tensor:
+    """Noise as it fits symbols x ``(B, *positions)``: where it is one per state, that of each symbol."""
+    if value.ndim < 2:
+        return value.reshape(-1, *(1,) * (x.ndim - 1))
+    if value.ndim == x.ndim:
+        return value
+    every = value.expand(x.shape[0], value.shape[1], *x.shape[1:])
+    index = x.clamp_min(0).unsqueeze(1) if value.shape[1] > 1 else torch.zeros_like(x).unsqueeze(1)
+    return every.gather(1, index.long()).squeeze(1)
+
+
+def reordered(value: Any, order: Tensor, positions: tuple[int, ...]) -> Any:
+    """Noise for positions that are flattened and put in another order; what is a number or one per row stays."""
+    if not isinstance(value, Tensor) or value.ndim < max(2, 1 + len(positions)):
+        return value
+    lead = value.shape[: value.ndim - len(positions)]
+    if all(size == 1 for size in value.shape[len(lead) :]):
+        return value.reshape(*lead, 1)
+    return value.expand(*lead, *positions).reshape(*lead, -1).index_select(-1, order)
