@@ -2,6 +2,7 @@
 
 from . import testing as testing
 from . import zoo as zoo
+from .bp.partition import log_partition as log_partition
 from .bp.posterior import Posterior as Posterior
 from .bp.posterior import infer as infer
 from .bp.posterior import log_likelihood as log_likelihood

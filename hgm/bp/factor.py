@@ -45,7 +45,7 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Factors with a full table: `table` is ``(*shape, n)``, or ``(*shape, 1)`` if they share it."""
+    """Factors with a full table: `table` is ``(B or 1, *shape, n)``, or ``(B or 1, *shape, 1)`` if they share it."""
 
     table: Array
     up: int
@@ -54,30 +54,29 @@ class Dense:
     def _along(self, message: Array, axis: int) -> Array:
         """A message ``(B, S, n)`` as ``(B, 1, .., S, .., 1, n)``."""
         batch, states, n = message.shape
-        return message.reshape(batch, *(1,) * axis, states, *(1,) * (self.table.ndim - 2 - axis), n)
+        return message.reshape(batch, *(1,) * axis, states, *(1,) * (self.table.ndim - 3 - axis), n)
 
     def send(self, messages: Sequence[Array | None], axis: int, reduce: Reduce, batch: int) -> Array:
         """log sum over all other axes of psi times the messages, one axis at a time (THEORY: "factor")."""
-        axes = self.table.ndim - 1
-        x = self.table[None]
-        for a in reversed(range(axes)):
+        x = self.table
+        for a in reversed(range(self.table.ndim - 2)):
             message = messages[a]
             if a != axis and message is not None:
                 x = reduce(x + self._along(message, a), a + 1)
-        return spread(x.reshape(x.shape[0], self.table.shape[axis], x.shape[-1]), batch, self.count)
+        return spread(x.reshape(x.shape[0], self.table.shape[axis + 1], x.shape[-1]), batch, self.count)
 
     def joint(self, messages: Sequence[Array]) -> Array:
-        x = self.table[None]
+        x = self.table
         for a, message in enumerate(messages):
             x = x + self._along(message, a)
         return x
 
     def draw(self, messages: Sequence[Tensor | None], parent: Tensor, reduce: Reduce, choose: Choose) -> list[Tensor]:
         """The chain rule over the children: the first given the parent, the second given both, and so on."""
-        shape = self.table.shape[:-1]
+        shape = self.table.shape[1:-1]
         children = [axis for axis in range(len(shape)) if axis != self.up]
         weights: dict[int, Any] = {}
-        x: Any = self.table[None]
+        x: Any = self.table
         for axis in reversed(children):  # weights[c]: over the parent and the children up to c, later ones summed out
             message = messages[axis]
             assert message is not None
@@ -103,7 +102,7 @@ class Sparse:
 
     def _weights(self, messages: Sequence[Array | None], axis: int) -> Array:
         """``(B, R, n)``: log weight of each rule times the messages of its states on all axes but one."""
-        x = self.rules.weights[None, :, None]
+        x = self.rules.weights[:, :, None]
         for a, message in enumerate(messages):
             if a != axis and message is not None:
                 x = x + message[:, self.rules.states[a]]
@@ -135,7 +134,7 @@ class Sparse:
 
 
 class _RuleTable:
-    """A `Rules` potential: `weights` ``(R,)``, `states` one ``(R,)`` per axis, all tensors or all arrays."""
+    """A `Rules` potential: `weights` ``(B or 1, R)``, `states` one ``(R,)`` per axis, all tensors or all arrays."""
 
     def __init__(self, rules: Rules, weights: Array) -> None:
         self.shape = rules.shape
@@ -173,7 +172,8 @@ class Bank:
     Args:
         potentials: the tree's potentials.
         device: where to compute; ``None`` for arrays.
-        log_potentials: tensors of the shapes of their `log_potential` to use instead, for gradients.
+        log_potentials: tensors to use instead, for gradients: of the shapes of their `log_potential`, or with one batch
+            axis before them, ``(B or 1, *shape)``.
     """
 
     def __init__(
@@ -185,9 +185,13 @@ class Bank:
         self._rules: dict[int, _RuleTable] = {}
         self._slot: list[int] = []
         members: dict[tuple[int, ...], list[int]] = {}
+        given = None
+        if log_potentials is not None:
+            pairs = zip(log_potentials, potentials, strict=True)
+            given = [log if log.ndim > p.log_potential.ndim else log[None] for log, p in pairs]
         for i, p in enumerate(potentials):
             if isinstance(p, Rules):
-                weights = self._on(p.log_potential.copy(), device) if log_potentials is None else log_potentials[i]
+                weights = self._on(p.log_potential[None].copy(), device) if given is None else given[i]
                 weights = weights.to(device, torch.float64) if isinstance(weights, Tensor) else weights
                 self._rules[i] = _RuleTable(p, weights)
                 self._slot.append(-1)
@@ -196,7 +200,7 @@ class Bank:
                 self._slot.append(len(own))
                 own.append(i)
         self._members = members
-        self._given = log_potentials
+        self._given = given
         self._potentials = potentials
         self._device = device
         self._tables: dict[tuple[int, ...], Array] = {}
@@ -207,21 +211,22 @@ class Bank:
         return array if device is None else torch.from_numpy(array).to(device, torch.float64)
 
     def _dense(self, shape: tuple[int, ...]) -> Any:
-        """``(*shape, P)``: all potentials of this shape."""
+        """``(B or 1, *shape, P)``: all potentials of this shape."""
         if shape not in self._tables:
             members = self._members[shape]
             if self._given is None:
-                table = self._on(np.stack([self._potentials[i].dense_log() for i in members], axis=-1), self._device)
+                table = self._on(np.stack([self._potentials[i].dense_log() for i in members], -1)[None], self._device)
             else:
-                table = torch.stack([self._spread(i) for i in members], dim=-1).to(self._device, torch.float64)
+                parts = torch.broadcast_tensors(*(self._spread(i) for i in members))
+                table = torch.stack(parts, dim=-1).to(self._device, torch.float64)
             self._tables[shape] = table
         return self._tables[shape]
 
     def _spread(self, i: int) -> Tensor:
-        """A given log potential, its entries where they stand."""
+        """``(B or 1, *shape)``: a given log potential, its entries where they stand."""
         assert self._given is not None
         entries = torch.from_numpy(self._potentials[i].entries()).to(self._given[i].device)
-        return functional.pad(self._given[i].flatten(), (0, 1), value=-torch.inf)[entries]
+        return functional.pad(self._given[i].flatten(1), (0, 1), value=-torch.inf)[:, entries]
 
     def kernel(self, group: Group) -> Kernel:
         """The group's factors, ready to compute."""

@@ -26,8 +26,9 @@ from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_fo
 from hgm.compiler.stages.choose import level_stage
 from hgm.compiler.unary import SILENT, UnaryTerms
 from hgm.compiler.weights import Weights
-from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
+from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, listing
 from hgm.evidence.ambient import concrete
+from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.tree import Tree
 
 __all__ = ["Engine", "Exact"]
@@ -60,13 +61,24 @@ class Engine(nn.Module):
         self.plan = plan
         self.trainable = trainable
 
+    def given(self, log_potentials: GivenPotentials) -> Tensor:
+        """``(*batch, P)`` all weights, given potentials in the places of some: what `collect` takes.
+
+        Raises:
+            BadPotential: for one that is zero everywhere, or out of the range that the kernels were chosen for. (In a
+                transform or a traced program it becomes NaN.)
+            HgmError: if the engine is made for one model only.
+        """
+        raise HgmError("a ReLU network is made for its potentials; compile with activation='exact' to give others")
+
     @abstractmethod
-    def collect(self, e: Tensor, first_row: int = 0) -> Any:
+    def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Any:
         """Messages from the leaves to the roots.
 
         Args:
             e: log evidence ``(S, n_in, B)`` in the engine's order, float32 or float64.
             first_row: number of the first batch row, for errors.
+            full: weights ``(P,)`` as `given` makes them, instead of the engine's own.
 
         Raises:
             BadEvidence: for NaN or +inf.
@@ -155,16 +167,25 @@ class Exact(Engine):
     def tree(self) -> Tree:
         return self.plan.tree.with_potentials(self.weights.potentials())
 
-    def collect(self, e: Tensor, first_row: int = 0) -> Collected:
-        scaled: Tensor | None = None
-        if self.trainable:
-            scaled = self.weights.scaled()
-        looks = concrete(e)
-        if looks:
-            if self.trainable:
-                self._check_weights()
-            elif self._fixed_at != _version(self.weights.log_potential):
-                _loaded(self)  # weights that were changed in place
+    def given(self, log_potentials: GivenPotentials) -> Tensor:
+        full = self.weights.given(log_potentials)
+        if concrete(full):
+            self.weights.check(
+                full, self.allowed, "give them to hgm.log_partition, or compile a tree that has such tables"
+            )
+            return full
+        inside = (self.weights.ranges(full) >= self.allowed).all(-1, keepdim=True)
+        return torch.where(inside, full, torch.nan)  # the answer too: no error can be raised here
+
+    def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Collected:
+        looks = concrete(e) and (full is None or concrete(full))
+        if full is None and self.trainable:
+            full = self.weights.full()
+            if looks:
+                self.weights.check(full, self.allowed)
+        elif full is None and looks and self._fixed_at != _version(self.weights.log_potential):
+            _loaded(self)  # weights that were changed in place
+        scaled = None if full is None else self.weights.scaled(full)
         mask = self._mask if scaled is None else self._impossible(scaled)
         if mask is not None:
             e = e + mask.to(e.dtype)
@@ -178,7 +199,7 @@ class Exact(Engine):
         assert leaf is not None
         leaf = leaf if leaf.shape[-1] == e.shape[-1] else leaf.expand(-1, -1, e.shape[-1])
         scales = [Scale(top, "log")]
-        if self.rescale_leaves:
+        if self.rescale_leaves or scaled is not None:
             leaf, taken = scale_linear(leaf) if deepest.kernel == "linear" else scale_log(leaf)
             scales.append(Scale(taken, deepest.kernel))
         messages = [Message(leaf, deepest.kernel, e.dtype)]
@@ -191,7 +212,7 @@ class Exact(Engine):
         messages.reverse()
         if looks:
             _check(messages[0], first_row)
-        return Collected(messages, skips, scales, e, mask, scaled)
+        return Collected(messages, skips, scales, e, mask, full, scaled)
 
     def roots(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
@@ -223,7 +244,7 @@ class Exact(Engine):
     def partition(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
         mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
-        total = mass.sum(0, dtype=torch.float64) + self.weights.constant()
+        total = mass.sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
         for taken, kernel in collected.scales:
             total = total + (taken if kernel == "log" else taken.log()).sum((0, 1), dtype=torch.float64)
         return total
@@ -249,24 +270,6 @@ class Exact(Engine):
                 mask = mask.index_add(1, unary.columns, unary.forbidden(scaled, self.states_in))  # type: ignore[operator, arg-type]
         return mask
 
-    def _check_weights(self) -> None:
-        """Raise `BadPotential` if weights are no numbers, or have left the range that the linear kernels are for."""
-        full = self.weights.full()
-        ranges, finite = self.weights.ranges(full), self.weights.largest(full).isfinite()
-        if bool(((ranges >= self.allowed) & finite).all()):
-            return
-        broken = torch.nonzero(~finite).flatten().tolist()
-        if broken:
-            raise BadPotential(
-                f"the weights of potentials {self.weights.called(broken)} are NaN, +inf, or all zero: an optimiser "
-                "may have diverged, or a file of weights be damaged"
-            )
-        bad = torch.nonzero(ranges < self.allowed).flatten().tolist()
-        raise BadPotential(
-            f"the weights of potentials {self.weights.called(bad)} have left the range for which this network's "
-            "kernels were chosen; compile a new network from net.tree()"
-        )
-
     def _fix(self) -> None:
         if not self.trainable:
             scaled = self.weights.scaled()
@@ -287,7 +290,7 @@ def _version(weights: Tensor) -> int:
 
 
 def _loaded(engine: Exact, _: object = None) -> None:
-    engine._check_weights()
+    engine.weights.check(engine.weights.full(), engine.allowed)
     engine._rescale_always()
     engine._fix()
 

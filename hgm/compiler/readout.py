@@ -31,7 +31,8 @@ class Collected:
     Attributes:
         e: the evidence, -inf in states that are impossible by themselves.
         mask: 0 and -inf, which made that, if any are.
-        scaled: `Weights.scaled` of a network that is trained.
+        full: all weights ``(P,)``, of a network that is trained, or as they were given with the evidence.
+        scaled: `Weights.scaled` of them.
     """
 
     messages: list[Message]
@@ -39,6 +40,7 @@ class Collected:
     scales: list[Scale]
     e: Tensor
     mask: Tensor | None
+    full: Tensor | None
     scaled: Tensor | None
 
 

@@ -110,7 +110,8 @@ class Stage(nn.Module):
         Args:
             below: the children's messages.
             own: what the parents know by themselves.
-            scaled: `Weights.scaled`, for weights that are trained; by default the layers use their current weights.
+            scaled: `Weights.scaled`, for weights that are trained or given; by default the layers use their current
+                weights. With these a stage scales its messages also where it need not by its plan.
         """
 
     @abstractmethod

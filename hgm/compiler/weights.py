@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.errors import BadPotential, listing
+from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.flat import flatten, owners, unflatten
 from hgm.tree.potential import Potential
 
@@ -26,7 +27,8 @@ class Weights(nn.Module):
     """The entries of all potentials that are not zero.
 
     Tied factors read the same entries, so tying needs no further care; `potentials` gives them back as a tree's. The
-    methods below are about all entries ``(P,)`` (`hgm.tree.flat`): the current ones, or those given as `full`.
+    methods below are about all entries ``(P,)`` (`hgm.tree.flat`): the current ones, or those given as `full`, of which
+    some take a batch ``(*batch, P)`` too.
 
     Args:
         potentials: the tree's.
@@ -85,15 +87,16 @@ class Weights(nn.Module):
     def largest(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` the largest log entry of each; a constant to autograd."""
         flat = (self.full() if full is None else full).detach()
-        return flat.new_full((len(self.of),), -torch.inf).scatter_reduce(0, self.owner, flat, "amax")
+        empty = flat.new_full((*flat.shape[:-1], len(self.of)), -torch.inf)
+        return empty.scatter_reduce(-1, self.owner.expand(flat.shape), flat, "amax")
 
     def ranges(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
         flat = (self.full() if full is None else full).detach()
         prior = torch.tensor([p.axes == 1 for p in self.of], dtype=torch.bool, device=flat.device)[self.owner]
         counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
-        empty = flat.new_full((len(self.of),), torch.inf)
-        return empty.scatter_reduce(0, self.owner, counted, "amin") - self.largest(flat)
+        empty = flat.new_full((*flat.shape[:-1], len(self.of)), torch.inf)
+        return empty.scatter_reduce(-1, self.owner.expand(flat.shape), counted, "amin") - self.largest(flat)
 
     def scaled(self, full: Tensor | None = None) -> Tensor:
         """``(P + 2,)`` log weights, every potential's largest at 0; then what `PAD` and `ZERO` stand for: 0, -inf."""
@@ -104,13 +107,40 @@ class Weights(nn.Module):
         """What the scaling took from log Z: the sum over all factors of their largest log entry."""
         return (self.uses * self.largest(full)).sum()
 
+    def check(self, full: Tensor, least: Tensor, advice: str = "compile a new network from net.tree()") -> None:
+        """Raise `BadPotential` if entries ``(*batch, P)`` are no numbers, or `ranges` of them are below `least`."""
+        ranges, finite = self.ranges(full), self.largest(full).isfinite()
+        if bool(((ranges >= least) & finite).all()):
+            return
+
+        def which(wrong: Tensor) -> list[int]:
+            return torch.nonzero(wrong.reshape(-1, len(self.of)).any(0)).flatten().tolist()
+
+        if broken := which(~finite):
+            raise BadPotential(
+                f"the weights of potentials {self.called(broken)} are NaN, +inf, or all zero: an optimiser may have "
+                "diverged, or a file of weights be damaged"
+            )
+        raise BadPotential(
+            f"the weights of potentials {self.called(which(ranges < least))} have left the range for which this "
+            f"network's kernels were chosen; {advice}"
+        )
+
+    def given(self, given: GivenPotentials) -> Tensor:
+        """``(P,)`` or ``(*batch, P)`` the current entries with those of given potentials in their places."""
+        own = self.full()
+        parts = list(own.split([p.size for p in self.of]))
+        for i, log in given.tensors.items():
+            parts[i] = log.flatten(log.ndim - given.axes[i]).to(own)
+        return torch.cat([part.expand(*given.batch, -1) for part in parts], -1)
+
     def potentials(self) -> tuple[Potential, ...]:
         """The current weights as potentials, with their zeros. Raises `BadPotential` if one is NaN or infinite."""
         return unflatten(self.of, self.full().detach().double().cpu().numpy())
 
     def called(self, which: list[int]) -> str:
-        """Some of the potentials, for a message."""
-        return listing(which)
+        """Some of the potentials, for a message: by their names, or numbers."""
+        return listing([i if self.of[i].name is None else repr(self.of[i].name) for i in which])
 
     def extra_repr(self) -> str:
         kind = "trainable" if isinstance(self.log_potential, nn.Parameter) else "fixed"

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.errors import BadEvidence
+from hgm.evidence.ambient import concrete
 from hgm.evidence.symbols import MISSING
 
 if TYPE_CHECKING:
@@ -40,13 +41,14 @@ def check_numbers(tree: Tree, variables: np.ndarray, e: Tensor) -> Tensor:
     """Log evidence ``(B, S, n)`` of some variables, with ``-inf`` in states that they do not have.
 
     Raises:
-        BadEvidence: for NaN or ``+inf`` in a state that a variable has; it names variable, state and row.
+        BadEvidence: for NaN or ``+inf`` in a state that a variable has; it names variable, state and row. (Not looked
+            for in a transform.)
     """
     card = tree.cardinality[variables]
     if (card < e.shape[1]).any():
         e = e.masked_fill(padding(card, e.shape[1], e.device), -torch.inf)
     bad = ~(e < torch.inf)
-    if bad.any():
+    if concrete(e) and bad.any():
         row, state, i = (int(j) for j in bad.nonzero()[0])
         raise BadEvidence(
             f"the log evidence of variable {tree.names[int(variables[i])]!r}, state {state}, is "

@@ -97,9 +97,10 @@ class Intake(nn.Module):
         noise = (as_noise(x, like, what) if isinstance(x, int | float) else as_tensor(x, what) for x in observation[1:])
         return [z, *(x.to(z.device) for x in noise)]
 
-    def _input(self, observation: Sequence[Any], evidence: Any) -> Tensor:
-        """``(S, n_in, B)`` log evidence of all inputs, in the engine's order."""
+    def _input(self, observation: Sequence[Any], evidence: Any, dtype: torch.dtype | None = None) -> Tensor:
+        """``(S, n_in, B)`` log evidence of all inputs, in the engine's order; in `dtype` if that is given."""
         e = self._leaves(*observation)
+        e = e if dtype is None else e.to(dtype)
         if not self.extra:
             if evidence is not None:
                 raise BadEvidence(

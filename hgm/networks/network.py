@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, ImpossibleEvidence
-from hgm.evidence.ambient import transformed
+from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
+from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.named import log_evidence
+from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
 from hgm.networks.outputs import Output, Outputs, asked
 from hgm.tree.tree import Tree
@@ -108,6 +109,7 @@ class Network(Intake):
         *more: Any,
         evidence: Any = None,
         outputs: Outputs | None = None,
+        log_potentials: Any = None,
     ) -> Any:
         """What is asked for, from an observation of the leaves: by default the posterior, or a denoiser's mean.
 
@@ -135,24 +137,38 @@ class Network(Intake):
                   channel's values, of a `UNet` that answers for the leaves;
                 * ``"log_partition"``: ``(B,)``, as by `log_partition`.
 
+            log_potentials: logs of tables to use instead of the network's own, as for `hgm.log_partition`: by the names
+                of potentials, or the variables of a factor. ``(*shape)``, or one for each row, ``(B, *shape)``. They
+                must be in the range that the network's kernels were chosen for.
+
         Raises:
             BadEvidence: for a wrong shape, a NaN or +inf.
             ImpossibleEvidence: with the batch rows whose evidence has probability zero.
             BadSpec: for an output that is unknown, or that this network cannot give.
+            BadPotential: for given potentials that do not fit, or are out of range.
+            HgmError: for given potentials of a ReLU network.
         """
         given = [x for x in (observation, noise, scale, *more) if x is not None]
         outputs = self.answer if outputs is None else outputs
-        return _as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence))
+        tables = None if log_potentials in (None, {}) else read_potentials(self.plan.tree, log_potentials)
+        return _as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
 
     def log_partition(
-        self, observation: Any = None, noise: Any = None, scale: Any = None, *more: Any, evidence: Any = None
+        self,
+        observation: Any = None,
+        noise: Any = None,
+        scale: Any = None,
+        *more: Any,
+        evidence: Any = None,
+        log_potentials: Any = None,
     ) -> Tensor:
         """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`.
 
         Raises:
             HgmError: for a ReLU network, which carries messages up to constants only.
         """
-        return self.forward(observation, noise, scale, *more, evidence=evidence, outputs="log_partition")
+        given = (observation, noise, scale, *more)
+        return self.forward(*given, evidence=evidence, outputs="log_partition", log_potentials=log_potentials)
 
     def extra_error(self, dtype: torch.dtype, *observation: Any, evidence: Any = None) -> float:
         """What running in another precision changes: measured, not proved.
@@ -176,52 +192,109 @@ class Network(Intake):
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
         """The outputs but the log partition, from what the engine has collected."""
 
-    def _answers(self, names: Sequence[str], e: Tensor, first_row: int = 0) -> tuple[Tensor, ...]:
-        """Outputs for log evidence ``(S, n_in, B)`` in the engine's order."""
-        collected = self.engine.collect(e, first_row)
+    def _answers(
+        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Outputs for log evidence ``(S, n_in, B)`` in the engine's order.
+
+        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row.
+        """
+        if full is not None and full.ndim > 1:
+            return self._answers_by_row(names, e, first_row, full)
+        collected = self.engine.collect(e, first_row, full)
         found = {"log_partition": self.engine.partition(collected)} if "log_partition" in names else {}
         others = [name for name in names if name != "log_partition"]
         if others:
             found |= self._read(collected, others)
         return tuple(found[name].to(e.dtype) for name in names)
 
-    def _exactly(self, names: Sequence[str], observation: Sequence[Any], evidence: Any) -> tuple[Tensor, ...]:
+    def _answers_by_row(self, names: Sequence[str], e: Tensor, first_row: int, full: Tensor) -> tuple[Tensor, ...]:
+        """`_answers` where each row has weights of its own, ``(B, P)``."""
+        if not len(full):
+            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1)))
+        looks = concrete(e) and concrete(full)
+        wanted = (*names, "log_partition") if looks and "log_partition" not in names else names
+
+        def one(row: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+            return tuple(x[0] for x in self._answers(wanted, row.unsqueeze(2), 0, weights))
+
+        rows = max(1, SLICE // self.row_size)
+        found = torch.func.vmap(one, (2, 0), chunk_size=rows)(e.expand(-1, -1, len(full)), full)
+        if looks:  # inside, nothing could be
+            log_z = found[list(wanted).index("log_partition")].detach()
+            bad = (torch.nonzero(~(log_z > -torch.inf)).flatten() + first_row).tolist()
+            if bool(log_z.isnan().any()):
+                raise BadEvidence(f"the evidence holds NaN or +inf in one of the batch rows {listing(bad)}")
+            if bad:
+                raise ImpossibleEvidence(bad)
+        return tuple(found[: len(names)])
+
+    def _exactly(
+        self, names: Sequence[str], observation: Sequence[Any], evidence: Any, tables: GivenPotentials | None
+    ) -> tuple[Tensor, ...]:
         """`_answers`, in float32 for half precision, with results in that, and whatever precision is ambient."""
         z, *noise = self._taken(observation)
         half = z.dtype if z.is_floating_point() else self.dtype
         z = z.float() if z.dtype in HALF else z
+        full, dtype = None, None
+        if tables is not None:
+            full = self._weights(tables, z)
+            if not any(x.is_floating_point() for x in (z, *noise)):
+                dtype = half = tables.dtype
+                dtype = torch.float32 if dtype in HALF else dtype
         device = z.device.type
         if device != "meta" and torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                found = self._sliced(names, [z, *noise], evidence)
+                found = self._sliced(names, [z, *noise], evidence, full, dtype)
         else:
-            found = self._sliced(names, [z, *noise], evidence)
+            found = self._sliced(names, [z, *noise], evidence, full, dtype)
         return tuple(x.to(half) for x in found) if half in HALF else found
 
-    def _sliced(self, names: Sequence[str], observation: Sequence[Tensor], evidence: Any) -> tuple[Tensor, ...]:
-        """Outputs of the whole batch, or, where autograd keeps nothing, of slices of it that stay in cache."""
-        given = [t for t in (*observation, evidence) if isinstance(t, Tensor)]
+    def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
+        """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
+        full, batch = self.engine.given(tables), tables.batch
+        if len(batch) > 1 or (batch and z.ndim and 1 not in (batch[0], z.shape[0]) and batch[0] != z.shape[0]):
+            rows = z.shape[0] if z.ndim else 1
+            raise BadPotential(
+                f"a network takes potentials (*shape) or one for each of the {rows} rows of the observation, "
+                f"({rows}, *shape); got a batch {batch}"
+            )
+        return full[0] if batch == (1,) else full
+
+    def _sliced(
+        self,
+        names: Sequence[str],
+        observation: Sequence[Tensor],
+        evidence: Any,
+        full: Tensor | None,
+        dtype: torch.dtype | None,
+    ) -> tuple[Tensor, ...]:
+        """Outputs of the whole batch, or, where autograd keeps nothing, of slices of it that stay in cache.
+
+        With given weights `full`, and in the precision `dtype` unless the observation has one.
+        """
+        given = [t for t in (*observation, evidence, full) if isinstance(t, Tensor)]
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
-            return self._answers(names, self._input(observation, evidence))
+            return self._answers(names, self._input(observation, evidence, dtype), 0, full)
         batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
-            e = self._input(observation, evidence)
+            e = self._input(observation, evidence, dtype)
             if e.shape[2]:
-                return self._answers(names, e)
-            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1)))
+                return self._answers(names, e, 0, full)
+            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1), 0, full))
 
         def part(t: Any, first: int) -> Any:
-            per_row = isinstance(t, Tensor) and t.ndim > 0 and t.shape[0] == batch
+            per_row = isinstance(t, Tensor) and t.ndim > (t is full) and t.shape[0] == batch
             return t[first : first + rows] if per_row else t
 
         parts: list[tuple[Tensor, ...]] = []
         impossible: list[int] = []
         for first in range(0, batch, rows):
-            e = self._input([part(t, first) for t in observation], part(evidence, first))
+            e = self._input([part(t, first) for t in observation], part(evidence, first), dtype)
             try:
-                parts.append(self._answers(names, e, first))
+                parts.append(self._answers(names, e, first, None if full is None else part(full, first)))
             except ImpossibleEvidence as error:
                 impossible += error.rows
         if impossible:

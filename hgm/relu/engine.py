@@ -74,8 +74,8 @@ class Relu(Engine):
         """The tree that the network was built for."""
         return self.plan.tree
 
-    def collect(self, e: Tensor, first_row: int = 0) -> tuple[list[Tensor], list[Tensor]]:
-        """h of every level, root first, and q of every stage, leaves first."""
+    def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """h of every level, root first, and q of every stage, leaves first. It never gets other weights."""
         given = e
         e = normalize(e.to(self.mask.dtype) + self.mask)
         if concrete(e):

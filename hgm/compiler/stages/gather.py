@@ -35,7 +35,7 @@ class Gather(General):
         if own.leaf is not None:
             parts.append(own.leaf.transpose(0, 1).expand(-1, -1, x.shape[-1]))
         h = joined(parts, 0).transpose(0, 1)
-        return *self.scaled(h, below.dtype), LevelSkip(q, below, own, [w])
+        return *self.scaled(h, below.dtype, scaled), LevelSkip(q, below, own, [w])
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:
         assert isinstance(skip, LevelSkip)

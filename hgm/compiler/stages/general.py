@@ -81,11 +81,14 @@ class General(Moving, Stage):
             parts.append(safe_log(q).double() if layer.kernel != self.kernel else q)
         q = joined(parts, 2)
         q = q if self.take is None else q.index_select(2, self.take)
-        return *self.scaled(self._combine(q, own), below.dtype), LevelSkip(q, below, own, weights)
+        return *self.scaled(self._combine(q, own), below.dtype, scaled), LevelSkip(q, below, own, weights)
 
-    def scaled(self, h: Tensor, dtype: torch.dtype) -> tuple[Message, list[Scale]]:
-        """The parents' messages, with maximum 1 or 0 where the stage rescales, and what was taken for that."""
-        if not self.rescale:
+    def scaled(self, h: Tensor, dtype: torch.dtype, weights: Tensor | None) -> tuple[Message, list[Scale]]:
+        """The parents' messages, with maximum 1 or 0 where the stage rescales, and what was taken for that.
+
+        With `weights` that were not there when the stage was planned it always does.
+        """
+        if not self.rescale and weights is None:
             return Message(h, self.kernel, dtype), []
         h, taken = scale_linear(h) if self.kernel == "linear" else scale_log(h)
         return Message(h, self.kernel, dtype), [Scale(taken, self.kernel)]

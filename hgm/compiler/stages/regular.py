@@ -28,7 +28,7 @@ class Regular(General):
         w = layer.weight(below.h, scaled)
         q = layer(below.h, w)
         h = product(q) if own.inner is None else product(q) * own.inner
-        return *self.scaled(h, below.dtype), LevelSkip(q, below, own, [w])
+        return *self.scaled(h, below.dtype, scaled), LevelSkip(q, below, own, [w])
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:
         assert isinstance(skip, LevelSkip)
