@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -25,9 +25,13 @@ from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.checked import check_log_evidence
 from hgm.evidence.named import read_evidence
+from hgm.evidence.sequences import are_sequences
 from hgm.tree.checks import shown, whole
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from hgm.bp.sequences import Sequences
 
 __all__ = ["Posterior", "infer", "log_likelihood"]
 
@@ -207,20 +211,35 @@ class Posterior(ByName):
         return f"Posterior of a {self.tree!r}, given {rows}"
 
 
-def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Posterior:
+@overload
+def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Posterior: ...
+
+
+@overload
+def infer(tree: Tree, evidence: list[Any]) -> Sequences: ...
+
+
+def infer(tree: Tree, evidence: Any = None) -> Posterior | Sequences:
     """Exact inference: the posterior of all variables given evidence.
 
     Args:
         tree: the model.
-        evidence: by name, in the forms that `hgm.log_evidence` takes, or its result, ``(B, S, V)``.
+        evidence: by name, in the forms that `hgm.log_evidence` takes, or its result, ``(B, S, V)``. For a chain
+            (`hgm.tree.timeline`: `hgm.chain`, `hgm.hmm`, ...) also a list of sequences of any lengths, each a list or
+            array ``(steps,)`` of states in time order, some perhaps missing. A list is always that, an array never.
 
     Returns:
-        A `Posterior`; float64. Results have a batch dimension if some evidence had one.
+        A `Posterior`; float64. Results have a batch dimension if some evidence had one. For a list `Sequences`: item i
+        is the `Posterior` of sequence i in the chain that ends with it.
 
     Raises:
         BadEvidence: for evidence that does not fit the model.
         ImpossibleEvidence: if some row has probability zero.
     """
+    if are_sequences(tree, evidence):
+        from hgm.bp.sequences import Sequences  # which is made of posteriors
+
+        return Sequences(tree, evidence)
     if isinstance(evidence, Tensor):
         e, batched = check_log_evidence(tree, evidence), True
     else:

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
-from hgm.evidence.data import Data, read_data
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from hgm.learn.expect import Expectation
+from hgm.learn.expect import Expectations
+from hgm.learn.observations import Observations, observations
 from hgm.tree.checks import whole
 from hgm.tree.direction import Direction, direct
 from hgm.tree.flat import flatten, offsets, pieces, unflatten
@@ -95,7 +95,9 @@ def fit(
             - a mapping from names of variables to what was seen of each, in the forms of `hgm.log_evidence`: ``(N,)``
               states (numbers or labels, -1 or ``None`` where missing) or likelihoods ``(N, card)``;
             - integers ``(N, *leaf shape)``: states of the leaves, -1 where missing;
-            - floats ``(N, S, *leaf shape)`` or ``(N, S, V)``: log evidence of the leaves, or of all variables.
+            - floats ``(N, S, *leaf shape)`` or ``(N, S, V)``: log evidence of the leaves, or of all variables;
+            - for a chain (`hgm.tree.timeline`), a list of sequences of any lengths, as for `hgm.infer`: each is learned
+              from in the chain that ends with it.
         evidence: by name, of further variables: the labels, say, of the images in `data`.
         smoothing: lambda, the pseudo-count that is added to every entry that is not zero; the objective then has a
             Dirichlet prior. 0 is maximum likelihood.
@@ -118,8 +120,9 @@ def fit(
     """
     _check_settings(smoothing, iterations, tolerance, seed, batch_size, dtype, checkpoint, every)
     direction = direct(tree)
-    observed = read_data(tree, data, evidence)
-    model = _Model(tree, direction, smoothing, observed.states.device)
+    observed = observations(tree, data, evidence)
+    normaliser = observed.log_normaliser()
+    model = _Model(tree, direction, smoothing, observed.device)
     theta = model.start(seed)
     identity = _identity(tree, observed, theta, smoothing, dtype)
     objectives: list[float] = []
@@ -130,13 +133,13 @@ def fit(
         objectives, likelihoods = list(saved.history), list(saved.log_likelihood)
         _check_length(checkpoint, objectives, iterations, tolerance * observed.rows)
 
-    expect = Expectation(tree, observed, dtype, batch_size)
+    expect = Expectations(observed, dtype, batch_size)
     with _progress_bar(progress, iterations, len(objectives)) as bar:
         while True:
             last = len(objectives) >= iterations
             with torch.autocast(theta.device.type, enabled=False):  # of the counts too: it holds for the reverse pass
                 log_z, counts = expect(model.log(theta), counts=not last)
-            likelihoods.append(log_z - observed.rows * direction.log_normaliser)
+            likelihoods.append(log_z - normaliser)
             objectives.append(likelihoods[-1] + model.log_prior(theta))
             gain = objectives[-1] - objectives[-2] if len(objectives) > 1 else np.inf
             converged = bool(gain <= tolerance * observed.rows)
@@ -265,7 +268,7 @@ def _check_length(checkpoint: object, objectives: Sequence[float], iterations: i
         )
 
 
-def _identity(tree: Tree, data: Data, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:
+def _identity(tree: Tree, data: Observations, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:
     """What a checkpoint belongs to: by its words, where another one differs."""
     model = hashlib.sha256()
     for array in (tree.cardinality, tree.scope_ptr, tree.scope, tree.up, tree.potential_id):

@@ -16,11 +16,12 @@ from hgm.compiler.ranges import Ranges
 from hgm.compiler.weights import Weights
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.data import Data
+from hgm.learn.observations import Observations
 from hgm.networks.compile import compile
 from hgm.networks.network import Network
 from hgm.tree.tree import Tree
 
-__all__ = ["Expectation"]
+__all__ = ["Expectation", "Expectations"]
 
 NUMBERS = 1 << 20  # messages held at once in a batch of the default size
 
@@ -58,8 +59,7 @@ class Expectation:
                 try:
                     log_z = network.log_partition(leaves, evidence=others).double().sum()
                 except ImpossibleEvidence as error:
-                    rows = [start + row for row in error.rows]
-                    raise ImpossibleEvidence(rows, "(rows of the data, for the potentials to start from)") from None
+                    raise ImpossibleEvidence([start + row for row in error.rows]) from None
             total += log_z.item()
             if sums is not None and len(flat):  # a tree without factors has nothing to count
                 sums += torch.autograd.grad(log_z, flat)[0].double()
@@ -81,3 +81,26 @@ class Expectation:
         with torch.no_grad():
             engine.weights.log_potential.copy_(engine.weights.stored(log_potential))
         return self._network, engine.weights
+
+
+class Expectations:
+    """The sum of the `Expectation` of each part of the observations. Other arguments and errors as for that."""
+
+    def __init__(self, observed: Observations, dtype: torch.dtype, batch_size: int | None) -> None:
+        self._parts = [(part.rows, Expectation(part.tree, part.data, dtype, batch_size)) for part in observed.parts]
+
+    def __call__(self, log_potential: Tensor, counts: bool = True) -> tuple[float, Tensor | None]:
+        total, sums = 0.0, torch.zeros_like(log_potential) if counts else None
+        impossible: list[int] = []
+        for rows, expect in self._parts:
+            try:
+                log_z, own = expect(log_potential, counts)
+            except ImpossibleEvidence as error:
+                impossible += rows[list(error.rows)].tolist()
+                continue
+            total += log_z
+            if sums is not None and own is not None:
+                sums += own
+        if impossible:
+            raise ImpossibleEvidence(sorted(impossible), "(rows of the data, for the potentials to start from)")
+        return total, sums
