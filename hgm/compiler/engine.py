@@ -129,12 +129,14 @@ class Exact(Engine):
     padding: Tensor | None
     allowed: Tensor
     _mask: Tensor | None
+    _fixed_of: Tensor
     _fixed_at: int
+    _before: Tensor | None = None
 
     def __init__(self, plan: Plan, trainable: bool, down: bool) -> None:
         super().__init__(plan, trainable)
         tree = plan.tree
-        uses = torch.bincount(torch.tensor(tree.potential_id), minlength=len(tree.potentials))
+        uses = torch.from_numpy(np.bincount(tree.potential_id, minlength=len(tree.potentials)))
         self.weights = Weights(tree.potentials, uses, trainable)
         cardinality = tree.cardinality[plan.inputs[plan.arrangement]]
         self.states_in = int(cardinality.max())
@@ -156,6 +158,7 @@ class Exact(Engine):
             layer.bind(self.weights)
         if trainable:
             self._rescale_always()
+        self.register_load_state_dict_pre_hook(_loading)
         self.register_load_state_dict_post_hook(_loaded)
         self._fix()
 
@@ -178,12 +181,15 @@ class Exact(Engine):
         return torch.where(inside, full, torch.nan)  # the answer too: no error can be raised here
 
     def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Collected:
-        looks = concrete(e) and (full is None or concrete(full))
-        if full is None and self.trainable:
+        own = self.weights.log_potential
+        looks = concrete(e) and concrete(own if full is None else full)
+        # fixed weights are other ones inside of torch.func.functional_call, until it ends
+        loose = self.trainable or not (torch.compiler.is_compiling() or own is self._fixed_of)
+        if full is None and loose:
             full = self.weights.full()
             if looks:
                 self.weights.check(full, self.allowed)
-        elif full is None and looks and self._fixed_at != _version(self.weights.log_potential):
+        elif full is None and looks and self._fixed_at != _version(own):
             _loaded(self)  # weights that were changed in place
         scaled = None if full is None else self.weights.scaled(full)
         mask = self._mask if scaled is None else self._impossible(scaled)
@@ -276,7 +282,7 @@ class Exact(Engine):
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
             self._mask = self._impossible(scaled)
-            self._fixed_at = _version(self.weights.log_potential)
+            self._fixed_of, self._fixed_at = self.weights.log_potential, _version(self.weights.log_potential)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -289,9 +295,16 @@ def _version(weights: Tensor) -> int:
     return -1 if weights.is_inference() else weights._version
 
 
+def _loading(engine: Exact, *_: object) -> None:
+    engine._before = engine.weights.log_potential.detach().clone()
+
+
 def _loaded(engine: Exact, _: object = None) -> None:
-    engine.weights.check(engine.weights.full(), engine.allowed)
-    engine._rescale_always()
+    before, engine._before = engine._before, None
+    now = engine.weights.log_potential.detach()
+    if before is None or not concrete(now) or not torch.equal(before, now):  # weights that are the same change no bit
+        engine.weights.check(engine.weights.full(), engine.allowed)
+        engine._rescale_always()
     engine._fix()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch.autograd import forward_ad
 
 from hgm.errors import BadSpec
 
-__all__ = ["check_generator", "concrete", "transformed"]
+__all__ = ["check_generator", "concrete", "making", "transformed"]
 
 
 def transformed(x: Tensor) -> bool:
@@ -21,8 +23,15 @@ def transformed(x: Tensor) -> bool:
 
 
 def concrete(x: Tensor) -> bool:
-    """Whether the numbers of a tensor may be looked at: not in a transform, nor while a program is traced."""
-    return not (torch.compiler.is_compiling() or transformed(x))
+    """Whether a tensor has numbers (one on the meta device has none) that may be looked at: no transform, no tracer."""
+    return not (torch.compiler.is_compiling() or x.is_meta or transformed(x))
+
+
+@contextmanager
+def making() -> Iterator[None]:
+    """Around what makes a network: on the CPU, to be trained and differentiated, whatever is ambient."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        yield
 
 
 def check_generator(generator: Any, device: torch.device) -> torch.Generator | None:

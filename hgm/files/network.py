@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.schedule import planned
 from hgm.errors import BadSpec, HgmError
+from hgm.evidence.ambient import making
 from hgm.evidence.channel import channel_of, entry_of
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
@@ -77,7 +78,7 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
     write_whole(where, save(tensors, {KEY: json.dumps(header)}))
 
 
-@torch.inference_mode(False)  # as `hgm.compile`
+@making()
 def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     """The network in a file that `save_network` wrote, on the CPU.
 

@@ -13,6 +13,7 @@ from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import check_plan, planned
 from hgm.compiler.trial import try_out
 from hgm.errors import BadExtension, BadSpec, did_you_mean, extension
+from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
@@ -26,7 +27,7 @@ __all__ = ["Task", "assemble", "compile"]
 Task = Literal["classify", "denoise", "posterior"]
 
 
-@torch.inference_mode(False)  # the network is to be trained and differentiated outside of that mode too
+@making()
 def compile(
     tree: Tree,
     task: Task = "posterior",
