@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
+from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def compile(
     *,
     channel: Channel | None = None,
     query: str | Sequence[str] | None = None,
-    observed: Sequence[str] = (),
+    observed: Label | Sequence[Label] = (),
     trainable: bool = False,
     schedule: str | None = None,
     plan: Plan | None = None,
@@ -53,8 +55,11 @@ def compile(
             means of the leaves; ``"posterior"``: a `UNet` for marginals.
         channel: how the leaves are observed; default `Soft`: log evidence, or integer symbols.
         query: for ``"classify"`` the name of a variable (default the root; the tree is re-rooted there); else names of
-            variables, ``"leaves"`` (default) or ``"all"`` (all variables, in tree order).
-        observed: names of further variables, besides the leaves, at which evidence may be given.
+            variables, ``"leaves"`` or ``"all"`` (all variables, in tree order). Default: those that the channel
+            observes, which are the leaves unless `observed` is ``"all"``.
+        observed: names of further variables, besides the leaves, at which evidence may be given. Or ``"all"``: the
+            observation is one of *all* variables, in tree order, ``(B, V)`` symbols or ``(B, S, V)`` log evidence: of a
+            chain, a sequence in the order of time.
         trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
         schedule: name of the schedule that plans the network (`hgm.compiler.schedule`); default ``"levels"``.
         plan: a plan to run instead of making one: of the same tree (re-rooted at `query` to classify) with the same
@@ -84,10 +89,10 @@ def compile(
         raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}{close}")
     if activation not in ("exact", "relu"):
         raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
-    wanted = _wanted(tree, task, query)
+    inputs, shape = _inputs(tree, observed)
+    seen = inputs[: prod(shape)]
+    wanted = _wanted(tree, task, query, seen)
     rooted = tree.reroot(tree.names[int(wanted[0])]) if task == "classify" else tree
-    extra = [v for v in dict.fromkeys(tree.index(name) for name in observed) if tree.inner[v]]
-    inputs = np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)])
     if rooted is not tree:
         inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))
     if plan is None:
@@ -96,7 +101,7 @@ def compile(
         raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={schedule!r}")
     else:
         check_plan(plan, rooted, inputs)
-    channel = _bound(Soft() if channel is None else channel, int(tree.cardinality[tree.leaves].max()))
+    channel = _bound(Soft() if channel is None else channel, int(tree.cardinality[seen].max()))
     down = task != "classify"
     if activation == "exact":
         engine: Engine = Exact(plan, trainable, down)
@@ -105,9 +110,9 @@ def compile(
         from hgm.relu.engine import Relu
         from hgm.relu.question import Question
 
-        asked = (plan, channel, tree.leaf_shape, wanted, down)
+        asked = (plan, channel, shape, wanted, down)
         engine = Relu(plan, Design.of(Question(*asked, tol, bound, allocation, construction, floor)), trainable, down)
-    return assemble(engine, task, channel, tree.leaf_shape, wanted)
+    return assemble(engine, task, channel, shape, wanted)
 
 
 def assemble(
@@ -121,22 +126,34 @@ def assemble(
     return UNet(engine, channel, leaf_shape, query, mean=task == "denoise")
 
 
-def _wanted(tree: Tree, task: Task, query: str | Sequence[str] | None) -> np.ndarray:
-    """``(n,)`` tree indices of the asked-for variables."""
+def _inputs(tree: Tree, observed: Label | Sequence[Label]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """``(n,)`` tree indices of the variables with evidence, those of the observation first, and the shape of that."""
+    if isinstance(observed, str) and observed == "all":
+        return np.arange(len(tree)), (len(tree),)
+    names = [observed] if isinstance(observed, str) else observed
+    extra = [v for v in dict.fromkeys(tree.index(name) for name in names) if tree.inner[v]]
+    return np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)]), tree.leaf_shape
+
+
+def _wanted(tree: Tree, task: Task, query: str | Sequence[str] | None, seen: np.ndarray) -> np.ndarray:
+    """``(n,)`` tree indices of the asked-for variables; `seen` are those that the channel observes."""
     if task == "classify":
         if query is not None and not isinstance(query, str):
             raise BadSpec(f"task 'classify' asks for one variable; got query={list(query)!r}")
         return tree.roots[:1] if query is None else np.array([tree.index(query)])
-    if query is None or (isinstance(query, str) and query == "leaves"):
-        return tree.leaves
-    if isinstance(query, str):
+    if query is None:
+        return seen
+    if isinstance(query, str) and query == "leaves":
+        wanted = tree.leaves
+    elif isinstance(query, str):
         wanted = np.arange(len(tree)) if query == "all" else np.array([tree.index(query)])
     else:
         wanted = np.array([tree.index(q) for q in query], dtype=np.int64)
         if not len(wanted):
             raise BadSpec("query names no variable")
-    if task == "denoise" and not np.array_equal(wanted, tree.leaves):
-        raise BadSpec("task 'denoise' gives the means of the leaves; use task 'posterior' for other variables")
+    if task == "denoise" and not np.array_equal(wanted, seen):
+        what = "the leaves" if np.array_equal(seen, tree.leaves) else "all variables, which are observed"
+        raise BadSpec(f"task 'denoise' gives the means of {what}; use task 'posterior' for other variables")
     return wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,13 @@ class UNet(Network):
         tree = self.plan.tree
         self.task = "denoise" if mean else "posterior"
         self.answer = "mean" if mean else "posterior"
-        of_leaves = np.array_equal(query, tree.leaves)
-        if not of_leaves:
-            why = "means are of the leaves, and it answers for other variables; compile it with query='leaves'"
+        seen = self.plan.inputs[: prod(leaf_shape)]
+        of_leaves, of_seen = np.array_equal(query, tree.leaves), np.array_equal(query, seen)
+        self.query_shape = leaf_shape if of_seen else tree.leaf_shape if of_leaves else (len(query),)
+        if not of_seen:
+            them, name = ("the leaves", "leaves") if np.array_equal(seen, tree.leaves) else ("all variables", "all")
+            why = f"means are of {them}, and it answers for other variables; compile it with query={name!r}"
             self.lacks = {"mean": why} | self.lacks
-        self.query_shape = leaf_shape if of_leaves else (len(query),)
         self.query_states = int(tree.cardinality[query].max())
         self.read, places = self.plan.places(query)
         self.register_buffer("places", None if places is None else torch.from_numpy(places), persistent=False)
