@@ -171,4 +171,5 @@ def _compiled(
         asked = query[0]
     elif query and task is Task.classify:
         raise BadSpec(f"the task 'classify' asks for one variable; got {len(query)} with --query")
-    return hgm.compile(tree, task.value, query=asked, observed=observed or (), **settings)
+    seen: str | list[str] = "all" if observed == ["all"] else observed or []
+    return hgm.compile(tree, task.value, query=asked, observed=seen, **settings)

@@ -133,7 +133,8 @@ Observed = Annotated[
     option(
         "--observed",
         "NAME",
-        "A variable above the leaves at which evidence may be given. May be given several times.",
+        "A variable above the leaves at which evidence may be given. May be given several times. 'all': the "
+        "observation is of all variables, in tree order.",
     ),
 ]
 TaskOption = Annotated[

@@ -198,6 +198,7 @@ def test_show_prints_the_plan(grid, run):
 def test_show_reroots(model, run):
     assert run("show", model, "-t", "classify", "-q", "a=b") != run("show", model, "-t", "classify")
     assert "3 observed" in run("show", model, "--observed", "weather")  # the leaves are wet and a=b
+    assert "4 observed" in run("show", model, "--observed", "all")
 
 
 def test_draw_writes_pictures(grid, tmp_path, run):

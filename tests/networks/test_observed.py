@@ -115,7 +115,7 @@ def test_means_are_of_what_is_observed():
     with pytest.raises(hgm.BadSpec, match="means of all variables, which are observed"):
         hgm.compile(CHAIN, "denoise", observed="all", query="leaves")
     net = hgm.compile(CHAIN, channel=hgm.Gaussian([0.0, 1.0, 2.0]), observed="all", query=["x1"])
-    with pytest.raises(hgm.BadSpec, match="means are of all variables.*query='all'"):
+    with pytest.raises(hgm.BadSpec, match=r"means are of all variables.*query='all'"):
         net(torch.zeros(1, T), 1.0, outputs="mean")
 
 
