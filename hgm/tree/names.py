@@ -7,8 +7,10 @@ level's prefix and the node's position; `ReorderedNames` are others in another o
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 from operator import index
 from typing import SupportsIndex, overload
@@ -179,15 +181,18 @@ class GridNames(Names):
                     f"levels named {short!r} and {prefix!r} could give two variables one name; "
                     "choose names of which none is another followed by digits"
                 )
-        self._start = np.concatenate([[0], np.cumsum([prod(shape) for shape in shapes])])
+        self._start = [0, *accumulate(map(prod, shapes))]
 
     def __len__(self) -> int:
-        return int(self._start[-1])
+        return self._start[-1]
 
     def _name(self, i: int) -> str:
-        level = int(np.searchsorted(self._start, i, side="right")) - 1
-        position = np.unravel_index(i - int(self._start[level]), self.shapes[level]) if self.shapes[level] else ()
-        return self.prefixes[level] + "_".join(str(int(x)) for x in position)
+        level = bisect_right(self._start, i) - 1
+        rest, position = i - self._start[level], []
+        for size in reversed(self.shapes[level]):
+            rest, x = divmod(rest, size)
+            position.append(str(x))
+        return self.prefixes[level] + "_".join(reversed(position))
 
     def index(self, name: Label) -> int:
         """Position of `name`. Raises `KeyError` if there is none."""
@@ -205,7 +210,7 @@ class GridNames(Names):
                         break
                     i = i * size + x
                 else:
-                    return int(self._start[level]) + i
+                    return self._start[level] + i
         raise KeyError(name)
 
     def __eq__(self, other: object) -> bool:
