@@ -31,7 +31,7 @@ from torch.nn import functional
 from hgm.bp.factor import Bank, Choose, bank_of
 from hgm.bp.ops import Array, Reduce, added, joined, logsumexp, normalised, padded, repeated, take
 from hgm.bp.schedule import Group, Step, schedule
-from hgm.evidence.checked import check_log_evidence
+from hgm.evidence.checked import check_log_evidence, unobserved
 from hgm.tree.tree import Tree
 
 __all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors", "log_partition"]
@@ -45,6 +45,7 @@ class Collected:
         e: log evidence of each level, ``(B, S, n)``, its largest entry at 0.
         h: messages of the variables upwards, ``(B, S, n)``.
         q: messages of the factors upwards, ``(B, S, F)``.
+        taken: the constants of normalisation, of e and then of q, ``(B, 1, n)``.
         log_partition: ``(B,)``; with a maximum, the largest log score.
         steps: the schedule.
         bank: the potentials.
@@ -54,6 +55,7 @@ class Collected:
     e: list[Any]
     h: list[Any]
     q: list[Any]
+    taken: list[Any]
     log_partition: Any
     steps: Sequence[Step]
     bank: Bank
@@ -119,30 +121,57 @@ def collect(
     """The pass from the leaves to the roots, of log evidence that is checked: a tensor, or a float64 array."""
     if isinstance(log_evidence, Tensor):
         log_evidence = log_evidence.to(torch.float64)
-    device = log_evidence.device if isinstance(log_evidence, Tensor) else None
+        device = log_evidence.device
+        bank = bank_of(tree, device) if log_potentials is None else Bank(tree.potentials, device, log_potentials)
+        return _collect(tree, *normalised(log_evidence), schedule(tree, device), bank, reduce)
     e, factor = normalised(log_evidence)
+    steps, bank = schedule(tree, None), bank_of(tree, None)
+    if len(e) > 1 or reduce is not logsumexp or None not in tree.kept:  # a large tree keeps nothing
+        return _collect(tree, e, factor, steps, bank, reduce)
+    if "quiet" not in tree.kept:
+        blank = unobserved(tree, 1, torch.float64, "cpu").numpy()
+        tree.kept["quiet"] = blank, _collect(tree, blank, np.zeros_like(factor), steps, bank, reduce)
+    blank, quiet = tree.kept["quiet"]
+    seen = np.flatnonzero((e != blank).any((0, 1)))
+    return _collect(tree, e, factor, steps, bank, reduce, (quiet, int(tree.level[seen[-1]]) if len(seen) else 0))
+
+
+def _collect(
+    tree: Tree,
+    e: Any,
+    factor: Any,
+    steps: Sequence[Step],
+    bank: Bank,
+    reduce: Reduce,
+    quiet: tuple[Collected, int] | None = None,
+) -> Collected:
+    """`collect` of normalised evidence; `quiet` is what was found without any, and the deepest level that has some."""
     batch, states, _ = e.shape
-    steps = schedule(tree, device)
-    bank = bank_of(tree, device) if log_potentials is None else Bank(tree.potentials, device, log_potentials)
     ends = tree.level_ptr.tolist()
     levels: list[Any] = [e[..., first:last] for first, last in pairwise(ends)]
     h: list[Any] = levels.copy()
     q: list[Any] = [e[..., :0]] * len(steps)
     taken = [factor]  # the constants of normalisation; e first: beside large numbers small ones are lost
-    for at in reversed(range(len(steps))):
+    known = len(steps)  # q is known of this level and of those below it
+    if quiet is not None:
+        found, known = quiet
+        h[known + 1 :], q[known:] = found.h[known + 1 :], found.q[known:]
+        taken += found.taken[1 : 1 + sum(len(step.groups) for step in steps[known:])]
+    for at in reversed(range(len(steps))[: known + 1]):
         step = steps[at]
         if not step.groups:
             continue
-        sent = []
-        for group in step.groups:
-            inputs = _inputs(group, None, h[at + 1] if group.below else None)
-            message, top = normalised(bank.kernel(group).send(inputs, group.up, reduce, batch))
-            sent.append(padded(message, states))
-            taken.append(top)
-        q[at] = take(joined(sent), step.by_factor)
+        if at < known:
+            sent = []
+            for group in step.groups:
+                inputs = _inputs(group, None, h[at + 1] if group.below else None)
+                message, top = normalised(bank.kernel(group).send(inputs, group.up, reduce, batch))
+                sent.append(padded(message, states))
+                taken.append(top)
+            q[at] = take(joined(sent), step.by_factor)
         h[at] = _pooled(step, levels[at], q[at])
     log_z = joined(taken).sum((1, 2)) + reduce(h[0], 1).sum((1, 2))
-    return Collected(levels, h, q, log_z, steps, bank, reduce)
+    return Collected(levels, h, q, taken, log_z, steps, bank, reduce)
 
 
 def in_tensors(tree: Tree, collected: Collected) -> Collected:

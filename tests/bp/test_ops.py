@@ -57,6 +57,19 @@ def test_a_name_is_answered_without_the_levels_below(case):
         assert len(post._distributed.b) == case.tree.level[v] + 1
 
 
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_kept_of_a_tree_without_evidence_serves_evidence_anywhere(case, monkeypatch):
+    rng = np.random.default_rng(0)
+    given = [{}, *({name: rng.uniform(0.1, 1, (1, case.card(name)))} for name in case.names)]
+    arrays = [hgm.infer(case.tree, one) for one in given]
+    assert "quiet" in case.tree.kept
+    monkeypatch.setattr(ops, "SMALL", 0)
+    for one, post in zip(given, arrays, strict=True):
+        tensors = hgm.infer(case.tree, one)
+        for name, look in LOOKS.items():
+            torch.testing.assert_close(look(post), look(tensors), rtol=1e-13, atol=1e-13, msg=name)
+
+
 def test_what_has_gradients_is_a_tensor_and_so_is_what_is_large():
     tree = hgm.chain(10, 3)
     e = hgm.log_evidence(tree, {"x3": 1})
