@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.compiler.readout import silenced
-from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, Uncertifiable, listing
+from hgm.errors import BadEvidence, BadPotential, HgmError, ImpossibleEvidence, Uncertifiable, listing
 from hgm.evidence.ambient import concrete
 from hgm.relu.design import Design
 from hgm.relu.stage import ReluEvidence, ReluStage, ReluUp, normalize
@@ -88,6 +88,7 @@ class Relu(Engine):
             message, skip = stage(h[-1], mine)
             h.append(message)
             q.append(skip)
+        self._check_weights(h[-1:])
         return h[::-1], q
 
     def roots(self, collected: tuple[list[Tensor], list[Tensor]]) -> Tensor:
@@ -100,12 +101,21 @@ class Relu(Engine):
         b = [h[0]]
         for up, skip, child in zip(self.decoder, reversed(q), h[1:], strict=False):
             b.append(up(b[-1], skip, child))
+        self._check_weights(b)
         found = {"posterior": lambda x: x.softmax(0), "log_posterior": lambda x: silenced(x.log_softmax(0))}
         return {kind: [found[kind](b[level]) for level in levels] for kind in kinds}
 
     def partition(self, collected: Any) -> Tensor:
         """Not available: messages are known up to constants only. Raises `HgmError`."""
         raise HgmError(self.lacks["log_partition"])
+
+    def _check_weights(self, found: Sequence[Tensor]) -> None:
+        """Raise `BadPotential` if NaN was found because a weight is NaN: the evidence is not to blame, nor overflow."""
+        if all(not concrete(x) or not bool(x.isnan().any()) for x in found):
+            return
+        bad = [name for name, weight in self.named_parameters() if bool(weight.isnan().any())]
+        if bad:
+            raise BadPotential(f"weights of this network are NaN: {listing(bad)}; an optimiser may have diverged")
 
     def _check(self, given: Tensor, e: Tensor, first_row: int) -> None:
         """Evidence that the certificate does not cover; e is it normalised: NaN where all states are impossible."""

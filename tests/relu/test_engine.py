@@ -184,3 +184,14 @@ def test_other_precisions_run_and_their_error_is_measured(dtype, most):
     e = evidence(tree, 50, 2.0, torch.Generator().manual_seed(0))[:, :, torch.tensor(tree.leaves)]
     assert 0 < net.extra_error(dtype, e.float()) < most
     assert net.engine.mask.dtype == torch.float64
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_weights_that_are_nan_are_blamed_and_not_the_evidence(which):
+    net = hgm.compile(hgm.chain(4, 3, transition=np.eye(3) * 2 + 1), activation="relu", tol=TOL, trainable=True)
+    name, weight = list(net.engine.named_parameters())[which]
+    with torch.no_grad():
+        weight.fill_(torch.nan)
+    with pytest.raises(hgm.BadPotential, match="weights of this network are NaN: .*an optimiser may have diverged") as said:
+        net(torch.zeros(1, 3, 1))
+    assert name in str(said.value)
