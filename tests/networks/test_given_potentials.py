@@ -7,7 +7,7 @@ from oracles.trees import CASES, draw_evidence
 
 import hgm
 from hgm.measure.feed import feed
-from hgm.testing import assert_close
+from hgm.testing import assert_close, random_evidence
 
 NAMED = [name for name, case in CASES.items() if case.tree.potentials]
 SETTINGS = {"fixed": {}, "trained": {"trainable": True}}
@@ -251,3 +251,49 @@ def test_a_relu_network_takes_none():
     net = hgm.compile(hgm.chain(3, 2, transition=[[0.9, 0.1], [0.1, 0.9]]), activation="relu", tol=0.1)
     with pytest.raises(hgm.HgmError, match="made for its potentials"):
         net(torch.zeros(1, 2, 1), log_potentials={"transition": torch.zeros(2, 2)})
+
+
+# ---------------------------------------------------------------------- search
+
+
+@pytest.mark.parametrize("seed", [*range(40), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(40, 600))])
+def test_random_trees_with_random_tables_are_right_or_refused(seed):
+    """Of every kind, with zeros and up to fifty decades in the tables that are given, one for all rows or one each."""
+    rng = np.random.default_rng(seed)
+    tree = named(
+        hgm.random_tree(
+            int(rng.integers(2, 12)),
+            cardinality=(1, 4),
+            joint=0.2,
+            unary=0.4,
+            zeros=float(rng.choice([0, 0.2])),
+            bound=10.0 ** rng.uniform(0, 8),
+            seed=seed,
+        )
+    )
+    net = hgm.compile(tree, query="all", observed=tree.names, trainable=bool(rng.integers(2)))
+    rows, batched, dtype = int(rng.integers(1, 4)), bool(rng.integers(2)), (torch.float32, torch.float64)[seed % 2]
+    given = {}
+    for p in tree.potentials:
+        if rng.random() < 0.5:
+            shape = ((rows,) if batched else ()) + p.log_potential.shape
+            log = rng.uniform(-1, 0, shape) * np.log(10) * 10 ** rng.uniform(0, 1.7) + 5 * rng.normal()
+            log[rng.random(shape) < rng.choice([0, 0.2], p=[0.8, 0.2])] = -np.inf
+            given[p.name] = torch.from_numpy(log)
+    e = random_evidence(tree, seed, batch=3, decades=float(rng.choice([1, 20, 40])))[:rows].to(dtype)
+    args, kwargs = feed(net, tree, e)
+    want = hgm.log_partition(tree, e.double(), log_potentials=given)
+    try:
+        p, log_z = net(*args, **kwargs, outputs=("posterior", "log_partition"), log_potentials=given)
+    except hgm.BadPotential:
+        return
+    except hgm.ImpossibleEvidence as error:
+        assert error.rows == tuple(torch.nonzero(want == -np.inf).flatten().tolist())
+        return
+    bound = 2e-6 if dtype == torch.float32 else 1e-10
+    assert_close(log_z, want, bound, "log Z")
+    for i in range(rows):
+        new = {name: log[i] if batched else log for name, log in given.items()}
+        tables = [p.with_log(new[p.name].numpy()) if p.name in new else p for p in tree.potentials]
+        post = hgm.infer(tree.with_potentials(tables), e[i : i + 1].double())
+        assert_close(p[i], post.marginals[0], 3 * bound, "marginals")
