@@ -6,9 +6,11 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-# What takes time to import is imported in the functions, so that Ctrl-C is answered while it is.
+# What takes time to import, even `typing`, is imported in the functions, so that Ctrl-C is answered while it is.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["app", "main"]
 
@@ -76,7 +78,7 @@ def _run(args: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _refuse(f"cannot write the output: {error.strerror or error}")
+        return _refuse(f"cannot write {error.filename or 'the output'}: {error.strerror or error}")
     except MemoryError:
         return _refuse("there is not enough memory for this")
     except Exception as error:
@@ -84,7 +86,7 @@ def _run(args: Sequence[str] | None) -> int:
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
-        return _refuse(f"{describe()} (see hgm --help)")
+        return _refuse(f"{describe().replace(': Value error, ', ': ')} (see hgm --help)")
 
 
 def _refuse(problem: str) -> int:

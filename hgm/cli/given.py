@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hgm.cli.words import asked, called, known, state_called
 from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
 from hgm.evidence.channel import CHANNELS, Channel
 from hgm.evidence.channels import Missing
+from hgm.tree.labels import Label
+from hgm.tree.plain import label_of
 from hgm.tree.tree import Tree
 
 __all__ = ["channel_of", "evidence_of", "queried"]
 
 
-def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[str, Any]:
+def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[Label, Any]:
     """Evidence by name, in the forms that `hgm.infer` takes, from ``name=value`` and a file.
 
     Raises:
         BadEvidence: for a part that is not ``name=value``, an unknown variable, a bad value, a variable given twice.
         BadSpec: for a file that cannot be read.
     """
-    evidence: dict[str, Any] = {}
+    evidence: dict[Label, Any] = {}
     for part in given:
-        name, value = _split(tree, part)
+        word, value = _split(tree, part)
+        name = called(tree, word)
         if name in evidence:
             raise BadEvidence(f"evidence for {name!r} is given twice")
-        evidence[name] = _value(tree, name, value)
-    for name, value in ({} if file is None else _read(tree, file)).items():
+        evidence[name] = _value(tree, tree.index(name), value)
+    for name, seen in ({} if file is None else _read(tree, file)).items():
         if name in evidence:
             raise BadEvidence(f"evidence for {name!r} is given twice: on the command line and in {file}")
-        evidence[name] = value
-    return evidence
+        evidence[name] = seen
+    return {
+        name: np.array(list(seen.values()), dtype=np.float64) if isinstance(seen, dict) else seen
+        for name, seen in evidence.items()
+    }
 
 
-def queried(tree: Tree, names: Sequence[str]) -> np.ndarray:
+def queried(tree: Tree, words: Sequence[str]) -> np.ndarray:
     """``(n,)`` the variables that are asked for, each once; all in tree order if none is named."""
-    if not names:
+    if not words:
         return np.arange(len(tree))
-    return np.array(list(dict.fromkeys(tree.index(name) for name in names)), dtype=np.int64)
+    return np.array([tree.index(name) for name in asked(tree, words)], dtype=np.int64)
 
 
 def channel_of(name: str, values: str | None, missing: bool) -> Channel:
@@ -60,36 +67,38 @@ def _split(tree: Tree, part: str) -> tuple[str, str]:
     cuts = [i for i, letter in enumerate(part) if letter == "="]
     if not cuts:
         raise BadEvidence(f"evidence is given as name=state or name=p0,p1,...; got {part!r}")
-    for cut in cuts:
-        try:
-            tree.index(part[:cut])
-        except BadEvidence:
-            continue
-        return part[:cut], part[cut + 1 :]
-    return part[: cuts[0]], part[cuts[0] + 1 :]
+    cut = next((cut for cut in cuts if known(tree, part[:cut])), cuts[0])
+    return part[:cut], part[cut + 1 :]
 
 
-def _value(tree: Tree, name: str, text: str) -> Any:
-    """A state label or number, or a likelihood of each state."""
-    v = tree.index(name)
-    if text in (tree.labels(v) or ()):
-        return text
-    numbers = _numbers(text)
-    if numbers is None:
-        return tree.state(v, text)
-    if "," not in text and text.strip().lstrip("+-").isdecimal():
-        return tree.state(v, int(text))
-    return _likelihood(tree, v, numbers)
+def _value(tree: Tree, v: int, word: str) -> Any:
+    """A state by its label's text or by its number, or a likelihood of each state."""
+    label = state_called(tree, v, word)
+    if label is not None:
+        return label
+    numbers = _numbers(word)
+    if numbers is not None and "," in word:
+        return _likelihood(tree, v, numbers.tolist())
+    whole = word.strip().removeprefix("-").isdecimal() and len(word) < 400  # longer ones the interpreter refuses
+    state = int(word) if whole else word if numbers is None else float(numbers[0])
+    if isinstance(state, float) and tree.state_names(v).find(state) is None:
+        return _likelihood(tree, v, [state])
+    return _called(tree, v, state)
 
 
-def _likelihood(tree: Tree, v: int, numbers: Any) -> np.ndarray:
-    """One number for each state."""
+def _called(tree: Tree, v: int, state: Label) -> Label:
+    """The state as the model calls it. Raises `BadEvidence` if there is none."""
+    return (tree.labels(v) or range(int(tree.cardinality[v])))[tree.state(v, state)]
+
+
+def _likelihood(tree: Tree, v: int, numbers: Sequence[float]) -> dict[Label, float]:
+    """One number for each state, by its label."""
     states = int(tree.cardinality[v])
     if len(numbers) != states:
         raise BadEvidence(
             f"variable {tree.names[v]!r} has {states} states, so its likelihood is {states} numbers; got {len(numbers)}"
         )
-    return np.array(numbers, dtype=np.float64)
+    return dict(zip(tree.labels(v) or range(states), numbers, strict=True))
 
 
 def _numbers(text: str) -> np.ndarray | None:
@@ -100,43 +109,61 @@ def _numbers(text: str) -> np.ndarray | None:
         return None
 
 
-def _read(tree: Tree, file: Path) -> dict[str, Any]:
-    """Evidence from a YAML or JSON file: a mapping from names to a state, a likelihood, or null."""
-    from hgm.files.text import read, shown
-    from hgm.files.whole import TEXT, checked_ending
+# ---------------------------------------------------------------------- evidence files
 
-    checked_ending(file, "an evidence file", TEXT)
-    if file.is_file() and not file.read_bytes().strip():
-        return {}
-    document = read(file)
-    if not isinstance(document.data, Mapping):
-        raise document.error((), "expected a mapping from variables to what was seen of them")
-    evidence: dict[str, Any] = {}
-    for name, value in document.data.items():
+
+def _read(tree: Tree, file: Path) -> dict[Label, Any]:
+    """Evidence from a YAML or JSON file: a mapping from names, or a list of pairs; with what was seen of each."""
+    from hgm.files.text import pairs, read
+
+    document = read(file, "an evidence file")
+    entries = pairs({} if document.data is None else document.data)
+    if entries is None:
+        raise document.error((), "expected a mapping from variables to what was seen of them, or a list of such pairs")
+    evidence: dict[Label, Any] = {}
+    for key, value, way in entries:
         try:
-            v = tree.index(name)
-            if value is None or (isinstance(value, int | str) and not isinstance(value, bool)):
-                evidence[name] = None if value is None else tree.state(v, value)
-            elif isinstance(value, list) and value and all(type(entry) in (int, float) for entry in value):
-                evidence[name] = _likelihood(tree, v, value)
-            elif isinstance(value, Mapping) and all(type(entry) in (int, float) for entry in value.values()):
-                evidence[name] = _by_state(tree, v, value)
-            else:
-                raise BadEvidence(
-                    "expected a state (label or number), null, a list with a likelihood for each state, or a mapping "
-                    f"from states to likelihoods; got {shown(value)}"
-                )
-        except BadEvidence as error:
-            raise document.error((name,), str(error)) from None
+            name = tree.names[tree.index(label_of(key))]
+            if name in evidence:
+                raise BadEvidence(f"evidence for {name!r} is given twice")
+            evidence[name] = _seen(tree, tree.index(name), value)
+        except (BadEvidence, BadSpec) as error:
+            raise document.error(way, str(error)) from None
     return evidence
 
 
-def _by_state(tree: Tree, v: int, given: Mapping[str, float]) -> np.ndarray:
+def _seen(tree: Tree, v: int, value: Any) -> Any:
+    """A state, ``None``, or a likelihood, from the data of a file."""
+    from hgm.files.text import pairs, shown
+
+    if value is None:
+        return None
+    entries = pairs(value) or []
+    numbers = isinstance(value, list) and bool(value) and all(type(entry) in (int, float) for entry in value)
+    weights = bool(entries) and all(type(weight) in (int, float) for _, weight, _ in entries)
+    if isinstance(value, list) and (numbers or weights) and label_of(value) in tree.state_names(v).number:
+        raise BadEvidence(f"{shown(value)} is a label and also reads as a likelihood; write [[{shown(value)}, 1]]")
+    if numbers:
+        return _likelihood(tree, v, value)
+    if weights:
+        return _by_state(tree, v, [(label_of(key), weight) for key, weight, _ in entries])
+    try:
+        label = label_of(value)
+    except BadSpec:
+        raise BadEvidence(
+            "expected a state (label or number), null, a list with a likelihood for each state, or a mapping "
+            f"from states to likelihoods; got {shown(value)}"
+        ) from None
+    return _called(tree, v, label)
+
+
+def _by_state(tree: Tree, v: int, given: Sequence[tuple[Label, float]]) -> dict[Label, float]:
     """The likelihood of each state, 0 for those that are not named."""
-    labels = tree.labels(v)
-    if labels is None:
-        raise BadEvidence(f"variable {tree.names[v]!r} has no state labels; give its likelihood as a list")
-    unknown = [state for state in given if state not in labels]
-    if unknown:
-        raise BadEvidence(f"variable {tree.names[v]!r} has no state {unknown[0]!r}; its states are {listing(labels)}")
-    return np.array([float(given.get(label, 0.0)) for label in labels])
+    labels = tree.labels(v) or range(int(tree.cardinality[v]))
+    weights: dict[Label, float] = {}
+    for state, weight in given:
+        label = _called(tree, v, state)
+        if label in weights:
+            raise BadEvidence(f"the likelihood of state {label!r} is given twice")
+        weights[label] = float(weight)
+    return dict.fromkeys(labels, 0.0) | weights

@@ -41,7 +41,15 @@ def infer(
     Also the log partition: for a normalised model, the log probability of the evidence.
     """
     from hgm.cli.given import evidence_of, queried
-    from hgm.cli.shown import as_json, marginals_by_name, marginals_table, mode_by_name, states_by_name, states_table
+    from hgm.cli.shown import (
+        as_json,
+        marginals_by_name,
+        marginals_table,
+        mode_by_name,
+        mode_line,
+        states_by_name,
+        states_table,
+    )
 
     tree = hgm.load(model)
     variables = queried(tree, query or [])
@@ -60,8 +68,7 @@ def infer(
     print(marginals_table(tree, posterior.marginals, variables))
     print(f"\nlog partition {float(posterior.log_partition):.6f}")
     if best is not None:
-        shown = ", ".join(f"{name}={state}" for name, state in states_by_name(best, variables).items())
-        print(f"\nmode: {shown}\nlog probability of the mode {float(best.log_prob):.6f}")
+        print(f"\nmode: {mode_line(best, variables)}\nlog probability of the mode {float(best.log_prob):.6f}")
     if drawn is not None:
         print(f"\nsamples\n{states_table(drawn, variables)}")
 

@@ -148,13 +148,13 @@ def check(
     """
     import torch
 
+    from hgm.cli.words import called
     from hgm.measure.exactness import TOLERANCE
 
     tree = hgm.load(model)
     most = {**TOLERANCE, torch.float32: tolerance}
-    result = hgm.verify(
-        tree, [t.value for t in task or list(Task)], batch=batch, seed=seed, query=query, tolerance=most
-    )
+    name = None if query is None else called(tree, query)
+    result = hgm.verify(tree, [t.value for t in task or list(Task)], batch=batch, seed=seed, query=name, tolerance=most)
     print(tree)
     print(result)
     if not result.ok:
@@ -166,10 +166,14 @@ def check(
 def _compiled(
     tree: hgm.Tree, task: Task, query: list[str] | None, observed: list[str] | None = None, **settings: Any
 ) -> Any:
-    asked: str | list[str] | None = query or None
-    if query and len(query) == 1 and (task is Task.classify or query[0] in ("leaves", "all")):
-        asked = query[0]
-    elif query and task is Task.classify:
+    from hgm.cli.words import asked
+
+    wanted: Any = None
+    if query and len(query) > 1 and task is Task.classify:
         raise BadSpec(f"the task 'classify' asks for one variable; got {len(query)} with --query")
-    seen: str | list[str] = "all" if observed == ["all"] else observed or []
-    return hgm.compile(tree, task.value, query=asked, observed=seen, **settings)
+    if query and task is Task.classify:
+        (wanted,) = asked(tree, query)
+    elif query:
+        wanted = query[0] if query in (["leaves"], ["all"]) else asked(tree, query)
+    seen = "all" if observed == ["all"] else asked(tree, observed or [])
+    return hgm.compile(tree, task.value, query=wanted, observed=seen, **settings)

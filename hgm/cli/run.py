@@ -40,6 +40,8 @@ def study(
         for each in STUDIES.values():
             print(f"{each.name:12} {each.text}")
     elif name not in STUDIES:
-        raise BadSpec(f"there is no study {name!r}; there are {listing(list(STUDIES))}{did_you_mean(name, STUDIES)}")
+        raise BadSpec(
+            f"there is no study {name!r}; the studies are {listing(list(STUDIES))}{did_you_mean(name, STUDIES)}"
+        )
     else:
         STUDIES[name].run(out or Path("docs") / name, quick)

@@ -13,7 +13,9 @@ import torch
 from tabulate import tabulate
 
 from hgm.bp.assignment import Assignment, Mode
+from hgm.cli.words import distinct, telling
 from hgm.errors import HgmError
+from hgm.tree.labels import Label, StateNames
 from hgm.tree.tree import Tree
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "marginals_by_name",
     "marginals_table",
     "mode_by_name",
+    "mode_line",
     "states_by_name",
     "states_table",
 ]
@@ -29,31 +32,41 @@ __all__ = [
 ROWS = 60  # of a table of marginals
 STATES = 6  # in a row of it
 COLUMNS = 12  # of a table of samples
+#: texts that pandas takes for a missing value
+NO_VALUE = frozenset(
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+     "NULL", "NaN", "None", "n/a", "nan", "null"]
+)  # fmt: skip
 
 
 def marginals_by_name(tree: Tree, marginals: torch.Tensor, variables: np.ndarray) -> dict[str, Any]:
-    """For each variable the probability of each state: by label, or a list if the states have none."""
+    """For each variable the probability of each state: by label, or a list if the states have none.
+
+    Raises `HgmError` if two names, or two labels of a variable, have the same text.
+    """
     out: dict[str, Any] = {}
-    for v in variables.tolist():
+    for name, v in zip(_names(tree, variables), variables.tolist(), strict=True):
         p = marginals[: int(tree.cardinality[v]), v].tolist()
         labels = tree.labels(v)
-        out[tree.names[v]] = p if labels is None else dict(zip(labels, p, strict=True))
+        what = f"the states of variable {tree.names[v]!r} called"
+        out[name] = p if labels is None else dict(zip(distinct(labels, what), p, strict=True))
     return out
 
 
 def marginals_table(tree: Tree, marginals: torch.Tensor, variables: np.ndarray) -> str:
     """A row for each variable: its likeliest state, and the probability of each state."""
     rows = []
-    for v in variables[:ROWS].tolist():
+    shown_names = telling([tree.names[v] for v in variables[:ROWS].tolist()])
+    for name, v in zip(shown_names, variables[:ROWS].tolist(), strict=True):
         p = marginals[: int(tree.cardinality[v]), v].tolist()
-        labels = tree.labels(v) or tuple(map(str, range(len(p))))
+        labels = telling(tree.labels(v) or range(len(p)))
         best = int(np.argmax(p))
         order = list(range(len(p)))
         if len(p) > STATES:
             order = np.argsort(-np.array(p), kind="stable")[: STATES - 1].tolist()
         shown = "  ".join(f"{labels[s]} {p[s]:.4f}" for s in order)
         more = f"  and {len(p) - len(order)} more" if len(order) < len(p) else ""
-        rows.append([tree.names[v], labels[best], f"{p[best]:.4f}", shown + more])
+        rows.append([name, labels[best], f"{p[best]:.4f}", shown + more])
     table = tabulate(rows, ["variable", "likeliest", "probability", "marginal"], disable_numparse=True)
     left_out = len(variables) - len(rows)
     note = f"... and {left_out:,} more variables: name those you want with --query, or take --json for all"
@@ -69,20 +82,44 @@ def mode_by_name(mode: Mode, variables: np.ndarray) -> dict[str, Any]:
     }
 
 
+def mode_line(mode: Mode, variables: np.ndarray) -> str:
+    """The mode's states as ``name=state``."""
+    names = telling([mode.tree.names[v] for v in variables.tolist()])
+    states = [_telling(mode, v)[int(mode.states[v])] for v in variables.tolist()]
+    return ", ".join(f"{name}={state}" for name, state in zip(names, states, strict=True))
+
+
 def states_by_name(assignment: Assignment, variables: np.ndarray) -> Any:
-    """States by name, as labels where there are labels: a mapping, or a list of them for samples."""
-    tree = assignment.tree
-    columns = {tree.names[v]: assignment.labels(tree.names[v]) for v in variables.tolist()}
+    """States by name, as labels where there are labels: a mapping, or a list of them for samples.
+
+    Raises `HgmError` if two names have the same text.
+    """
+    names, columns = _names(assignment.tree, variables), _columns(assignment, variables)
     if assignment.states.ndim == 1:
-        return columns
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return dict(zip(names, columns, strict=True))
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _names(tree: Tree, variables: np.ndarray) -> list[str]:
+    return distinct([tree.names[v] for v in variables.tolist()], "the variables called")
+
+
+def _columns(assignment: Assignment, variables: np.ndarray) -> list[Any]:
+    """For each variable its state, or its states in all samples."""
+    return [assignment.labels(assignment.tree.names[v]) for v in variables.tolist()]
+
+
+def _telling(assignment: Assignment, v: int) -> list[str]:
+    """What the states of a variable are called in a table."""
+    return telling(assignment.tree.labels(v) or range(int(assignment.tree.cardinality[v])))
 
 
 def states_table(assignment: Assignment, variables: np.ndarray) -> str:
     """A row for each sample, a column for each variable."""
     shown = variables[:COLUMNS]
-    rows = [list(row.values()) for row in states_by_name(assignment, shown)]
-    headers = [assignment.tree.names[v] for v in shown.tolist()]
+    called = [_telling(assignment, v) for v in shown.tolist()]
+    rows = [[called[i][s] for i, s in enumerate(row)] for row in assignment.states[:, shown].tolist()]
+    headers = telling([assignment.tree.names[v] for v in shown.tolist()])
     table = tabulate(rows, headers, disable_numparse=True)
     left_out = len(variables) - len(shown)
     note = f"... and {left_out:,} more variables: name those you want with --query, or take --format csv or json"
@@ -90,18 +127,53 @@ def states_table(assignment: Assignment, variables: np.ndarray) -> str:
 
 
 def as_csv(assignment: Assignment, variables: np.ndarray) -> str:
-    """A header of names, and a line for each sample. Raises `HgmError` if the output cannot hold a name or label."""
+    """A header of names, and a line for each sample.
+
+    Raises `HgmError` if the output cannot hold a name or label, or a reader would take a label for another.
+    """
+    tree, names = assignment.tree, _names(assignment.tree, variables)
+    labels = [tree.labels(v) or () for v in variables.tolist()]
+    for v in variables.tolist():
+        _check_read_back(tree.names[v], tree.state_names(v))
+    returns = any("\r" in str(thing) for things in (names, *labels) for thing in things)  # which would end a line
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([assignment.tree.names[v] for v in variables.tolist()])
-    writer.writerows(row.values() for row in states_by_name(assignment, variables))
-    text = out.getvalue().rstrip("\n")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
+    writer.writerow(names)
+    writer.writerows(zip(*_columns(assignment, variables), strict=True))
+    text = out.getvalue().removesuffix("\n")
     lacking = _lacking(text)
     if lacking:
         raise HgmError(
             f"the output is {sys.stdout.encoding}, which lacks {lacking!r}; set PYTHONIOENCODING=utf-8, or take JSON"
         )
     return text
+
+
+def _check_read_back(name: Label, states: StateNames) -> None:
+    """Raises `HgmError` if a reader that guesses types, as pandas does, finds another state in a label's text."""
+    for i, label in enumerate(states.labels or ()):
+        text = str(label)
+        if text in NO_VALUE:
+            raise HgmError(
+                f"the label {label!r} of variable {name!r} stands for a missing value in CSV; take --format json"
+            )
+        for back in (text, _guessed(text)):
+            found = states.find(back)
+            if found is not None and found != i:
+                raise HgmError(
+                    f"the labels {label!r} and {states.labels[found]!r} of variable {name!r} cannot be told apart "  # type: ignore[index]
+                    "in CSV; take --format json"
+                )
+
+
+def _guessed(text: str) -> object:
+    """The number or boolean that a text is to a reader of CSV, or else the text."""
+    if text.strip().lower() in ("true", "false"):
+        return text.strip().lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def as_json(data: Any) -> str:

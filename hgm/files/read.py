@@ -32,6 +32,8 @@ def tree_of(document: Document) -> Tree:
     """
     data = document.data
     form: type[Layered | Explicit] = Layered if isinstance(data, dict) and "levels" in data else Explicit
+    if data is None:
+        raise document.error((), "it is empty; a model has at least the key 'levels' or 'variables'")
     if not isinstance(data, dict) or not {"levels", "variables"} & set(data):
         raise document.error(
             (), "expected a mapping with the key 'levels' (a layered model) or 'variables' (an explicit one)"

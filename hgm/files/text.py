@@ -68,28 +68,30 @@ class Document:
         return BadSpec(f"{self.path}, line {self.line(way)}: {at.removeprefix('.')}: {problem}")
 
 
-def read(path: Path) -> Document:
-    """A .yaml, .yml or .json file as a `Document`.
+def read(path: Path, what: str = "a model file") -> Document:
+    """A .yaml, .yml or .json file as a `Document`, whose data are ``None`` if the file is empty or holds comments only.
 
     Raises:
-        BadSpec: if there is no such file, or it has another ending, or is empty, no text, or not well-formed.
+        BadSpec: if there is no such file, or it has another ending, or is no text, too large, or not well-formed.
     """
-    checked_ending(path, "a model file", TEXT)
+    checked_ending(path, what, TEXT)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise BadSpec(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise BadSpec(f"{path} is a directory; a model is one file") from None
+        raise BadSpec(f"{path} is a directory; {what} is one file") from None
     except OSError as error:
         raise BadSpec(f"{path} cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise BadSpec(f"{path} is too large for this machine") from None
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise BadSpec(f"{path} is not a text file in UTF-8: {byte}") from None
-    if not text.strip():
-        raise BadSpec(f"{path} is empty; a model has at least the key 'levels' or 'variables'")
     try:
-        return Document(path, text, _json_data(text) if _is_json(path) else _built(_yaml_tokens(text)))
+        return Document(
+            path, text, None if not text.strip() else _json_data(text) if _is_json(path) else _built(_yaml_tokens(text))
+        )
     except Malformed as error:
         raise BadSpec(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
 
@@ -145,9 +147,7 @@ def _built(tokens: Iterable[Token]) -> object:
         if kind == "open":
             open_.append(value)
             keys.append("")
-    if not top:
-        raise Malformed("the file holds comments only; a model has at least the key 'levels' or 'variables'")
-    return top[0]
+    return top[0] if top else None
 
 
 def _spots(tokens: Iterable[Token]) -> Iterator[tuple[Way, int]]:

@@ -20,6 +20,7 @@ from hgm.measure.feed import feed
 from hgm.measure.samples import evidence_by_kind
 from hgm.networks.compile import Task, compile
 from hgm.networks.heads import ConvNet, UNet
+from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
 __all__ = ["TOLERANCE", "Difference", "Verification", "verify"]
@@ -89,7 +90,7 @@ def verify(
     *,
     batch: int = 8,
     seed: int = 0,
-    query: str | None = None,
+    query: Label | None = None,
     tolerance: Mapping[torch.dtype, float] = TOLERANCE,
 ) -> Verification:
     """Compile a tree and compare the networks with the reference, in float64 and float32.

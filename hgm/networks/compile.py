@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +35,7 @@ def compile(
     task: Task = "posterior",
     *,
     channel: Channel | None = None,
-    query: str | Sequence[str] | None = None,
+    query: Label | Sequence[Label] | None = None,
     observed: Label | Sequence[Label] = (),
     trainable: bool = False,
     schedule: str | None = None,
@@ -130,23 +130,30 @@ def _inputs(tree: Tree, observed: Label | Sequence[Label]) -> tuple[np.ndarray, 
     """``(n,)`` tree indices of the variables with evidence, those of the observation first, and the shape of that."""
     if isinstance(observed, str) and observed == "all":
         return np.arange(len(tree)), (len(tree),)
-    names = [observed] if isinstance(observed, str) else observed
+    names = [observed] if _is_one(tree, observed) else observed
     extra = [v for v in dict.fromkeys(tree.index(name) for name in names) if tree.inner[v]]
     return np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)]), tree.leaf_shape
 
 
-def _wanted(tree: Tree, task: Task, query: str | Sequence[str] | None, seen: np.ndarray) -> np.ndarray:
+def _is_one(tree: Tree, given: Label | Sequence[Label]) -> bool:
+    """Whether this is a name and no list of names; a tuple that is a name is one."""
+    return isinstance(given, str) or not isinstance(given, Iterable) or given in tree.names
+
+
+def _wanted(tree: Tree, task: Task, query: Label | Sequence[Label] | None, seen: np.ndarray) -> np.ndarray:
     """``(n,)`` tree indices of the asked-for variables; `seen` are those that the channel observes."""
     if task == "classify":
-        if query is not None and not isinstance(query, str):
-            raise BadSpec(f"task 'classify' asks for one variable; got query={list(query)!r}")
+        if not _is_one(tree, query):
+            raise BadSpec(f"task 'classify' asks for one variable; got query={query!r:.100}")
         return tree.roots[:1] if query is None else np.array([tree.index(query)])
     if query is None:
         return seen
     if isinstance(query, str) and query == "leaves":
         wanted = tree.leaves
-    elif isinstance(query, str):
-        wanted = np.arange(len(tree)) if query == "all" else np.array([tree.index(query)])
+    elif isinstance(query, str) and query == "all":
+        wanted = np.arange(len(tree))
+    elif _is_one(tree, query):
+        wanted = np.array([tree.index(query)])
     else:
         wanted = np.array([tree.index(q) for q in query], dtype=np.int64)
         if not len(wanted):

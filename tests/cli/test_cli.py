@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli.typed import TYPED, row
 from places import ROOT, needs_checkout, page
 
 import hgm
@@ -50,33 +51,6 @@ def grid(tmp_path):
     return str(path)
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command that succeeds, and give what it prints."""
-
-    def run(*args):
-        code = main([str(arg) for arg in args])
-        out, err = capsys.readouterr()
-        assert (code, err) == (0, "")
-        return out
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys):
-    """Run a command that is refused, and give its one line."""
-
-    def refused(*args):
-        code = main([str(arg) for arg in args])
-        out, err = capsys.readouterr()
-        assert code == 2 and out == ""
-        assert re.fullmatch(r"hgm: [^\n]+\n", err), err
-        return err
-
-    return refused
-
-
 # ---------------------------------------------------------------------- help
 
 
@@ -104,12 +78,6 @@ def test_every_command_has_help_with_an_example(run, command):
 # ---------------------------------------------------------------------- infer
 
 
-def row(out, name):
-    """The cells of a variable's row in a table of marginals."""
-    (line,) = [line for line in out.splitlines() if line.startswith(name + " ")]
-    return re.split(r"\s{2,}", line.strip())
-
-
 def test_infer_prints_marginals_and_the_log_partition(model, run):
     out = run("infer", model, "-e", "wet=yes", "--evidence", "a=b=0.5,0.2,0.1")
     posterior = hgm.infer(hgm.load(model), {"wet": "yes", "a=b": [0.5, 0.2, 0.1]})
@@ -123,8 +91,9 @@ def test_infer_as_json_is_exact(model, run):
     out = json.loads(run("infer", model, "-e", "wet=1", "--mode", "--sample", "5", "--seed", "3", "--json"))
     posterior = hgm.infer(hgm.load(model), {"wet": "yes"})
     assert out["log_partition"] == posterior.log_partition.item()
-    assert out["marginals"]["weather"] == dict(zip(["sunny", "rainy"], posterior["weather"].tolist(), strict=True))
-    assert out["marginals"]["a=b"] == posterior["a=b"].tolist()
+    columns = dict(zip(posterior.tree.names, posterior.marginals.T.tolist(), strict=True))
+    assert out["marginals"]["weather"] == dict(zip(["sunny", "rainy"], columns["weather"], strict=False))
+    assert out["marginals"]["a=b"] == columns["a=b"]
     mode = posterior.mode()
     assert out["mode"]["log_prob"] == mode.log_prob.item()
     assert out["mode"]["states"] == {name: mode.labels(name) for name in posterior.tree.names}
@@ -341,7 +310,7 @@ REFUSALS = {
         "no channel 'missing'; there are soft, clamp, erasure, flip, gaussian",
     ),
     "nearly a channel": (["compile", "MODEL", "-o", "x.pt2", "--channel", "gausian"], "did you mean 'gaussian'?"),
-    "nearly a study": (["study", "rely"], "there is no study 'rely'; there are relu; did you mean 'relu'?"),
+    "nearly a study": (["study", "rely"], "there is no study 'rely'; the studies are relu; did you mean 'relu'?"),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
@@ -357,6 +326,40 @@ REFUSALS = {
     "nearly a variable": (["infer", "MODEL", "-e", "wheather=sunny"], "did you mean 'weather'?"),
     "an unknown variable to check": (["check", "MODEL", "-t", "classify", "-q", "snow"], "no variable 'snow'"),
     "no model": (["infer"], "Missing argument"),
+    "an empty model": (["infer", "EMPTY"], "empty.yaml: it is empty; a model has at least"),
+    "evidence in a directory": (["infer", "MODEL", "--evidence-file", "EVIDENCE.yaml"], "an evidence file is one file"),
+    "a label twice": (["infer", "TYPED", "-e", "x=1"], "'1' means several states of variable 'x': 1 and '1'; in an ev"),
+    "a name twice": (["infer", "TYPED", "-e", "2=0"], "'2' means several variables: '2' and 2; in an evidence file"),
+    "a name twice to ask for": (["infer", "TYPED", "-q", "2"], "'2' means several variables: '2' and 2"),
+    "labels that JSON mixes up": (
+        ["infer", "TYPED", "-q", "x", "--json"],
+        "states of variable 'x' called 1 and '1' have",
+    ),
+    "names that JSON mixes up": (["infer", "TYPED", "--json"], "the variables called '2' and 2 have the same text"),
+    "names that CSV mixes up": (["sample", "TYPED", "-f", "csv"], "the variables called '2' and 2 have the same text"),
+    "labels that CSV mixes up": (
+        ["sample", "TYPED", "-f", "csv", "-q", "x"],
+        "the labels 1 and '1' of variable 'x' can",
+    ),
+    "a label like another in CSV": (
+        ["sample", "CSV", "-f", "csv", "-q", "a"],
+        "the labels '1.0' and 1 of variable 'a'",
+    ),
+    "a boolean in CSV": (
+        ["sample", "CSV", "-f", "csv", "-q", "b"],
+        "the labels 'true' and True of variable 'b' cannot",
+    ),
+    "a hole in CSV": (["sample", "CSV", "-f", "csv", "-q", "c"], "the label 'NA' of variable 'c' stands for a missing"),
+    "a tuple's text in CSV": (
+        ["sample", "CSV", "-f", "csv", "-q", "d"],
+        "the labels (1,) and '(1,)' of variable 'd' c",
+    ),
+    "a type of another label": (["infer", "CSV", "-e", "b=TRUE"], "no state 'TRUE'; its states are 'true', True"),
+    "a very long number": (["infer", "CSV", "-e", "a=" + "9" * 5000], "states"),
+    "a label and likelihood in one": (["infer", "TYPED", "--evidence-file", "AMBIGUOUS"], "[1, 2] is a label and also"),
+    "a likelihood twice": (["infer", "TYPED", "--evidence-file", "TWICE"], "likelihood of state '1' is given twice"),
+    "evidence twice in a file": (["infer", "TYPED", "--evidence-file", "PAIRS"], "evidence for '2' is given twice"),
+    "a name that no file holds": (["infer", "TYPED", "--evidence-file", "NULL"], "null.json, line 1: [0][1]: expected"),
     "an unknown command": (["frobnicate"], "No such command 'frobnicate'"),
     "an unknown option": (["infer", "MODEL", "--frobnicate"], "No such option: --frobnicate"),
 }
@@ -371,12 +374,20 @@ def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, monkeypatch, ref
         "SEEN": ("seen.yaml", "wet: 1"),
         "LIST": ("list.yaml", "- wet"),
         "MAYBE": ("maybe.yaml", "weather: sunny\nwet: maybe\n"),
-        "NESTED": ("nested.json", '{"wet": [[1, 2]]}'),
+        "EMPTY": ("empty.yaml", "# nothing"),
+        "TYPED": ("typed.yaml", TYPED),
+        "CSV": ("csv.yaml", 'variables: {a: ["1.0", 1], b: ["true", true], c: ["NA", x], d: [[1], "(1,)"]}'),
+        "AMBIGUOUS": ("ambiguous.yaml", "y: [1, 2]"),
+        "TWICE": ("twice.yaml", 'x: [["1", 0], ["1", 1]]'),
+        "PAIRS": ("pairs.json", '[["2", 0], ["2", 1]]'),
+        "NULL": ("null.json", "[[null, 0]]"),
+        "NESTED": ("nested.json", '{"wet": [[1, 2, 3], {}]}'),
     }  # fmt: skip
     for file, text in files.values():
         Path(file).write_text(text)
     Path("MODEL.txt").write_text(WEATHER)
     Path("FOLDER.svg").mkdir()
+    Path("EVIDENCE.yaml").mkdir()
     args, text = REFUSALS[name]
     before = sorted(tmp_path.iterdir())
     assert text in refused(*({"MODEL": model}.get(arg, files.get(arg, [arg])[0]) for arg in args))

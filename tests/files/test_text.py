@@ -1,6 +1,7 @@
 """The text of a model file: YAML and JSON as they are read, and what is neither gets one clear error."""
 
 import json
+from pathlib import Path
 
 import pytest
 from files.models import EXPLICIT, each, refused, refused_when
@@ -39,7 +40,8 @@ def test_bad_explicit_files(path, good, bad, message):
         ("a.yaml", b"", "is empty"),
         ("a.yaml", b" \n\t\n", "is empty"),
         ("a.json", b"", "is empty"),
-        ("a.yaml", b"# nothing\n", "comments only"),
+        ("a.yaml", b"# nothing\n", "is empty"),
+        ("a.yaml", b"~\n", "is empty"),
         ("a.yaml", b"hello", "expected a mapping with the key 'levels' .* or 'variables'"),
         ("a.yaml", b"[1, 2]", "expected a mapping"),
         ("a.yaml", b"a: 1", "expected a mapping with the key 'levels'"),
@@ -66,7 +68,7 @@ def test_bad_explicit_files(path, good, bad, message):
         ("a.txt", b"variables: {a: 2}", "must end in .yaml, .yml or .json"),
         ("a", b"variables: {a: 2}", "must end in"),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 def test_files_that_hold_no_model(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -77,7 +79,16 @@ def test_paths_that_are_no_file(tmp_path):
     refused(tmp_path / "none.yaml", "there is no such file")
     refused(tmp_path / "none" / "a.json", "there is no such file")
     (tmp_path / "dir.yaml").mkdir()
-    refused(tmp_path / "dir.yaml", "is a directory")
+    refused(tmp_path / "dir.yaml", "is a directory; a model file is one file")
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    def too_much(_):
+        raise MemoryError
+
+    (tmp_path / "large.yaml").write_text(EXPLICIT)
+    monkeypatch.setattr(Path, "read_bytes", too_much)
+    refused(tmp_path / "large.yaml", "large.yaml is too large for this machine")
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(path):
