@@ -155,7 +155,7 @@ class LocalEdges(FactorLayer):
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         x = x.transpose(0, 1)
         q = torch.bmm(w, x) if self.kernel == "linear" else logsumexp(w[..., None] + x[:, None], 2)
-        return q.view(self.slots, -1, self.states_out, x.shape[-1]).transpose(1, 2)
+        return q.view(self.slots, self.factors // self.slots, self.states_out, x.shape[-1]).transpose(1, 2)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
         u = u.transpose(1, 2).reshape(self.factors, self.states_out, -1)
@@ -184,7 +184,7 @@ class Joint(FactorLayer):
         h = self._split(x)
         q = self._contract(w.flatten(2), self._outer(h))
         q = _pad_states(q, self.states_out, 1.0 if self.kernel == "linear" else 0.0)
-        return q.view(self.states_out, self.slots, -1, x.shape[-1]).transpose(0, 1)
+        return q.view(self.states_out, self.slots, self.factors // self.slots, x.shape[-1]).transpose(0, 1)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
         h = self._split(x)
@@ -212,7 +212,7 @@ class Joint(FactorLayer):
         if self.kernel == "log":
             return torch.stack([logsumexp(row.t()[..., None] + x, 0) for row in matrix.unbind(1)])
         if matrix.shape[0] == 1:
-            return torch.mm(matrix[0], x.flatten(1)).view(-1, *x.shape[1:])
+            return torch.mm(matrix[0], x.flatten(1)).view(matrix.shape[1], *x.shape[1:])
         return torch.bmm(matrix, x.transpose(0, 1)).transpose(0, 1)
 
 
@@ -242,7 +242,7 @@ class RuleTable(FactorLayer):
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         q = self._reduce(0, self._terms(list(x.split(self.factors, 1)), range(1, len(self.shape))), w)
         q = _pad_states(q, self.states_out, 0.0)
-        return q.view(self.states_out, self.slots, -1, x.shape[-1]).transpose(0, 1)
+        return q.view(self.states_out, self.slots, self.factors // self.slots, x.shape[-1]).transpose(0, 1)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
         u = u.transpose(0, 1).reshape(u.shape[1], self.factors, -1)

@@ -9,6 +9,7 @@ An axis of the last two may be 1, for all: ``(B, 1, 1)`` on a grid is one per ro
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -51,10 +52,7 @@ def states_first(value: Tensor, positions: tuple[int, ...]) -> Tensor:
     """Noise as it fits ``(S, n, B)``: ``(B or 1,)``, ``(n or 1, B or 1)`` or ``(S or 1, n or 1, B or 1)``."""
     if value.ndim < 2:
         return value.reshape(-1)
-    lead = value.shape[: value.ndim - len(positions)]
-    if any(size != 1 for size in value.shape[len(lead) :]):
-        value = value.expand(*lead, *positions)
-    return value.reshape(*lead, -1).movedim(0, -1).contiguous()  # as log evidence is to be
+    return _flat(value, positions).movedim(0, -1).contiguous()  # as log evidence is to be
 
 
 def along(value: Tensor, x: Tensor) -> Tensor:
@@ -72,7 +70,13 @@ def reordered(value: Any, order: Tensor, positions: tuple[int, ...]) -> Any:
     """Noise for positions that are flattened and put in another order; what is a number or one per row stays."""
     if not isinstance(value, Tensor) or value.ndim < max(2, 1 + len(positions)):
         return value
+    flat = _flat(value, positions)
+    return flat if flat.shape[-1] == 1 else flat.index_select(-1, order)
+
+
+def _flat(value: Tensor, positions: tuple[int, ...]) -> Tensor:
+    """Noise ``(..., *positions)`` as ``(..., n)``, or ``(..., 1)`` where it is the same at all positions."""
     lead = value.shape[: value.ndim - len(positions)]
     if all(size == 1 for size in value.shape[len(lead) :]):
         return value.reshape(*lead, 1)
-    return value.expand(*lead, *positions).reshape(*lead, -1).index_select(-1, order)
+    return value.expand(*lead, *positions).reshape(*lead, prod(positions))

@@ -96,7 +96,7 @@ class UNet(Network):
         values = self.channel.table()[: p.shape[0]].to(p.dtype)
         table = values if values.ndim == 2 else values[:, None]
         means = (table - table[:1]).t() @ p.flatten(1) + table[:1].t()  # exact where all values are large
-        means = self._outside(means.view(-1, *p.shape[1:]))
+        means = self._outside(means.view(table.shape[1], *p.shape[1:]))
         return means if values.ndim == 2 else means.squeeze(1)
 
     def _outside(self, x: Tensor) -> Tensor:

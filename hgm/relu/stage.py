@@ -73,7 +73,7 @@ class MapLayer(nn.Module):
         y = joined([self.matrix(block) for block in blocks])
         if self.place is not None:
             y = F.pad(y, (0, 0, 0, 1)).index_select(0, self.place)
-        return y.view(-1, *x.shape[1:])
+        return y.view(y.shape[0], *x.shape[1:])
 
 
 class ReluOp(nn.Module):

@@ -121,7 +121,7 @@ def test_a_program_with_other_results_is_not_written(tmp_path, monkeypatch):
 
     def wrong(*args):
         content, run = right(*args)
-        return content, lambda *given: run(*given) + 1e-3
+        return content, lambda *given: tuple(x + 1e-3 for x in run(*given))
 
     monkeypatch.setattr(program, "_as_torch", wrong)
     with pytest.raises(hgm.HgmError, match=r"results differ from the network's by 1\.0e-03"):
@@ -179,3 +179,95 @@ def test_bad_arguments(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(hgm.HgmError, match=r"pip install 'hgm\[export\]'"):
         hgm.export(net, tmp_path / "net.onnx")
+
+
+# ---------------------------------------------------------------------- batches, outputs, and exports by hand
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("quad_2d", "denoise"), ("ragged", "posterior"), ("hard_zeros", "classify"), ("rhm", "denoise")],
+)
+def test_a_program_takes_any_number_of_rows(tmp_path, task, name):
+    net = hgm.compile(CASES[name].tree, task, channel=hgm.Gaussian())
+    hgm.export(net, tmp_path / "net.pt2")
+    run = loaded(tmp_path / "net.pt2")
+    for rows in (0, 1, 2, 7):
+        z, sigma = torch.randn(rows, *net.leaf_shape), torch.rand(rows) + 0.5
+        torch.testing.assert_close(run(z, sigma), net(z, sigma), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "outputs", ["log_partition", ("mean", "log_posterior", "leave_one_out", "log_partition")], ids=str
+)
+def test_a_program_gives_what_is_asked_for(tmp_path, ending, outputs):
+    net = hgm.compile(TREE, "denoise", channel=hgm.Gaussian())
+    hgm.export(net, tmp_path / f"net.{ending}", outputs=outputs)
+    z, sigma = torch.randn(5, *net.leaf_shape), torch.rand(5) + 0.5
+    want = net(z, sigma, outputs=outputs)
+    if ending == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+        names = [outputs] if isinstance(outputs, str) else list(outputs)
+        assert [x.name for x in session.get_outputs()] == names
+        got = [torch.from_numpy(x) for x in session.run(None, {"observation": z.numpy(), "sigma": sigma.numpy()})]
+        got = got[0] if isinstance(outputs, str) else tuple(got)
+    else:
+        got = loaded(tmp_path / "net.pt2")(z, sigma)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_program_with_zeros_gives_minus_infinity(tmp_path):
+    net = hgm.compile(CASES["hard_zeros"].tree, channel=hgm.Clamp())
+    hgm.export(net, tmp_path / "net.pt2", outputs="log_posterior")
+    z = hgm.infer(net.tree()).sample(3, generator=torch.Generator().manual_seed(0)).leaves
+    got = loaded(tmp_path / "net.pt2")(z)
+    assert bool(torch.isneginf(got).any()) and torch.equal(torch.isneginf(got), net(z) == 0)
+
+
+def test_what_a_network_lacks_is_not_exported(tmp_path):
+    net = hgm.compile(TREE, "classify")
+    with pytest.raises(hgm.BadSpec, match="no output 'mean'"):
+        hgm.export(net, tmp_path / "net.pt2", outputs="mean")
+    with pytest.raises(hgm.BadSpec, match="did you mean 'log_partition'"):
+        hgm.export(net, tmp_path / "net.pt2", outputs="log_partitions")
+
+
+class Three(hgm.Gaussian):
+    """A channel with more arguments than the library's have."""
+
+    noise_names = ("sigma", "alpha", "shift")
+
+    def states_first(self, z, *noise):
+        return super().states_first(z - noise[2].view(-1, 1), *noise[:2])
+
+    def rearranged(self, order, z, *noise):
+        return None
+
+    def observe(self, x, *noise, generator=None):
+        return super().observe(x, *noise[:2], generator=generator) + noise[2].view(-1, 1)
+
+    def example(self, x, dtype, generator=None):
+        noise = [torch.full((len(x),), value, dtype=dtype) for value in (0.5, 1.0, 2.0)]
+        return self.observe(x, *noise, generator=generator).to(dtype), *noise
+
+
+def test_a_channel_with_many_arguments(tmp_path):
+    net = hgm.compile(hgm.random_ghm(2, 3), "denoise", channel=Three())
+    hgm.export(net, tmp_path / "net.pt2")
+    noise = torch.rand(3, 5) + 0.5
+    agrees(net, tmp_path / "net.pt2", torch.randn(5, 4), *noise, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("by", ["one name", "auto"])
+@pytest.mark.parametrize("shape", [(), (2, 4), (1, 1)], ids=["per row", "per position", "broadcast"])
+def test_an_export_by_hand_has_the_shapes_that_one_would_write(by, shape):
+    net = hgm.compile(TREE, "denoise", channel=hgm.Gaussian())
+    batch = torch.export.Dim("b") if by == "one name" else torch.export.Dim.AUTO
+    z, sigma = torch.randn(3, *net.leaf_shape), torch.rand(3, *shape) + 0.5
+    run = torch.export.export(net, (z, sigma), dynamic_shapes=({0: batch}, {0: batch})).module()
+    for rows in (0, 2, 5):
+        z, sigma = torch.randn(rows, *net.leaf_shape), torch.rand(rows, *shape) + 0.5
+        torch.testing.assert_close(run(z, sigma), net(z, sigma), rtol=0, atol=2e-6)
