@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -232,7 +233,7 @@ class Exact(Engine):
         h = {n: unseen(collected, n, self.unary[n], self.stages) for n in needed}  # type: ignore[arg-type] # first: distribute may overwrite messages
         b = top.h / top.h.sum(0, keepdim=True) if top.kernel == "linear" else top.h - logsumexp(top.h, 0)
         beliefs = [Belief(b, None)]
-        for up, skip in zip(self.decoder, reversed(collected.skips), strict=False):
+        for up, skip in zip(islice(self.decoder, max(levels)), reversed(collected.skips), strict=False):
             beliefs.append(up(beliefs[-1], skip))
         read: dict[str, list[Tensor]] = {}
         for kind in kinds:

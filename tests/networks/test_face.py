@@ -185,3 +185,14 @@ def test_evidence_of_inner_variables_goes_where_it_belongs():
             net = hgm.compile(tree, query="all", observed=observed)
             args, kwargs = feed(net, tree, e)
             assert_close(net(*args, **kwargs), hgm.infer(tree, seen).marginals, 1e-12, "marginals")
+
+
+@pytest.mark.parametrize("level", [0, 2, 5])
+def test_the_decoder_runs_as_far_down_as_it_is_asked(level):
+    tree, ran = hgm.chain(6), []
+    net = hgm.compile(tree, query=[f"x{level}"], observed=list(tree.names))
+    for at, up in enumerate(net.decoder):
+        up.register_forward_hook(lambda *_, at=at: ran.append(at))
+    p = net.given({"x1": 2, "x5": 0})
+    assert ran == list(range(level))
+    torch.testing.assert_close(p[0, :, 0], hgm.infer(tree, {"x1": 2, "x5": 0})[f"x{level}"], rtol=0, atol=1e-12)
