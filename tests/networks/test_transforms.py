@@ -224,7 +224,7 @@ def test_the_ambient_device_changes_nothing():
 # ---------------------------------------------------------------------- state and processes
 
 
-@pytest.mark.parametrize("tree", [*TREES.values(), hgm.zoo.random_ghm(6, 4, bound=3.0)], ids=[*TREES, "deep"])
+@trees
 @learning
 @pytest.mark.parametrize("move", [lambda net: net, lambda net: net.float()], ids=["float64", "float32"])
 def test_loading_its_own_state_changes_no_bit(tree, trainable, move):
@@ -257,6 +257,15 @@ def test_copies_and_files_give_the_same_bits(tree, task, trainable, tmp_path):
         assert type(twin) is type(net) and twin.dtype == net.dtype
         for x, y in zip(twin(*args, **kwargs, outputs=OUTPUTS), want, strict=True):
             assert torch.equal(x, y)
+
+
+def test_loading_its_own_state_leaves_the_scaling_of_messages_as_planned():
+    net = hgm.compile(hgm.zoo.random_ghm(6, 4, bound=3.0))
+    assert not all(level.rescale for level in net.plan.levels)
+    e = torch.randn(3, 4, 64)
+    want = net(e)
+    net.load_state_dict(copy.deepcopy(net.state_dict()))
+    assert torch.equal(net(e), want)
 
 
 class _Denoised(torch.utils.data.Dataset):
