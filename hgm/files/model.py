@@ -7,11 +7,10 @@ form any forest by its variables and factors (key ``variables``). The page "File
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from hgm.errors import BadSpec
-from hgm.files.whole import TEXT, checked_ending, write_whole
+from hgm.files.whole import TEXT, checked_ending, checked_path, write_whole
 from hgm.tree.tree import Tree
 
 __all__ = ["json_schema", "load", "save"]
@@ -47,7 +46,7 @@ def load(path: str | os.PathLike[str]) -> Tree:
     from hgm.files.read import tree_of
     from hgm.files.text import read
 
-    path = Path(path)
+    path = checked_path(path, "a model file")
     if path.suffix.lower() in FOREIGN:
         what, known_as, way = FOREIGN[path.suffix.lower()]
         raise BadSpec(f"{path} is {what}, no model file of hgm; {way.format(known_as, str(path))}")
@@ -68,6 +67,8 @@ def save(tree: Tree, path: str | os.PathLike[str]) -> None:
     """
     from hgm.files.write import explicit, json_text, layered, yaml_text
 
+    if not isinstance(tree, Tree):
+        raise BadSpec(f"hgm.save takes a Tree and the path of its file; got a {type(tree).__name__} as the tree")
     path = checked_ending(path, "a model file", TEXT)
     data = layered(tree) or explicit(tree)
     text = json_text(data) if path.suffix.lower() == ".json" else yaml_text(data)

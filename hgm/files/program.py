@@ -64,8 +64,10 @@ def export(
             file that cannot be written.
         HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
     """
+    if not isinstance(net, Network):
+        raise BadSpec(f"a program is made of a network that hgm.compile made; got a {type(net).__name__}")
     where = checked_ending(path, "an exported network", (".pt2", ".onnx"))
-    if dtype not in TOLERANCE:
+    if not isinstance(dtype, torch.dtype) or dtype not in TOLERANCE:
         raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
     if where.suffix.lower() == ".onnx" and dtype != torch.float32:
         raise BadSpec("an ONNX file takes float32, because its exporter rounds constants to that; use .pt2 for float64")

@@ -10,15 +10,28 @@ from pathlib import Path
 
 from hgm.errors import BadSpec
 
-__all__ = ["TEXT", "checked_ending", "write_whole"]
+__all__ = ["TEXT", "checked_ending", "checked_path", "write_whole"]
 
 #: endings of files that are read as YAML or JSON
 TEXT = (".yaml", ".yml", ".json")
 
 
+def checked_path(path: str | os.PathLike[str], what: str) -> Path:
+    """The path of `what`. Raises `BadSpec` for what is no path, or one that no file can have."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise BadSpec(f"the path of {what} is a string or a pathlib.Path; got a {type(path).__name__}")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise BadSpec(f"no file can be called {os.fspath(path)!r}: it is not valid text") from None
+    if "\0" in os.fspath(path):
+        raise BadSpec(f"no file can be called {os.fspath(path)!r}: it has a null character")
+    return Path(path)
+
+
 def checked_ending(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
-    """The path of `what`. Raises `BadSpec` unless it ends in one of these, in letters of any size."""
-    where = Path(path)
+    """`checked_path`, which ends in one of these, in letters of any size. Raises `BadSpec` also for another ending."""
+    where = checked_path(path, what)
     if where.suffix.lower() not in endings:
         listed = " or ".join(filter(None, [", ".join(endings[:-1]), endings[-1]]))
         raise BadSpec(f"{where}: the name of {what} must end in {listed}")

@@ -293,7 +293,7 @@ REFUSALS = {
     "no number of samples": (["sample", "MODEL", "-n", "many"], "integer"),
     "too many samples": (["sample", "MODEL", "-n", "99999999999"], "too many"),
     "a negative number of modes": (["infer", "MODEL", "--sample", "-1"], "greater than or equal to 0"),
-    "an unknown format": (["sample", "MODEL", "--format", "xml"], "'xml'"),
+    "an unknown format": (["sample", "MODEL", "--format", "xml"], "'-f': 'xml' is not one of 'table'"),
     "a picture with another ending": (["draw", "MODEL", "-o", "x.gif"], "must end in .svg, .png or .pdf"),
     "a picture nowhere": (["draw", "MODEL", "-o", "nowhere/x.svg"], "nowhere/x.svg cannot be written: No such file"),
     "a picture on a directory": (["draw", "MODEL", "-o", "FOLDER.svg"], "cannot be written: Is a directory"),
@@ -313,7 +313,10 @@ REFUSALS = {
     "nearly a study": (["study", "rely"], "there is no study 'rely'; the studies are relu; did you mean 'relu'?"),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
-    "an unknown task": (["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"], "'clasify'"),
+    "an unknown task": (
+        ["compile", "MODEL", "-o", "x.pt2", "-t", "clasify"],
+        "'--task' / '-t': 'clasify' is not one of",
+    ),
     "two variables to classify": (
         ["show", "MODEL", "-t", "classify", "-q", "wet", "-q", "weather"],
         "one variable; got 2",

@@ -87,7 +87,7 @@ def test_it_is_trained_saved_exported_and_takes_names(tmp_path):
     net = hgm.compile(CHAIN, observed="all", trainable=True)
     x = X[:1].repeat(8, 1)
     optimiser = torch.optim.Adam(net.parameters(), lr=0.1)
-    before = float(net.log_partition(x).mean() - net.log_partition(X[2:]).squeeze())
+    before = float((net.log_partition(x).mean() - net.log_partition(X[2:]).squeeze()).detach())
     for _ in range(5):
         optimiser.zero_grad()
         (net.log_partition(X[2:]).squeeze() - net.log_partition(x).mean()).backward()
