@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hgm.errors import BadPotential, HgmError, NotATree, did_you_mean
+from hgm.errors import BadPotential, HgmError, NotATree, did_you_mean, listing
 from hgm.files.schema import Explicit, Layered, LevelEntry, PotentialEntry, check
 from hgm.files.text import Document, Way
 from hgm.files.write import MADE_UP
@@ -126,8 +126,8 @@ def _named(entries: Mapping[str, PotentialEntry], document: Document) -> dict[st
 
 def _lookup(name: str, named: Mapping[str, Potential], way: Way, document: Document) -> Potential:
     if name not in named:
-        known = f"there are {', '.join(named)}" if named else "there are none"
-        raise document.error(way, f"no potential is called {name!r} in the section 'potentials'; {known}")
+        known = f"which has {listing(list(named))}{did_you_mean(name, named)}" if named else "which is empty"
+        raise document.error(way, f"no potential is called {name!r} in the section 'potentials', {known}")
     return named[name]
 
 

@@ -12,7 +12,7 @@ BAD_EXPLICIT = [
     ("scope: [a, b]", "scope: [a, a]", r"scope\[1\]: variable 'a' comes twice"),
     ("hgm: 1", "roots: [q]", r"line 1: roots\[0\]: there is no variable 'q'"),
     ("hgm: 1", "roots: [a, a]", r"roots\[1\]: variable 'a' comes twice"),
-    ("table: [0.5, 0.5]", "potential: p", r"factors\[0\].potential: no potential is called 'p' .*; there are none"),
+    ("table: [0.5, 0.5]", "potential: p", r"factors\[0\].potential: no potential is called 'p' .*, which is empty"),
     ("table: [0.5, 0.5]", "log_table: [-.inf, -.inf]", "zero everywhere"),
     ("table: [0.5, 0.5]", "table: [0.5, 0.5], kind: edge", r"factors\[0\]: an Edge is a matrix"),
     ("table: [0.5, 0.5]", "rules: {shape: [2], states: [[0], [0]]}", "listed twice"),
