@@ -26,7 +26,8 @@ from .evidence.channels import Flip as Flip
 from .evidence.channels import Gaussian as Gaussian
 from .evidence.channels import Missing as Missing
 from .evidence.channels import Soft as Soft
-from .evidence.named import log_evidence as log_evidence
+from .evidence.given import log_evidence as log_evidence
+from .evidence.likelihood import Likelihood as Likelihood
 from .files.model import load as load
 from .files.model import save as save
 from .files.network import load_network as load_network

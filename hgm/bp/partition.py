@@ -11,15 +11,22 @@ from torch import Tensor
 
 from hgm.bp.passes import collect
 from hgm.errors import BadPotential
-from hgm.evidence.checked import check_log_evidence
-from hgm.evidence.named import read_evidence
+from hgm.evidence.channel import Channel
+from hgm.evidence.given import read_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.tree.tree import Tree
 
 __all__ = ["log_partition"]
 
 
-def log_partition(tree: Tree, evidence: Any = None, *, log_potentials: Mapping[Any, Any] | None = None) -> Tensor:
+def log_partition(
+    tree: Tree,
+    observation: Any = None,
+    *noise: Any,
+    channel: Channel | None = None,
+    evidence: Any = None,
+    log_potentials: Mapping[Any, Any] | None = None,
+) -> Tensor:
     """log of the sum over all assignments of the product of potentials and likelihoods, as a differentiable function.
 
         rate = torch.tensor(0.3, requires_grad=True)
@@ -28,7 +35,10 @@ def log_partition(tree: Tree, evidence: Any = None, *, log_potentials: Mapping[A
 
     Args:
         tree: the model.
-        evidence: what was seen, in the forms that `hgm.infer` takes.
+        observation: what was seen, in the forms that `hgm.infer` takes.
+        noise: what the channel takes after the observation.
+        channel: how the leaves were observed.
+        evidence: of further variables, by name.
         log_potentials: natural logs of tables to use in the place of the tree's own, ``-inf`` for zeros. A key is the
             name of a potential (`Edge(..., name="transition")`), which is replaced in all its factors, or the tuple of
             the variables of one factor, in the order of its axes. A value is a tensor ``(*batch, *shape)``, where shape
@@ -47,12 +57,10 @@ def log_partition(tree: Tree, evidence: Any = None, *, log_potentials: Mapping[A
     """
     given = read_potentials(tree, {} if log_potentials is None else log_potentials)
     dtypes = [given.dtype] if given.tensors else []
-    if isinstance(evidence, Tensor):
-        e, batched = check_log_evidence(tree, evidence), True
-        dtypes.append(e.dtype)
-    else:
-        devices = [log.device for log in given.tensors.values()]
-        e, batched = read_evidence(tree, evidence, device=devices[0] if devices else None)
+    if isinstance(observation, Tensor) and observation.is_floating_point():
+        dtypes.append(observation.dtype)
+    devices = [log.device for log in given.tensors.values()]
+    e, batched = read_evidence(tree, observation, noise, channel, evidence, device=devices[0] if devices else None)
     dtype = torch.float64
     if dtypes:
         dtype = dtypes[0] if len(dtypes) == 1 else torch.promote_types(*dtypes)

@@ -126,7 +126,7 @@ def collect(
         return _collect(tree, *normalised(log_evidence), schedule(tree, device), bank, reduce)
     e, factor = normalised(log_evidence)
     steps, bank = schedule(tree, None), bank_of(tree, None)
-    if len(e) > 1 or reduce is not logsumexp or None not in tree.kept:  # a large tree keeps nothing
+    if len(e) != 1 or reduce is not logsumexp or None not in tree.kept:  # a large tree keeps nothing
         return _collect(tree, e, factor, steps, bank, reduce)
     if "quiet" not in tree.kept:
         blank = unobserved(tree, 1, torch.float64, "cpu").numpy()
@@ -241,7 +241,7 @@ def _others(q: Array, k: int) -> Array:
 
     That is sums from the left plus sums from the right.
     """
-    runs: Any = q.reshape(*q.shape[:2], -1, k)
+    runs: Any = q.reshape(*q.shape[:2], q.shape[2] // k, k)
     others: Any
     if isinstance(runs, np.ndarray):
         others = np.zeros_like(runs)

@@ -20,11 +20,10 @@ from hgm.bp.choices import largest, sampler
 from hgm.bp.ops import Array, joined, logmaxexp, plain
 from hgm.bp.passes import Collected, Distributed, collect, descend, in_tensors
 from hgm.bp.score import log_score, states_of
-from hgm.errors import BadSpec, ImpossibleEvidence
+from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
-from hgm.evidence.checked import check_log_evidence
-from hgm.evidence.named import read_evidence
+from hgm.evidence.given import read_evidence
 from hgm.evidence.sequences import are_sequences
 from hgm.tree.checks import shown, whole
 from hgm.tree.labels import Label
@@ -212,52 +211,61 @@ class Posterior(ByName):
 
 
 @overload
-def infer(tree: Tree, evidence: Mapping[str, Any] | Tensor | None = None) -> Posterior: ...
+def infer(tree: Tree, observation: list[Any]) -> Sequences: ...
 
 
 @overload
-def infer(tree: Tree, evidence: list[Any]) -> Sequences: ...
+def infer(
+    tree: Tree, observation: Any = None, *noise: Any, channel: Channel | None = None, evidence: Any = None
+) -> Posterior: ...
 
 
-def infer(tree: Tree, evidence: Any = None) -> Posterior | Sequences:
-    """Exact inference: the posterior of all variables given evidence.
+def infer(
+    tree: Tree, observation: Any = None, *noise: Any, channel: Channel | None = None, evidence: Any = None
+) -> Posterior | Sequences:
+    """Exact inference: the posterior of all variables given what was seen.
+
+        hgm.infer(tree, {"wet": "yes", "sky": {"sun": 0.3, "rain": 0.8}})
+        hgm.infer(tree, image, sigma, channel=hgm.Gaussian(), evidence={"label": 3})
 
     Args:
         tree: the model.
-        evidence: by name, in the forms that `hgm.log_evidence` takes, or its result, ``(B, S, V)``. For a chain
-            (`hgm.tree.timeline`: `hgm.chain`, `hgm.hmm`, ...) also a list of sequences of any lengths, each a list or
-            array ``(steps,)`` of states in time order, some perhaps missing. A list is always that, an array never.
+        observation: what was seen: by name, as a data frame, or as an array of all leaves, in the forms that
+            `hgm.log_evidence` takes; also its result, ``(B, S, V)``. For a chain (`hgm.tree.timeline`: `hgm.chain`,
+            `hgm.hmm`, ...) also a list of sequences of any lengths, each a list or array ``(steps,)`` of states in time
+            order, some perhaps missing. For a chain a list is always that, an array never.
+        noise: what the channel takes after the observation, such as sigma.
+        channel: how the leaves were observed.
+        evidence: of further variables, by name.
 
     Returns:
-        A `Posterior`; float64. Results have a batch dimension if some evidence had one. For a list `Sequences`: item i
-        is the `Posterior` of sequence i in the chain that ends with it.
+        A `Posterior`; float64. Results have a batch dimension if anything that was seen had one. For a list of
+        sequences `Sequences`: item i is the `Posterior` of sequence i in the chain that ends with it.
 
     Raises:
         BadEvidence: for evidence that does not fit the model.
         ImpossibleEvidence: if some row has probability zero.
     """
-    if are_sequences(tree, evidence):
+    if are_sequences(tree, observation) and channel is None:
         from hgm.bp.sequences import Sequences  # which is made of posteriors
 
-        return Sequences(tree, evidence)
-    if isinstance(evidence, Tensor):
-        e, batched = check_log_evidence(tree, evidence), True
-    else:
-        e, batched = read_evidence(tree, evidence)
+        if noise or evidence is not None:
+            raise BadEvidence("a list of sequences says all that was seen; give further evidence by name, with columns")
+        return Sequences(tree, observation)
+    e, batched = read_evidence(tree, observation, noise, channel, evidence)
     with _Lasting(torch.is_grad_enabled()):
-        own = e.to(torch.float64)
-        posterior = Posterior(tree, own.clone() if own is evidence or own.is_inference() else own, batched)
+        posterior = Posterior(tree, e.clone() if e.is_inference() else e, batched)
     _check_possible(posterior._collected, tree)
     return posterior
 
 
-def log_likelihood(tree: Tree, assignments: Assignment | Tensor | Mapping[str, Any]) -> Tensor:
+def log_likelihood(tree: Tree, assignments: Any) -> Tensor:
     """log p(x) of complete assignments, normalised; ``-inf`` where a potential is zero.
 
     Args:
         tree: the model.
-        assignments: names to states (numbers or labels, single or of shape ``(B,)``), or states ``(..., V)`` in tree
-            order.
+        assignments: a mapping from all variables to states, single or columns of shape ``(B,)``, a data frame of such
+            columns, an `Assignment`, or numbers of states ``(..., V)`` in tree order.
 
     Returns:
         ``()``, ``(B,)`` or ``(...)`` float64.

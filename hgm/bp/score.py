@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence, listing
+from hgm.evidence.column import column_of
+from hgm.evidence.frames import by_name
+from hgm.evidence.leaves import check_no_labels
+from hgm.evidence.symbols import MISSING, as_tensor, signed
 from hgm.tree.tree import Tree
 
 __all__ = ["log_score", "states_of"]
 
 
-def log_score(tree: Tree, assignments: Any) -> Tensor:
-    """log of the product of all potentials at complete assignments: `hgm.log_likelihood` without the normalisation."""
-    states = states_of(tree, assignments)
+def log_score(tree: Tree, states: Tensor) -> Tensor:
+    """log of the product of all potentials at complete assignments ``(..., V)``, as `states_of` reads them."""
     x = states.reshape(-1, len(tree)).cpu().numpy()
     score = np.zeros(len(x))
     order = np.argsort(tree.potential_id, kind="stable")
@@ -33,45 +36,46 @@ def log_score(tree: Tree, assignments: Any) -> Tensor:
 
 
 def states_of(tree: Tree, assignments: Any, device: torch.device | str | None = None) -> Tensor:
-    """Complete assignments as checked ``(..., V)`` integers in tree order, given as to `hgm.log_likelihood`.
+    """Complete assignments, in the forms of `hgm.log_likelihood`, as checked ``(..., V)`` integers in tree order.
 
-    Raises `BadEvidence` as that does.
+    Raises:
+        BadEvidence: for an unknown variable or state, one that is missing, or another shape.
     """
-    states = getattr(assignments, "states", assignments)
-    if isinstance(states, Mapping):
-        states = _by_name(tree, states)
-    x = torch.as_tensor(states, device=device)
-    if x.is_floating_point() or x.dtype == torch.bool or x.ndim < 1 or x.shape[-1] != len(tree):
+    states = getattr(assignments, "states", None)
+    if isinstance(states, Tensor):  # an `Assignment`
+        return states.to(device)
+    mapping = by_name(assignments)
+    if mapping is not None:
+        return _by_name(tree, mapping).to(device)
+    x = as_tensor(assignments, "complete assignments").to(device)
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool or x.ndim < 1 or x.shape[-1] != len(tree):
         raise BadEvidence(
             f"complete assignments are integer states of shape (..., {len(tree)}), variables in tree order, "
             f"or a mapping from names; got {x.dtype} of shape {tuple(x.shape)}"
         )
-    card = torch.as_tensor(tree.cardinality.copy(), device=x.device)
-    rows = x.reshape(-1, len(tree))
-    outside = (rows < 0) | (rows >= card)
+    check_no_labels(tree, np.arange(len(tree)))
+    rows = signed(x).long().reshape(-1, len(tree))
+    outside = (rows < 0) | (rows >= torch.as_tensor(tree.cardinality.copy(), device=x.device))
     if outside.any():
         row, v = (int(i) for i in outside.nonzero()[0])
         raise BadEvidence(
             f"variable {tree.names[v]!r} has no state {int(rows[row, v])} (row {row}); its states are 0 to "
             f"{int(tree.cardinality[v]) - 1}, and a complete assignment has no missing ones"
         )
-    return x.long()
+    return rows.reshape(x.shape)
 
 
-def _by_name(tree: Tree, assignments: Mapping[str, Any]) -> Tensor:
-    columns: dict[int, Tensor] = {}
+def _by_name(tree: Tree, assignments: Mapping[Any, Any]) -> Tensor:
+    columns = {}
     for name, given in assignments.items():
         v = tree.index(name)
-        if isinstance(given, str):
-            given = tree.state(v, given)
-        elif not isinstance(given, Tensor):
-            array = np.asarray(given)
-            if array.dtype.kind in "OUS":
-                given = np.array([tree.state(v, state) for state in array.ravel().tolist()]).reshape(array.shape)
-        columns[v] = torch.as_tensor(given)
+        columns[v] = column_of(tree, v, given)
     if len(columns) < len(tree):
         missing = [tree.names[v] for v in range(len(tree)) if v not in columns]
         raise BadEvidence(f"a complete assignment gives every variable a state; missing: {listing(missing)}")
+    hole = next((v for v, column in columns.items() if bool((column == MISSING).any())), None)
+    if hole is not None:
+        raise BadEvidence(f"a complete assignment has no missing states; variable {tree.names[hole]!r} has one")
     try:
         return torch.stack(torch.broadcast_tensors(*(columns[v] for v in range(len(tree)))), dim=-1)
     except RuntimeError:

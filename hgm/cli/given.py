@@ -37,10 +37,7 @@ def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[Lab
         if name in evidence:
             raise BadEvidence(f"evidence for {name!r} is given twice: on the command line and in {file}")
         evidence[name] = seen
-    return {
-        name: np.array(list(seen.values()), dtype=np.float64) if isinstance(seen, dict) else seen
-        for name, seen in evidence.items()
-    }
+    return evidence
 
 
 def queried(tree: Tree, words: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,6 @@ from torch import Tensor
 from hgm.bp.posterior import infer
 from hgm.demo.digits import GREYS, Digits
 from hgm.evidence.channels import Gaussian
-from hgm.evidence.checked import leaf_log_evidence
 from hgm.learn.em import fit
 from hgm.networks.compile import compile
 from hgm.networks.heads import ConvNet, UNet
@@ -87,7 +86,7 @@ def compare(tree: Tree, networks: Networks, images: Tensor, noisy: Tensor, sigma
     soft = Gaussian(torch.arange(float(GREYS)))(noisy, sigma)
 
     def reference(e: Tensor) -> Tensor:  # (N, S, V); in slices, which stay in cache
-        return torch.cat([infer(tree, leaf_log_evidence(tree, part)).marginals for part in e.split(SLICE)])
+        return torch.cat([infer(tree, part).marginals for part in e.split(SLICE)])
 
     root = reference(clean)[:, : int(tree.cardinality[0]), 0]
     leaves = reference(soft)[:, :GREYS, torch.from_numpy(tree.leaves)].reshape(soft.shape)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
@@ -16,7 +15,7 @@ from hgm.evidence.symbols import MISSING
 if TYPE_CHECKING:
     from hgm.tree.tree import Tree
 
-__all__ = ["check_log_evidence", "check_numbers", "check_states", "leaf_log_evidence", "padding", "unobserved"]
+__all__ = ["check_log_evidence", "check_numbers", "check_states", "padding", "unobserved"]
 
 
 def check_log_evidence(tree: Tree, e: Tensor) -> Tensor:
@@ -67,32 +66,6 @@ def check_states(tree: Tree, variables: np.ndarray, states: Tensor) -> None:
             f"variable {tree.names[int(variables[i])]!r} has no state {int(states[row, i])} (batch row {row}); "
             f"its states are 0 to {int(card[i]) - 1}, and -1 for missing"
         )
-
-
-def leaf_log_evidence(tree: Tree, e: Tensor) -> Tensor:
-    """Evidence at the leaves as evidence for the whole tree.
-
-    Args:
-        tree: the model.
-        e: ``(B, S_leaf, *leaf shape)`` log likelihoods: S_leaf the largest cardinality of a leaf, leaf shape that of
-            `Tree.leaf_shape`, in the order of `Tree.leaves`.
-
-    Returns:
-        ``(B, S, V)`` in the type and on the device of `e`, differentiable; 0 for all states of the other variables.
-
-    Raises:
-        BadEvidence: for a wrong shape, NaN or ``+inf``.
-    """
-    shape = tree.leaf_shape
-    states = int(tree.cardinality[tree.leaves].max())
-    if e.ndim != 2 + len(shape) or tuple(e.shape[1:]) != (states, *shape):
-        raise BadEvidence(
-            f"the log evidence of the leaves must have shape (B, {', '.join(map(str, (states, *shape)))}): "
-            f"batch, states, leaves; got {tuple(e.shape)}"
-        )
-    out = unobserved(tree, len(e), e.dtype, e.device)
-    column = functional.pad(e.reshape(len(e), states, len(tree.leaves)), (0, 0, 0, out.shape[1] - states))
-    return check_log_evidence(tree, out.index_copy(2, torch.as_tensor(tree.leaves, device=e.device), column))
 
 
 def unobserved(tree: Tree, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.errors import BadEvidence
-from hgm.evidence.checked import check_numbers, check_states, padding
-from hgm.evidence.named import variable_log_evidence
-from hgm.evidence.symbols import MISSING, allowed, as_tensor, signed
+from hgm.evidence.channel import Channel
+from hgm.evidence.checked import padding
+from hgm.evidence.given import parts
+from hgm.evidence.part import Part
+from hgm.evidence.symbols import MISSING, allowed
 from hgm.tree.tree import Tree
 
 __all__ = ["Data", "read_data"]
@@ -68,21 +70,17 @@ class Data:
         return digest.hexdigest()
 
 
-def read_data(tree: Tree, data: Any, evidence: Mapping[str, Any] | None = None) -> Data:
+def read_data(
+    tree: Tree, data: Any, noise: Sequence[Any] = (), channel: Channel | None = None, evidence: Any = None
+) -> Data:
     """Observations in any of the forms that `hgm.fit` takes.
 
     Raises:
         BadEvidence: for no rows, an unknown name, a wrong shape, a state out of range, rows that differ in number.
     """
     columns = _Columns(tree)
-    if isinstance(data, Mapping):
-        columns.by_name(data)
-    else:
-        columns.by_position(data)
-    if evidence is not None:
-        if not isinstance(evidence, Mapping):
-            raise BadEvidence(f"evidence is a mapping from names of variables; got {type(evidence).__name__}")
-        columns.by_name(evidence)
+    for part in parts(tree, data, noise, channel, evidence):
+        columns.add(part)
     return columns.done()
 
 
@@ -96,48 +94,18 @@ class _Columns:
         self.seen = np.zeros(len(tree), dtype=bool)
         self.rows, self.rows_of = -1, ""
 
-    def by_name(self, data: Mapping[str, Any]) -> None:
-        for name, given in data.items():
-            if not isinstance(name, str):
-                raise BadEvidence(f"data are given by the names of variables, which are strings; got {name!r}")
-            v = self.tree.index(name)
-            if self.seen[v]:
-                raise BadEvidence(f"variable {name!r} is observed twice: among the leaves in data, and by name")
-            if hasattr(given, "isna"):  # a column of a data frame, whose holes are NaN
-                given = [None if hole else x for x, hole in zip(given.tolist(), given.isna(), strict=True)]
-            logs, batched = variable_log_evidence(self.tree, v, given)
-            if batched:
-                self._count(len(logs), f"variable {name!r} has")
-            self._put(np.array([v]), logs.detach()[..., None])
-
-    def by_position(self, data: Any) -> None:
-        tree = self.tree
-        x = as_tensor(data, "data that is no mapping from names of variables").detach()
-        shape = tree.leaf_shape
-        if x.is_complex() or x.dtype == torch.bool or x.ndim == 0:
-            raise BadEvidence(f"data are integer states or float log likelihoods; got {x.dtype}, {tuple(x.shape)}")
-        if not x.is_floating_point():
-            if tuple(x.shape[1:]) != shape:
-                raise BadEvidence(
-                    f"the states of the leaves must have shape (N, {', '.join(map(str, shape))}); got {tuple(x.shape)}"
-                )
-            self._count(len(x), "the data have")
-            states = signed(x.flatten(1))
-            check_states(tree, tree.leaves, states)
-            self.hard.append((tree.leaves, states.to(torch.int32)))
-            self.seen[tree.leaves] = (states != MISSING).any(0).cpu().numpy()
-            return
-        whole = x.ndim == 3 and tuple(x.shape[1:]) == (int(tree.cardinality.max()), len(tree))
-        variables = np.arange(len(tree)) if whole else tree.leaves
-        want = (int(tree.cardinality[variables].max()), *shape)
-        if not whole and tuple(x.shape[1:]) != want:
-            raise BadEvidence(
-                f"floats are log evidence of the leaves, of shape (N, {', '.join(map(str, want))}): rows, "
-                "states, leaves, or of all variables as hgm.log_evidence makes it; got "
-                f"{tuple(x.shape)}. States are integers"
-            )
-        self._count(len(x), "the data have")
-        self._put(variables, check_numbers(tree, variables, x.flatten(2).double()))
+    def add(self, part: Part) -> None:
+        if part.batched:
+            if self.rows >= 0 and part.rows != self.rows:
+                raise BadEvidence(f"{part.of} has {part.rows} rows, but {self.rows_of} has {self.rows}")
+            self.rows, self.rows_of = part.rows, part.of
+        told = part.tells(self.tree)
+        self.seen[part.variables] |= told
+        part = part.only(told)
+        if part.states is not None:
+            self.hard.append((part.variables, part.states.to(torch.int32)))
+        else:
+            self._put(part.variables, part.held.detach())
 
     def done(self) -> Data:
         tree = self.tree
@@ -167,21 +135,15 @@ class _Columns:
             torch.as_tensor(column[which_soft], device=device),
         )
 
-    def _count(self, rows: int, what: str) -> None:
-        if self.rows >= 0 and rows != self.rows:
-            raise BadEvidence(f"{what} {rows} rows, but {self.rows_of} {self.rows}")
-        self.rows, self.rows_of = rows, what
-
     def _put(self, variables: np.ndarray, logs: Tensor) -> None:
         """Log likelihoods ``(N or 1, S, k)``, ``-inf`` in states that do not exist: states, where they say no more."""
         zeros, none = (logs == 0).sum(1), torch.isneginf(logs).sum(1)
         card = torch.as_tensor(self.tree.cardinality[variables], device=logs.device)
         free = zeros == card
-        plain = (free | ((zeros == 1) & (none == logs.shape[1] - 1))).all(0).cpu().numpy()
-        self.seen[variables[~free.all(0).cpu().numpy()]] = True
+        plain = (free | ((zeros == 1) & (none == logs.shape[1] - 1))).all(0)
         states = torch.where(free, MISSING, logs.argmax(1))
-        keep = plain & self.seen[variables]
-        if keep.any():
-            self.hard.append((variables[keep], states[:, torch.as_tensor(keep, device=logs.device)]))
-        if not plain.all():
-            self.soft.append((variables[~plain], logs[:, :, torch.as_tensor(~plain, device=logs.device)]))
+        hard = plain.cpu().numpy()
+        if hard.any():
+            self.hard.append((variables[hard], states[:, plain]))
+        if not hard.all():
+            self.soft.append((variables[~hard], logs[:, :, ~plain]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence
-from hgm.evidence.named import log_evidence
+from hgm.evidence.given import log_evidence
 from hgm.tree.timeline import cut, timeline
 from hgm.tree.tree import Tree
 
@@ -35,7 +35,7 @@ class Cut:
 
 def are_sequences(tree: Tree, given: Any) -> bool:
     """Whether this is a list for a chain (`hgm.tree.timeline`): that is always a list of sequences."""
-    return isinstance(given, list) and timeline(tree) is not None
+    return isinstance(given, list) and isinstance(tree, Tree) and timeline(tree) is not None
 
 
 def read_sequences(tree: Tree, sequences: list[Any]) -> tuple[Tensor, np.ndarray]:

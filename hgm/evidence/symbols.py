@@ -1,6 +1,7 @@
 """Integer symbols, -1 = missing, as log evidence: 0 at the symbol, ``-inf`` elsewhere, and 0 everywhere if missing.
 
-And what comes in as numbers of any kind: `as_tensor` for arrays and lists, `signed` for types that do not hold -1.
+And what comes in as numbers of any kind: `as_tensor` for arrays and lists, `unmasked` for those with a mask, `signed`
+for types that do not hold -1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
 
-__all__ = ["MISSING", "allowed", "as_tensor", "checked_symbols", "clamped", "signed"]
+__all__ = ["MISSING", "allowed", "as_tensor", "checked_symbols", "clamped", "signed", "unmasked"]
 
 #: stands for a symbol that was not seen
 MISSING = -1
@@ -31,11 +32,11 @@ def as_tensor(given: Any, what: str) -> Tensor:
     """
     if isinstance(given, Tensor):
         return given
-    if isinstance(given, list | tuple) and given and all(isinstance(row, Tensor) for row in given):
-        return torch.stack(list(given))
     try:
+        if isinstance(given, list | tuple) and given and all(isinstance(row, Tensor) for row in given):
+            return torch.stack(list(given))
         array = np.asarray(given)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise BadEvidence(f"{what} must be an array of numbers; got a {type(given).__name__}: {error}") from None
     if array.dtype.kind not in "biuf" or isinstance(given, np.ma.MaskedArray):
         kind = "masked" if isinstance(given, np.ma.MaskedArray) else str(array.dtype)
@@ -44,6 +45,30 @@ def as_tensor(given: Any, what: str) -> Tensor:
         raise BadEvidence(f"{what} holds {int(array.max())}, which is no symbol")
     kind = "int64" if array.dtype.kind == "u" else "float64" if array.dtype.itemsize > 8 else array.dtype.name
     return torch.from_numpy(np.array(array, dtype=kind))
+
+
+def unmasked(given: Any, what: str) -> tuple[Any, Any]:
+    """A tensor, or an array of NumPy, and where it is masked, ``None`` if it has no mask.
+
+    Raises:
+        BadEvidence: for a sparse or complex one, and for what NumPy makes no array of; it says `what`.
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        return given.data, np.ma.getmaskarray(given)
+    if isinstance(given, Tensor):
+        if type(given).__name__ == "MaskedTensor":
+            return given.get_data(), ~given.get_mask()  # type: ignore[attr-defined]
+        if given.layout != torch.strided or given.is_complex():
+            kind = "complex" if given.is_complex() else "sparse"
+            raise BadEvidence(f"{what} must be an array of states or real numbers; got a {kind} tensor")
+        return given, None
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise BadEvidence(f"{what} must be an array; got a {type(given).__name__}: {error}") from None
+    if array.dtype.kind in "cV":
+        raise BadEvidence(f"{what} must be an array of states or real numbers; got {array.dtype}")
+    return array, None
 
 
 def signed(symbols: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.errors import BadSpec
+from hgm.evidence.channel import Channel
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hgm.learn.expect import Expectations
 from hgm.learn.observations import Observations, observations
@@ -70,8 +71,9 @@ class Fit:
 def fit(
     tree: Tree,
     data: Any,
-    evidence: Mapping[str, Any] | None = None,
-    *,
+    *noise: Any,
+    channel: Channel | None = None,
+    evidence: Any = None,
     smoothing: float = 0.0,
     iterations: int = 100,
     tolerance: float = 1e-5,
@@ -92,13 +94,17 @@ def fit(
         tree: structure, tying, zeros and start. Its tables are normalised first.
         data: N rows, as one of
 
-            - a mapping from names of variables to what was seen of each, in the forms of `hgm.log_evidence`: ``(N,)``
-              states (numbers or labels, -1 or ``None`` where missing) or likelihoods ``(N, card)``;
-            - integers ``(N, *leaf shape)``: states of the leaves, -1 where missing;
+            - a data frame, or a mapping from variables to what was seen of each, in the forms of `hgm.log_evidence`:
+              columns ``(N,)`` of states, with ``None``, NaN or -1 where missing, likelihoods ``(N, S)``, lists of sets;
+            - integers ``(N, *leaf shape)``: numbers of states of the leaves, -1 where missing;
             - floats ``(N, S, *leaf shape)`` or ``(N, S, V)``: log evidence of the leaves, or of all variables;
+            - with `channel`, an observation of the leaves ``(N, *leaf shape)``, or by name;
             - for a chain (`hgm.tree.timeline`), a list of sequences of any lengths, as for `hgm.infer`: each is learned
               from in the chain that ends with it.
-        evidence: by name, of further variables: the labels, say, of the images in `data`.
+        noise: what the channel takes after the observation, such as sigma.
+        channel: how the leaves were observed.
+        evidence: by name, of further variables: the labels, say, of the images in `data`. A mapping that is the last of
+            the positional arguments is taken for it.
         smoothing: lambda, the pseudo-count that is added to every entry that is not zero; the objective then has a
             Dirichlet prior. 0 is maximum likelihood.
         iterations: at most so many.
@@ -119,8 +125,8 @@ def fit(
         ImpossibleEvidence: if rows have probability zero under the start; it names them.
     """
     _check_settings(smoothing, iterations, tolerance, seed, batch_size, dtype, checkpoint, every)
+    observed = observations(tree, data, noise, channel, evidence)
     direction = direct(tree)
-    observed = observations(tree, data, evidence)
     normaliser = observed.log_normaliser()
     model = _Model(tree, direction, smoothing, observed.device)
     theta = model.start(seed)

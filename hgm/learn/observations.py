@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hgm.errors import BadEvidence, BadSpec
+from hgm.evidence.channel import Channel
 from hgm.evidence.data import Data, read_data
 from hgm.evidence.sequences import are_sequences, by_length, read_sequences
 from hgm.tree.direction import direct
@@ -56,17 +57,19 @@ class Observations:
         return hashlib.sha256("\n".join(own).encode()).hexdigest()
 
 
-def observations(tree: Tree, data: Any, evidence: Mapping[str, Any] | None = None) -> Observations:
+def observations(
+    tree: Tree, data: Any, noise: Sequence[Any] = (), channel: Channel | None = None, evidence: Any = None
+) -> Observations:
     """What `hgm.fit` is given, read and checked.
 
     Raises:
         BadEvidence: for data that are empty or do not fit the tree.
         BadSpec: for shorter sequences of a chain whose tables are not directed in time.
     """
-    if not are_sequences(tree, data):
-        read = read_data(tree, data, evidence)
+    if channel is not None or not are_sequences(tree, data):
+        read = read_data(tree, data, noise, channel, evidence)
         return Observations((Part(tree, read, np.arange(read.rows)),))
-    if evidence is not None:
+    if evidence is not None or any(part is not None for part in noise):
         raise BadEvidence("a list of sequences says all that was seen; give evidence by name with data by name")
     e, lengths = read_sequences(tree, data)
     if not len(lengths):

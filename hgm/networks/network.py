@@ -19,7 +19,7 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
 from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel
-from hgm.evidence.named import log_evidence
+from hgm.evidence.given import log_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
 from hgm.networks.outputs import Output, Outputs, asked

@@ -53,7 +53,7 @@ class StateNames:
             return None
         if found is not None or not self.by_index or not isinstance(state, (int, float)):
             return found
-        if isinstance(state, bool) and self.labels is not None:
+        if isinstance(state, bool):
             return None
         return int(state) if isfinite(state) and state == int(state) and 0 <= state < self.size else None
 
@@ -65,7 +65,10 @@ class StateNames:
         if self.labels is None and isinstance(state, str):
             raise BadEvidence(f"variable {name!r} has no state labels; give {state!r} as a number 0 to {self.size - 1}")
         close = "" if self.labels is None else did_you_mean(state, self.labels)
-        raise BadEvidence(f"variable {name!r} has no state {state!r}; its states are {self}{close}")
+        are = f"states are {self}"
+        if self.labels is not None and not isinstance(state, str):  # with their types
+            are = f"labels are {listing([repr(label) for label in self.labels[:9]], total=self.size)}"
+        raise BadEvidence(f"variable {name!r} has no state {state!r}; its {are}{close}")
 
     def __str__(self) -> str:
         """``red, green``, or with types where a label could be mistaken: ``'1', '2'``; ``0 to 4`` without labels."""

@@ -116,7 +116,9 @@ def test_impossible_evidence_has_probability_zero_and_gradients_of_zero():
 def test_the_dtype_is_that_of_what_was_given(dtype):
     tree, step = hgm.hmm(3, 2, 2), torch.randn(2, 2, dtype=torch.float64).to(dtype)
     assert hgm.log_partition(tree, log_potentials={"transition": step}).dtype == dtype
-    assert hgm.log_partition(tree, {"x0": [0.5, 0.5]}, log_potentials={"transition": step}).dtype == dtype
+    assert (
+        hgm.log_partition(tree, {"x0": hgm.Likelihood([0.5, 0.5])}, log_potentials={"transition": step}).dtype == dtype
+    )
     e = hgm.log_evidence(tree, {"x0": 1}).to(dtype)
     assert hgm.log_partition(tree, e).dtype == dtype
     assert hgm.log_partition(tree, e.double(), log_potentials={"transition": step}).dtype == torch.float64
@@ -257,3 +259,18 @@ def test_a_branch_length_is_three_lines():
 def test_bad_log_potentials_are_refused(log, message):
     with pytest.raises(hgm.BadPotential, match=message):
         hgm.log_partition(hgm.hmm(3, 2, 2), {"x0": [0, 1]}, log_potentials=log)
+
+
+def test_what_was_seen_is_read_as_by_infer():
+    tree, z = hgm.hmm(3, 2, 2), torch.tensor([[0.1, 0.9, 0.4]], requires_grad=True)
+    given = {"channel": hgm.Gaussian(), "evidence": {"z1": 1}}
+    step = torch.tensor([[0.3, 0.7], [0.6, 0.4]], dtype=torch.float64).log()
+    log_z = hgm.log_partition(tree, z, 0.5, **given, log_potentials={"transition": step})
+    number = next(i for i, p in enumerate(tree.potentials) if p.name == "transition")
+    other = tree.with_potentials(
+        [p.with_log(step.numpy()) if i == number else p for i, p in enumerate(tree.potentials)]
+    )
+    post = hgm.infer(other, z.double(), 0.5, **given)
+    assert_close(log_z, post.log_partition.to(log_z.dtype), 1e-6, "log Z")
+    (score,) = torch.autograd.grad(log_z.sum(), z)
+    assert_close(score, ((post.mean(hgm.Gaussian()) - z) / 0.25).to(score.dtype), 1e-5, "score")

@@ -80,7 +80,7 @@ def test_every_command_has_help_with_an_example(run, command):
 
 def test_infer_prints_marginals_and_the_log_partition(model, run):
     out = run("infer", model, "-e", "wet=yes", "--evidence", "a=b=0.5,0.2,0.1")
-    posterior = hgm.infer(hgm.load(model), {"wet": "yes", "a=b": [0.5, 0.2, 0.1]})
+    posterior = hgm.infer(hgm.load(model), {"wet": "yes", "a=b": hgm.Likelihood([0.5, 0.2, 0.1])})
     sunny, rainy = posterior["weather"].tolist()
     assert row(out, "weather") == ["weather", "rainy", f"{rainy:.4f}", f"sunny {sunny:.4f}", f"rainy {rainy:.4f}"]
     assert f"log partition {posterior.log_partition.item():.6f}" in out
@@ -126,7 +126,7 @@ def test_large_results_are_cut_and_say_so(tmp_path, run):
 def test_evidence_from_a_file(model, tmp_path, run, name, text):
     (tmp_path / name).write_text(text)
     out = json.loads(run("infer", model, "--evidence-file", tmp_path / name, "--json"))
-    want = hgm.infer(hgm.load(model), {"wet": "yes", "a=b": [0.5, 0.2, 0.1], "sprinkler": "off"})
+    want = hgm.infer(hgm.load(model), {"wet": "yes", "a=b": hgm.Likelihood([0.5, 0.2, 0.1]), "sprinkler": "off"})
     assert out["marginals"]["weather"]["sunny"] == pytest.approx(want["weather"][0].item(), abs=1e-15)
 
 

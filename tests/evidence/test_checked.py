@@ -8,7 +8,7 @@ import torch
 from oracles.trees import CASES
 
 import hgm
-from hgm.evidence.checked import check_log_evidence, leaf_log_evidence
+from hgm.evidence.checked import check_log_evidence
 from hgm.tree.tree import Tree
 
 INF = math.inf
@@ -28,7 +28,7 @@ def tree() -> Tree:
 def test_leaf_evidence_on_a_grid_is_put_at_the_leaves_row_by_row():
     case = CASES["quad_2d"]
     e = torch.randn(2, 2, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    full = leaf_log_evidence(case.tree, e)
+    full = hgm.log_evidence(case.tree, e)
     assert full.shape == (2, 3, len(case.tree))
     for row in range(2):
         for at in range(4):
@@ -45,7 +45,7 @@ def test_leaf_evidence_of_an_irregular_tree_follows_its_leaves(name):
     tree = CASES[name].tree
     states = int(tree.cardinality[tree.leaves].max())
     e = torch.randn(1, states, len(tree.leaves), generator=torch.Generator().manual_seed(1))
-    full = leaf_log_evidence(tree, e)
+    full = hgm.log_evidence(tree, e, dtype=e.dtype)
     assert full.dtype == torch.float32
     for i, v in enumerate(tree.leaves.tolist()):
         card = int(tree.cardinality[v])
@@ -55,20 +55,23 @@ def test_leaf_evidence_of_an_irregular_tree_follows_its_leaves(name):
 
 def test_leaf_evidence_of_a_layered_model_without_levels():
     tree = hgm.ghm(levels=[], root=3)
-    assert leaf_log_evidence(tree, torch.zeros(2, 3, 1)).shape == (2, 3, 1)
+    assert hgm.log_evidence(tree, torch.zeros(2, 3, 1)).shape == (2, 3, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 8), (1, 3, 2, 4), (1, 2, 4, 2), (2, 2, 4)])
 def test_leaf_evidence_of_a_wrong_shape_is_refused(shape):
-    with pytest.raises(hgm.BadEvidence, match=r"must have shape \(B, 2, 2, 4\): batch, states, leaves; got \("):
-        leaf_log_evidence(CASES["quad_2d"].tree, torch.zeros(shape))
+    with pytest.raises(
+        hgm.BadEvidence,
+        match=r"of shape \(B, 2, 2, 4\): rows, states, leaves, or \(B, 3, 13\) .*got \(",
+    ):
+        hgm.log_evidence(CASES["quad_2d"].tree, torch.zeros(shape))
 
 
 def test_leaf_evidence_with_a_nan_is_refused():
     e = torch.zeros(1, 2, 2, 4)
     e[0, 1, 1, 2] = math.nan
     with pytest.raises(hgm.BadEvidence, match=r"variable 'x1_2', state 1, is nan in batch row 0"):
-        leaf_log_evidence(CASES["quad_2d"].tree, e)
+        hgm.log_evidence(CASES["quad_2d"].tree, e)
 
 
 # ---------------------------------------------------------------------- raw tensors

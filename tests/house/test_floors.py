@@ -27,7 +27,7 @@ LIBRARIES = {
     "errors": ("", ""),
     "tree": ("numpy scipy.sparse", "networkx"),
     "zoo": ("numpy", ""),
-    "evidence": ("numpy torch", ""),
+    "evidence": ("numpy torch narwhals", "narwhals"),
     "bp": ("numpy torch", ""),
     "compiler": ("numpy torch", "tabulate"),
     "relu": ("numpy torch scipy.special", "scipy.optimize scipy.integrate tabulate pydantic"),

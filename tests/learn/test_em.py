@@ -379,6 +379,7 @@ def test_every_form_of_data_gives_the_same():
         (images, {"label": labels}),
         (torch.tensor(images, dtype=torch.int16), {"label": words}),
         (hard | {"label": words}, None),
+        (np.ma.masked_less(images, 0), {"label": words}),
         ({name: one_hot[:, :, r, c] for (r, c), name in np.ndenumerate(names)}, {"label": labels}),
         (logs, {"label": np.eye(2)[labels]}),
         (hgm.log_evidence(tree, hard | {"label": words}), None),
@@ -392,14 +393,14 @@ def test_every_form_of_data_gives_the_same():
         np.testing.assert_allclose(potential.values, expected.values, atol=1e-12)
 
 
-@pytest.mark.slow
 def test_columns_of_a_data_frame():
     import pandas as pd
 
     tree = hgm.Tree.from_edges([("a", "b", np.ones((2, 3)))], {"a": [0.5, 0.5]}, {"a": ["x", "y"], "b": 3})
     frame = pd.DataFrame({"a": ["x", "y", None, "x"], "b": [0, 1, 2, None]})
     plain = {"a": ["x", "y", None, "x"], "b": [0, 1, 2, None]}
-    assert fit(tree, dict(frame), iterations=3).history == fit(tree, plain, iterations=3).history
+    for data in (frame, dict(frame), frame.convert_dtypes(), frame.astype({"a": "category"}), frame[::-1][::-1]):
+        assert fit(tree, data, iterations=3).history == fit(tree, plain, iterations=3).history
 
 
 def test_float32_comes_close():
@@ -664,20 +665,20 @@ ROOT = hgm.ghm([hgm.Level(2, 3)], ["cat", "dog"], seed=0)  # x0, x1
     [
         ([[0, 3]], None, r"'x1' has no state 3 \(batch row 0\).*0 to 2, and -1 for missing"),
         ([[0, 0], [-2, 0]], None, r"'x0' has no state -2 \(batch row 1\)"),
-        ([[0, 1, 2]], None, r"must have shape \(N, 2\); got \(1, 3\)"),
+        ([[0, 1, 2]], None, r"must have shape \(B, 2\); got \(1, 3\)"),
         (np.zeros((0, 2), dtype=int), None, "the data have no rows"),
         ({}, None, "the data have no rows"),
         ({"x0": []}, None, "no rows|kind|got"),
-        ([[True, False]], None, "integer states or float log likelihoods"),
+        ([[True, False]], None, "an array of states or of log evidence; got torch.bool"),
         ({"y": [0, 1]}, None, "no variable 'y'"),
         ({"x0": [0, 1], "x1": [0]}, None, "variable 'x1' has 1 rows, but variable 'x0' has 2"),
         ({"label": ["cat", "cow"]}, None, "no state 'cow'.*cat, dog"),
-        ([[0, 1]], {"label": ["cat", "dog"]}, "variable 'label' has 2 rows, but the data have 1"),
+        ([[0, 1]], {"label": ["cat", "dog"]}, "variable 'label' has 2 rows, but the array has 1"),
         ([[0, 1]], {"x0": [1]}, "'x0' is observed twice"),
-        ([[0, 1]], ["cat"], "evidence is a mapping.*got list"),
-        (torch.zeros(2, 4, 2), None, r"shape \(N, 3, 2\).*States are integers"),
+        ([[0, 1]], ["cat"], "what comes after the observation is for its channel"),
+        (torch.zeros(2, 4, 2), None, r"shape \(B, 3, 2\).*States are integers"),
         (torch.full((2, 3, 2), torch.nan), None, "log evidence of variable 'x0', state 0, is nan in batch row 0"),
-        ("what", None, "no mapping from names of variables"),
+        ("what", None, "a mapping from variables, a data frame, or an array of numbers; got 'what'"),
         ({"x0": np.full((2, 3), -1.0)}, None, "expected a finite number from 0 up"),
     ],
 )

@@ -341,12 +341,29 @@ def draw_evidence(case: Case, kind: str, seed: int = 0) -> Evidence:
             row[name] = np.eye(card)[state]
         elif kind in ("soft", "inner"):
             row[name] = rng.uniform(0.01, 1.0, card) * 10.0 ** rng.uniform(-3, 3)
-            given[name] = [row[name], row[name].tolist(), torch.tensor(row[name])][rng.integers(3)]
+            given[name] = single_likelihood(case, name, row[name], rng)
         elif rng.random() < 0.8:
             allowed = (rng.random(card) < 0.5) | (np.arange(card) == state)
             row[name] = allowed * (rng.uniform(0.01, 1.0, card) if rng.random() < 0.5 else 1.0)
-            given[name] = allowed if set(row[name]) <= {0.0, 1.0} else row[name]
+            if set(row[name]) <= {0.0, 1.0}:
+                given[name] = {state for state, keep in zip(states_of(case, name), allowed, strict=True) if keep}
+            else:
+                given[name] = single_likelihood(case, name, row[name], rng)
     return Evidence(given, [row], batched=False)
+
+
+def states_of(case: Case, name: str) -> Sequence[Any]:
+    """What the states of a variable are called."""
+    return case.tree.labels(case.tree.index(name)) or range(case.card(name))
+
+
+def single_likelihood(case: Case, name: str, values: np.ndarray, rng: np.random.Generator) -> Any:
+    """A likelihood of each state, without a batch, in one of its forms."""
+    by_label = dict(zip(states_of(case, name), values.tolist(), strict=True))
+    with np.errstate(divide="ignore"):
+        forms = [by_label, hgm.Likelihood(values.tolist()), hgm.Likelihood(torch.tensor(values)), np.log(values)]
+    form = forms[rng.integers(4)]
+    return hgm.Likelihood.log(form) if isinstance(form, np.ndarray) else form
 
 
 def _batch(case: Case, rng: np.random.Generator, size: int = 3) -> Evidence:
@@ -372,17 +389,18 @@ def _batch(case: Case, rng: np.random.Generator, size: int = 3) -> Evidence:
             given[name] = torch.tensor(likelihood)
         elif form == "one_for_all":
             likelihood = np.broadcast_to(rng.uniform(0.01, 1.0, card), (size, card))
-            given[name] = likelihood[0].copy() if rng.random() < 0.5 else likelihood[:1].copy()
+            one = rng.random() < 0.5
+            given[name] = single_likelihood(case, name, likelihood[0], rng) if one else likelihood[:1].copy()
         else:
             continue
         for row, own in zip(rows, likelihood, strict=True):
             row[name] = own
-    if not any(np.ndim(x) == 2 or (np.ndim(x) == 1 and np.asarray(x).dtype.kind in "iOU") for x in given.values()):
+    if not any(np.ndim(x) for x in given.values()):
         name = case.names[0]
         given[name] = np.full(size, -1)
         for row in rows:
             row.pop(name, None)
-    batch = max(len(x) for x in given.values() if np.ndim(x) == 2 or np.asarray(x).dtype.kind in "iOU")
+    batch = max(len(x) for x in given.values() if np.ndim(x))
     return Evidence(given, rows[:batch], batched=True)
 
 

@@ -44,7 +44,7 @@ def test_what_is_no_declaration_of_states(states, message):
 @pytest.mark.parametrize(
     ("labels", "called", "state"),
     [
-        (None, 2, 2), (None, 2.0, 2), (None, np.int8(2), 2), (None, True, 1), (None, 3, None), (None, -1, None),
+        (None, 2, 2), (None, 2.0, 2), (None, np.int8(2), 2), (None, True, None), (None, 3, None), (None, -1, None),
         (None, 1.5, None), (None, "1", None), (None, NAN, None), (None, float("inf"), None), (None, [1], None),
         (("no", "yes", "so"), "yes", 1), (("no", "yes", "so"), np.str_("yes"), 1), (("no", "yes", "so"), 1, 1),
         (("no", "yes", "so"), 1.0, 1), (("no", "yes", "so"), True, None), (("no", "yes", "so"), 3, None),
@@ -61,7 +61,7 @@ def test_a_state_is_found_by_its_label_and_by_a_number_only_where_that_is_safe(l
 
 def test_what_is_not_found_is_told_with_what_there_is():
     for labels, called, message in [
-        (("1", "2"), 2, "variable 'v' has no state 2; its states are '1', '2'; did you mean '2'?"),
+        (("1", "2"), 2, "variable 'v' has no state 2; its labels are '1', '2'; did you mean '2'?"),
         (("no", "yes"), "Yes", "variable 'v' has no state 'Yes'; its states are no, yes; did you mean 'yes'?"),
         (None, "x", "variable 'v' has no state labels; give 'x' as a number 0 to 1"),
         (None, 0.7, "variable 'v' has no state 0.7; its states are 0 to 1"),

@@ -134,7 +134,7 @@ def test_errors_about_states():
     a, b = tree.index("a"), tree.index("b")
     for variable, state, message in [
         (a, "w", "'a' has no state 'w'; its states are u, v"),
-        (a, 2, "'a' has no state 2; its states are u, v"),
+        (a, 2, "'a' has no state 2; its labels are 'u', 'v'"),
         (b, "u", "'b' has no state labels; give 'u' as a number 0 to 1"),
         (b, -1, "'b' has no state -1"),
     ]:

@@ -57,7 +57,7 @@ def test_it_is_registered_and_made_again_from_its_parts():
 
 def test_infer_and_likelihood():
     kinds, dense, _ = model()
-    evidence = {"c": 2, "e": np.array([0.2, 1.0, 0.5])}
+    evidence = {"c": 2, "e": hgm.Likelihood([0.2, 1.0, 0.5])}
     one, two = hgm.infer(kinds, evidence), hgm.infer(dense, evidence)
     torch.testing.assert_close(one.marginals, two.marginals)
     torch.testing.assert_close(one.log_partition, two.log_partition)
