@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
 from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel
+from hgm.evidence.frames import by_name
 from hgm.evidence.given import log_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
-from hgm.networks.outputs import Output, Outputs, asked
+from hgm.networks.outputs import Output, Outputs, as_asked, asked
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
@@ -85,21 +86,38 @@ class Network(Intake):
         """The tree that the network stands for, with its current weights."""
         return self.engine.tree()
 
-    def given(self, evidence: Mapping[str, Any], *, outputs: Outputs | None = None) -> Any:
-        """`forward` on evidence by name, as for `hgm.infer`: ``{"x3": "red", "x7": [0.2, 0.8]}``.
+    def given(self, evidence: Any, *observation: Any, outputs: Outputs | None = None) -> Any:
+        """`forward` on evidence by name, alone or with an observation of the leaves.
+
+            net.given({"x3": "red", "x7": {"red": 0.2, "blue": 0.8}})
+            net.given({"label": 3}, z, sigma)
+
+        Args:
+            evidence: what was seen of variables among `inputs`, as for `hgm.infer`: a mapping, or a data frame.
+            observation: what the channel takes, as for `forward`; then `evidence` is of the `observed` variables.
+            outputs: as for `forward`.
 
         Raises:
             BadEvidence: also if it names a variable that is not one of `inputs` (compile with ``observed=[...]``).
         """
         tree, inputs = self.plan.tree, self.plan.inputs
-        known = set(inputs.tolist())
-        for name in evidence:
-            if tree.index(name) not in known:
-                raise BadEvidence(f"this network takes no evidence at {name!r}; compile it with observed=[{name!r}]")
-        full = log_evidence(tree, evidence)
-        outputs = self.answer if outputs is None else outputs
-        e = full[:, : self.states_in, inputs[self.plan.arrangement]].permute(1, 2, 0)
-        return _as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
+        seen = by_name(evidence)
+        if seen is None:
+            raise BadEvidence(f"evidence is a mapping from variables to what was seen; got a {type(evidence).__name__}")
+        place = {int(v): i for i, v in enumerate(inputs)}
+        unknown = next((name for name in seen if tree.index(name) not in place), None)
+        if unknown is not None:
+            raise BadEvidence(f"this network takes no evidence at {unknown!r}; compile it with observed=[{unknown!r}]")
+        full = log_evidence(tree, seen)
+        if not observation:
+            outputs = self.answer if outputs is None else outputs
+            e = full[:, : self.states_in, inputs[self.plan.arrangement]].permute(1, 2, 0)
+            return as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
+        leaves = len(inputs) - self.extra
+        if (twice := next((name for name in seen if place[tree.index(name)] < leaves), None)) is not None:
+            raise BadEvidence(f"{twice!r} is one of the leaves, which are observed together; give it in one of the two")
+        more = full[:, : self.states_in, inputs[leaves:]] if self.extra else None
+        return self.forward(*observation, evidence=more, outputs=outputs)
 
     def forward(
         self,
@@ -151,7 +169,7 @@ class Network(Intake):
         given = [x for x in (observation, noise, scale, *more) if x is not None]
         outputs = self.answer if outputs is None else outputs
         tables = None if log_potentials in (None, {}) else read_potentials(self.plan.tree, log_potentials)
-        return _as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
+        return as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
 
     def log_partition(
         self,
@@ -271,7 +289,7 @@ class Network(Intake):
     ) -> tuple[Tensor, ...]:
         """Outputs of the whole batch, or, where autograd keeps nothing, of slices of it that stay in cache.
 
-        With given weights `full`, and in the precision `dtype` unless the observation has one.
+        With given weights `full`, and in `dtype` unless the observation has one.
         """
         given = [t for t in (*observation, evidence, full) if isinstance(t, Tensor)]
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
@@ -300,8 +318,3 @@ class Network(Intake):
         if impossible:
             raise ImpossibleEvidence(impossible)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
-
-
-def _as_asked(outputs: Any, found: tuple[Tensor, ...]) -> Any:
-    """A tensor for a name, a tuple for a tuple."""
-    return found[0] if isinstance(outputs, str) else found

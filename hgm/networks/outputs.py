@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from torch import Tensor
+
 from hgm.errors import BadSpec, did_you_mean
 
-__all__ = ["OUTPUTS", "Output", "Outputs", "asked"]
+__all__ = ["OUTPUTS", "Output", "Outputs", "as_asked", "asked"]
 
 Output = Literal["mean", "posterior", "log_posterior", "leave_one_out", "log_partition"]
 
@@ -36,3 +38,8 @@ def asked(outputs: Any, lacks: Mapping[str, str]) -> tuple[str, ...]:
         if name in lacks:
             raise BadSpec(f"this network has no output {name!r}: {lacks[name]}")
     return tuple(names)
+
+
+def as_asked(outputs: Any, found: tuple[Tensor, ...]) -> Any:
+    """A tensor for a name, a tuple for a tuple."""
+    return found[0] if isinstance(outputs, str) else found

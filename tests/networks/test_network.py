@@ -579,3 +579,24 @@ def test_symbols_and_numbers_give_the_precision_of_the_network(channel):
         one = hgm.compile(tree, channel=channel)(z, torch.tensor(0.3, dtype=torch.float64))
         assert one.dtype == torch.float64
         assert_close(one, got, 1e-14, "a tensor of noise decides")
+
+
+@pytest.mark.parametrize("name", ["quad_2d", "ragged", "binary_untied"])
+def test_evidence_by_name_goes_with_an_observation(name):
+    """As the reference reads both."""
+    tree = CASES[name].tree
+    root, inner = tree.names[0], tree.names[int(np.flatnonzero(tree.inner)[-1])]
+    states = int(tree.cardinality[tree.leaves].max())
+    channel = hgm.Gaussian(list(range(states)))
+    net = hgm.compile(tree, query="all", observed=[root, inner], channel=channel).double()
+    z = torch.randn(3, *tree.leaf_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sigma = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    for seen in ({root: 1}, {root: [1, 0, None]}, {root: {0: 0.2, 1: 0.5}, inner: [None, 1, 0]}, {}):
+        want = hgm.infer(tree, z, sigma, channel=channel, evidence=seen)
+        got, log_z = net.given(seen, z, sigma, outputs=("posterior", "log_partition"))
+        assert_close(got, want.marginals, 1e-12, "marginals")
+        assert_close(log_z, want.log_partition, 1e-11, "log Z")
+    with pytest.raises(hgm.BadEvidence, match="is one of the leaves, which are observed together"):
+        net.given({tree.names[int(tree.leaves[0])]: 0}, z, sigma)
+    with pytest.raises(hgm.BadEvidence, match="a mapping from variables to what was seen; got a list"):
+        net.given([1, 2])
