@@ -12,6 +12,8 @@ from hgm.cli.words import asked, called, known, state_called
 from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
 from hgm.evidence.channel import CHANNELS, Channel
 from hgm.evidence.channels import Missing
+from hgm.evidence.column import seen
+from hgm.evidence.likelihood import Likelihood
 from hgm.tree.labels import Label
 from hgm.tree.plain import label_of
 from hgm.tree.tree import Tree
@@ -33,10 +35,10 @@ def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[Lab
         if name in evidence:
             raise BadEvidence(f"evidence for {name!r} is given twice")
         evidence[name] = _value(tree, tree.index(name), value)
-    for name, seen in ({} if file is None else _read(tree, file)).items():
+    for name, value in ({} if file is None else _read(tree, file)).items():
         if name in evidence:
             raise BadEvidence(f"evidence for {name!r} is given twice: on the command line and in {file}")
-        evidence[name] = seen
+        evidence[name] = value
     return evidence
 
 
@@ -88,14 +90,14 @@ def _called(tree: Tree, v: int, state: Label) -> Label:
     return (tree.labels(v) or range(int(tree.cardinality[v])))[tree.state(v, state)]
 
 
-def _likelihood(tree: Tree, v: int, numbers: Sequence[float]) -> dict[Label, float]:
-    """One number for each state, by its label."""
+def _likelihood(tree: Tree, v: int, numbers: Sequence[float]) -> Likelihood:
+    """One number for each state."""
     states = int(tree.cardinality[v])
     if len(numbers) != states:
         raise BadEvidence(
             f"variable {tree.names[v]!r} has {states} states, so its likelihood is {states} numbers; got {len(numbers)}"
         )
-    return dict(zip(tree.labels(v) or range(states), numbers, strict=True))
+    return Likelihood(numbers)
 
 
 def _numbers(text: str) -> np.ndarray | None:
@@ -123,13 +125,14 @@ def _read(tree: Tree, file: Path) -> dict[Label, Any]:
             name = tree.names[tree.index(label_of(key))]
             if name in evidence:
                 raise BadEvidence(f"evidence for {name!r} is given twice")
-            evidence[name] = _seen(tree, tree.index(name), value)
+            evidence[name] = _value_of(tree, tree.index(name), value)
+            seen(tree, tree.index(name), evidence[name])  # where it is refused, the line is known
         except (BadEvidence, BadSpec) as error:
             raise document.error(way, str(error)) from None
     return evidence
 
 
-def _seen(tree: Tree, v: int, value: Any) -> Any:
+def _value_of(tree: Tree, v: int, value: Any) -> Any:
     """A state, ``None``, or a likelihood, from the data of a file."""
     from hgm.files.text import pairs, shown
 
@@ -143,7 +146,10 @@ def _seen(tree: Tree, v: int, value: Any) -> Any:
     if numbers:
         return _likelihood(tree, v, value)
     if weights:
-        return _by_state(tree, v, [(label_of(key), weight) for key, weight, _ in entries])
+        by_state = {label_of(key): float(weight) for key, weight, _ in entries}
+        if len(by_state) < len(entries):
+            raise BadEvidence(f"the likelihood of variable {tree.names[v]!r} names a state twice; got {shown(value)}")
+        return by_state
     try:
         label = label_of(value)
     except BadSpec:
@@ -152,15 +158,3 @@ def _seen(tree: Tree, v: int, value: Any) -> Any:
             f"from states to likelihoods; got {shown(value)}"
         ) from None
     return _called(tree, v, label)
-
-
-def _by_state(tree: Tree, v: int, given: Sequence[tuple[Label, float]]) -> dict[Label, float]:
-    """The likelihood of each state, 0 for those that are not named."""
-    labels = tree.labels(v) or range(int(tree.cardinality[v]))
-    weights: dict[Label, float] = {}
-    for state, weight in given:
-        label = _called(tree, v, state)
-        if label in weights:
-            raise BadEvidence(f"the likelihood of state {label!r} is given twice")
-        weights[label] = float(weight)
-    return dict.fromkeys(labels, 0.0) | weights

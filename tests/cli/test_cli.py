@@ -360,7 +360,10 @@ REFUSALS = {
     "a type of another label": (["infer", "CSV", "-e", "b=TRUE"], "no state 'TRUE'; its states are 'true', True"),
     "a very long number": (["infer", "CSV", "-e", "a=" + "9" * 5000], "states"),
     "a label and likelihood in one": (["infer", "TYPED", "--evidence-file", "AMBIGUOUS"], "[1, 2] is a label and also"),
-    "a likelihood twice": (["infer", "TYPED", "--evidence-file", "TWICE"], "likelihood of state '1' is given twice"),
+    "a likelihood twice": (
+        ["infer", "TYPED", "--evidence-file", "TWICE"],
+        "twice.yaml, line 1: x: the likelihood of variable 'x' names a",
+    ),
     "evidence twice in a file": (["infer", "TYPED", "--evidence-file", "PAIRS"], "evidence for '2' is given twice"),
     "a name that no file holds": (["infer", "TYPED", "--evidence-file", "NULL"], "null.json, line 1: [0][1]: expected"),
     "an unknown command": (["frobnicate"], "No such command 'frobnicate'"),
