@@ -42,6 +42,7 @@ from .networks.compile import compile as compile
 from .networks.heads import ConvNet as ConvNet
 from .networks.heads import UNet as UNet
 from .relu.certificate import Certificate as Certificate
+from .tree.labels import LabelSet as LabelSet
 from .tree.potential import Edge as Edge
 from .tree.potential import Potential as Potential
 from .tree.potential import Table as Table

@@ -86,7 +86,9 @@ def _value(tree: Tree, v: int, word: str) -> Any:
 
 
 def _called(tree: Tree, v: int, state: Label) -> Label:
-    """The state as the model calls it. Raises `BadEvidence` if there is none."""
+    """The state, or ambiguity code, as the model calls it. Raises `BadEvidence` if there is none."""
+    if state in tree.state_names(v).codes:
+        return state
     return (tree.labels(v) or range(int(tree.cardinality[v])))[tree.state(v, state)]
 
 

@@ -32,8 +32,8 @@ def asked(tree: Tree, words: Iterable[str]) -> list[Label]:
 
 
 def state_called(tree: Tree, v: int, word: str) -> Label | None:
-    """The label of variable v that has this text, or ``None``. Raises `BadEvidence` if two have."""
-    found = [label for label in tree.labels(v) or () if str(label) == word]
+    """The label or ambiguity code of variable v that has this text, or ``None``. Raises `BadEvidence` if two have."""
+    found = [label for label in (*(tree.labels(v) or ()), *tree.state_names(v).codes) if str(label) == word]
     return _one(found, word, f"states of variable {tree.names[v]!r}") if found else None
 
 

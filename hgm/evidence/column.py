@@ -107,8 +107,27 @@ def _one(tree: Tree, v: int, given: Any) -> Seen:
     names = tree.state_names(v)
     if is_missing(given, names):
         return Seen(False, torch.full((1,), MISSING))
+    if names.codes and _is_code(names, given):
+        return Seen(False, likelihood=_choices(tree, v, [given]))
     state = names.find(given)
     return Seen(False, torch.tensor([_refused(tree, v, given) if state is None else state]))
+
+
+def _column(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Seen:
+    """A column of states, or of states and ambiguity codes."""
+    names = tree.state_names(v)
+    if names.codes:
+        values = column if isinstance(column, list) else column.tolist()
+        if any(_is_code(names, value) for value in values):
+            return Seen(True, likelihood=_choices(tree, v, values))
+    return Seen(True, _states(tree, v, column))
+
+
+def _is_code(names: StateNames, value: Any) -> bool:
+    try:
+        return value in names.codes
+    except TypeError:
+        return False
 
 
 def _states(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Tensor:
@@ -215,7 +234,8 @@ def _by_label(tree: Tree, v: int, given: Mapping[Any, Any]) -> Seen:
         shapes = sorted({len(part) for part in floats if part.ndim})
         raise BadEvidence(f"the likelihoods of variable {name!r} have batches of {shapes[0]} and {shapes[1]}") from None
     none = torch.zeros_like(floats[0])
-    columns = [floats[list(parts).index(state)] if state in parts else none for state in range(names.size)]
+    given_at = dict(zip(parts, floats, strict=True))
+    columns = [given_at.get(state, none) for state in range(names.size)]
     return _likelihood(tree, v, torch.stack(columns, -1))
 
 
@@ -225,6 +245,7 @@ def _choices(tree: Tree, v: int, sets: list[Any]) -> Tensor:
     out = np.zeros((len(sets), names.size), dtype=bool)
     known: dict[Any, np.ndarray] = {}
     for row, choice in enumerate(sets):
+        choice = {choice} if _is_code(names, choice) else choice
         if not isinstance(choice, AbstractSet):
             out[row] = True if is_missing(choice, names) else np.arange(names.size) == _state(tree, v, choice, row)
             continue
@@ -234,7 +255,8 @@ def _choices(tree: Tree, v: int, sets: list[Any]) -> Tensor:
                 f"an empty set allows variable {name!r} no state (batch row {row}); None stands for missing"
             )
         if key not in known:
-            known[key] = np.isin(np.arange(names.size), [_state(tree, v, label, row) for label in choice])
+            labels = key.union(*(names.codes.get(label, ()) for label in key)) - set(names.codes)
+            known[key] = np.isin(np.arange(names.size), [_state(tree, v, label, row) for label in labels])
         out[row] = known[key]
     return torch.from_numpy(out)
 
@@ -259,7 +281,7 @@ def _listed(tree: Tree, v: int, given: list[Any]) -> Seen:
         if any(isinstance(row, Likelihood) for row in given):
             raise BadEvidence(f"variable {tree.names[v]!r}: make one hgm.Likelihood of all rows, of an array (B, S)")
         return _array(tree, v, as_tensor(given, f"the likelihoods of variable {tree.names[v]!r}"))
-    return Seen(True, _states(tree, v, given))
+    return _column(tree, v, given)
 
 
 def _array(tree: Tree, v: int, given: Any) -> Seen:
@@ -272,7 +294,7 @@ def _array(tree: Tree, v: int, given: Any) -> Seen:
     if x.ndim == 1:
         if hole is not None:  # what lies under the mask may be anything
             x = [None if masked else value for value, masked in zip(x.tolist(), hole.tolist(), strict=True)]
-        return Seen(True, _states(tree, v, x))
+        return _column(tree, v, x)
     if x.ndim > 2:
         raise BadEvidence(f"variable {name!r} takes {FORMS}; got an array of shape {tuple(x.shape)}")
     x = as_tensor(x, f"the likelihood of variable {name!r}")

@@ -31,13 +31,13 @@ def named(tree: Tree, evidence: Mapping[Any, Any]) -> list[Part]:
     batch, batch_of = 1, None
     for name, given in evidence.items():
         v = tree.index(name)
-        if isinstance(given, str | int) and given != MISSING:  # the most common kind, at once
-            single[v] = tree.state(v, given)
+        if isinstance(given, str | int) and (state := tree.state_names(v).find(given)) is not None:
+            single[v] = state  # the most common kind, at once
             continue
         found = seen(tree, v, given)
         if found.states is not None and not found.batched:
-            if (state := int(found.states[0])) != MISSING:
-                single[v] = state
+            if int(found.states[0]) != MISSING:
+                single[v] = int(found.states[0])
             continue
         if found.batched and found.rows != 1:
             if batch not in (1, found.rows):

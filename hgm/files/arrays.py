@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hgm.errors import BadSpec
 from hgm.tree.flat import flatten
+from hgm.tree.labels import Label, LabelSet
 from hgm.tree.names import GridNames, ListedNames, Names, ReorderedNames
 from hgm.tree.plain import held, label_of
 from hgm.tree.potential import KINDS, Potential
@@ -40,7 +41,19 @@ def tree_entry(tree: Tree, tensors: dict[str, Tensor]) -> dict[str, Any]:
         "grid": None if tree.grid is None else [list(shape) for shape in tree.grid],
         "label_sets": [[held(label, "a state label") for label in labels] for labels in tree.label_sets],
         "potentials": potentials,
-    }
+    } | _codes(tree)
+
+
+def _codes(tree: Tree) -> dict[str, Any]:
+    """The ambiguity codes of each label set, if there are any."""
+    codes = [dict(getattr(labels, "codes", {})) for labels in tree.label_sets]
+    pairs = [[[held(code, "an ambiguity code"), list(own)] for code, own in of.items()] for of in codes]
+    return {"codes": pairs} if any(codes) else {}
+
+
+def _label_set(labels: list[Label], codes: list[list[Any]]) -> tuple[Label, ...]:
+    read = {label_of(code): [label_of(label) for label in own] for code, own in codes}
+    return LabelSet(list(map(label_of, labels)), read) if read else tuple(map(label_of, labels))
 
 
 def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
@@ -58,6 +71,9 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
     label_set = indices(tensors["tree.label_set"] + 1, len(entry.label_sets) + 1) - 1
     if len(potential_id) != factors or len(label_set) != variables:
         raise BadSpec("the tree's arrays have different lengths")
+    codes: list[list[list[Any]]] = [[]] * len(entry.label_sets) if entry.codes is None else entry.codes
+    if len(codes) != len(entry.label_sets):
+        raise BadSpec("there are codes of other label sets")
     tree = Tree.build(
         _names(entry.names, tensors),
         cardinality,
@@ -66,7 +82,7 @@ def tree_from(entry: TreeEntry, tensors: Mapping[str, Tensor]) -> Tree:
         potential_id,
         potentials,
         roots=range(entry.roots),
-        label_sets=[tuple(map(label_of, labels)) for labels in entry.label_sets],
+        label_sets=[_label_set(*own) for own in zip(entry.label_sets, codes, strict=True)],
         label_set=label_set,
         grid=None if entry.grid is None else tuple(tuple(shape) for shape in entry.grid),
     )

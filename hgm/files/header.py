@@ -12,6 +12,7 @@ __all__ = ["Header", "NamesEntry", "PotentialEntry", "ReluEntry", "TreeEntry"]
 
 Size = Annotated[int, Field(ge=1)]
 Shape = list[Size]
+Code = Annotated[list[Any], Field(min_length=2, max_length=2)]  # an ambiguity code, and the labels it stands for
 
 
 class _Part(BaseModel):
@@ -44,6 +45,7 @@ class TreeEntry(_Part):
     roots: Size
     grid: list[Shape] | None
     label_sets: list[list[Label]]
+    codes: list[list[Code]] | None = None  # of each label set, if any has some
     potentials: list[PotentialEntry]
 
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from hgm.errors import BadSpec
 from hgm.files.scalars import Unheld
 from hgm.files.text import Key, pairs, shown
-from hgm.tree.labels import Label, read_states
+from hgm.tree.labels import Label, LabelSet, read_states
 from hgm.tree.plain import label_of
 
 __all__ = [
@@ -38,6 +38,8 @@ def _states(value: object) -> int | tuple[Label, ...]:
         if not 1 <= value < 2**31:
             raise problem(f"expected {'at least one state' if value < 1 else 'less than 2^31 states'}; got {value}")
         return value
+    if isinstance(value, dict):
+        return _coded(value)
     if not isinstance(value, list):
         raise problem(f"expected a number of states or a list of state labels; got {shown(value)}")
     if not value:
@@ -52,6 +54,26 @@ def _states(value: object) -> int | tuple[Label, ...]:
                 raise problem(str(error), i) from None
         before.add(label)
     return tuple(labels)
+
+
+def _coded(value: dict[Any, Any]) -> LabelSet:
+    """Labels with ambiguity codes: ``{labels: [A, C, G, T], codes: {R: [A, G]}}``."""
+    codes = pairs(value.get("codes"))
+    if value.keys() != {"labels", "codes"} or codes is None:
+        raise problem(f"expected labels, and codes with the labels that each stands for; got {shown(value)}")
+    labels = _states(value["labels"])
+    read: dict[Label, list[Label]] = {}
+    for given, members, way in codes:
+        code = _label(given, "an ambiguity code", "codes", *way)
+        if code in read or not isinstance(members, list):
+            what = f"the code {code!r} comes twice" if code in read else f"expected labels; got {shown(members)}"
+            raise problem(what, "codes", *way)
+        read[code] = [_label(label, "a state label", "codes", *way, i) for i, label in enumerate(members)]
+        try:
+            LabelSet(labels, {code: read[code]})  # type: ignore[arg-type]
+        except BadSpec as error:
+            raise problem(str(error), "codes", *way) from None
+    return LabelSet(labels, read)  # type: ignore[arg-type]
 
 
 def _label(value: object, what: str, *at: Key) -> Label:
@@ -177,7 +199,11 @@ _NUMBERS = {"type": "array", "items": {"anyOf": [{"type": "number", "minimum": 0
 _LOGS = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"const": "-inf"}, _LISTS]}}
 
 _LABEL = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, _LISTS]}  # a list is a tuple
-_STATES = {"anyOf": [_WHOLE, {"type": "array", "items": _LABEL, "minItems": 1, "uniqueItems": True}]}
+_LABELS = {"type": "array", "items": _LABEL, "minItems": 1, "uniqueItems": True}
+_CODE = {"type": "array", "prefixItems": [_LABEL, _LABELS], "minItems": 2, "maxItems": 2}
+_CODES = {"anyOf": [{"type": "object", "additionalProperties": _LABELS}, {"type": "array", "items": _CODE}]}
+_CODED = {"type": "object", "properties": {"labels": _LABELS, "codes": _CODES}, "required": ["labels", "codes"]}
+_STATES = {"anyOf": [_WHOLE, _LABELS, _CODED | {"additionalProperties": False}]}
 _PAIR = {"type": "array", "prefixItems": [_LABEL, _STATES], "minItems": 2, "maxItems": 2}
 _VARIABLES = {
     "anyOf": [

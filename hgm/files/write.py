@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hgm.errors import BadSpec, HgmError
-from hgm.tree.labels import Label
+from hgm.tree.labels import LabelSet
 from hgm.tree.names import GridNames
 from hgm.tree.plain import held
 from hgm.tree.potential import Edge, Potential, Table
@@ -43,7 +43,10 @@ def explicit(tree: Tree) -> dict[str, Any]:
     for f, i in enumerate(tree.potential_id.tolist()):
         what = {"potential": names[i]} if i in names else _entry(tree.potentials[i])
         factors.append({"scope": [called[v] for v in tree.scope_of(f).tolist()], **what})
-    data: dict[str, Any] = {"hgm": 1, "variables": {name: _states(tree, sets, v) for v, name in enumerate(called)}}
+    data: dict[str, Any] = {
+        "hgm": 1,
+        "variables": {name: _declared(_states(tree, sets, v)) for v, name in enumerate(called)},
+    }
     data["roots"] = [called[v] for v in tree.roots.tolist()]
     if names:
         data["potentials"] = {name: _entry(tree.potentials[i], name) for i, name in names.items()}
@@ -90,7 +93,7 @@ def layered(tree: Tree) -> dict[str, Any] | None:
     def entry(i: int) -> Any:
         return names[i] if i in names else _entry(tree.potentials[i])
 
-    root = {"name": tree.names.prefixes[0], "states": _states(tree, sets, 0)}
+    root = {"name": tree.names.prefixes[0], "states": _declared(_states(tree, sets, 0))}
     prior = entry(slots[0][0])
     root["prior"] = prior["table"] if isinstance(prior, dict) and prior.keys() == {"table"} else prior
     data: dict[str, Any] = {"hgm": 1, "root": root, "grid": list(tree.grid[-1])}
@@ -99,7 +102,7 @@ def layered(tree: Tree) -> dict[str, Any] | None:
     if names:
         data["potentials"] = {name: _entry(tree.potentials[i], name) for i, name in names.items()}
     data["levels"] = [
-        {"name": level.name, "arity": level.arity, "states": level.states}
+        {"name": level.name, "arity": level.arity, "states": _declared(level.states)}
         | {"potential": entry(slot[0]) if len(slot) == 1 else [entry(i) for i in slot]}
         for level, slot in zip(levels, slots[1:], strict=True)
     ]
@@ -124,13 +127,25 @@ def _slot(tree: Tree, level: int, arity: tuple[int, ...]) -> list[int]:
     return [int(i) for i in ids]
 
 
-def _label_sets(tree: Tree) -> list[list[Label]]:
-    return [[held(label, "a state label") for label in labels] for labels in tree.label_sets]
+def _label_sets(tree: Tree) -> list[LabelSet]:
+    """The label sets, of labels that a file can hold."""
+    sets = ([held(label, "a state label") for label in labels] for labels in tree.label_sets)
+    return [LabelSet(own, getattr(labels, "codes", {})) for own, labels in zip(sets, tree.label_sets, strict=True)]
 
 
-def _states(tree: Tree, label_sets: list[list[Label]], variable: int) -> int | list[Label]:
+def _states(tree: Tree, label_sets: list[LabelSet], variable: int) -> int | LabelSet:
     which = int(tree.label_set[variable])
     return int(tree.cardinality[variable]) if which < 0 else label_sets[which]
+
+
+def _declared(states: Any) -> Any:
+    """Number of states, labels, or ``{labels: [...], codes: {...}}``."""
+    if not isinstance(states, LabelSet):
+        return states
+    if not states.codes:
+        return list(states)
+    codes = {held(c, "an ambiguity code"): [x for x in states if x in own] for c, own in states.codes.items()}
+    return {"labels": list(states), "codes": _paired({"codes": codes}, (str,))["codes"]}
 
 
 def _keys(tree: Tree, listed: Iterable[int]) -> dict[int, str]:

@@ -7,22 +7,78 @@ variable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from math import isfinite
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
 from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
 
-__all__ = ["Label", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
+__all__ = ["Label", "LabelSet", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
 
 #: hashable; not `Hashable`, because a ``dict[str, ...]`` is no ``Mapping[Hashable, ...]`` to type checkers
 Label = Any
 States = int | Sequence[Label]
 
 MISSING = -1
+
+
+class LabelSet(tuple[Label, ...]):
+    """The labels of states, in order, and ambiguity codes, each of which stands for several of them.
+
+        dna = hgm.LabelSet(["A", "C", "G", "T"], codes={"R": {"A", "G"}, "Y": {"C", "T"}, "N": {"A", "C", "G", "T"}})
+        tree = hgm.Tree.from_edges(edges, variables={"site": dna, ...})
+        hgm.infer(tree, {"site": ["A", "R", "N"]})
+
+    It serves wherever states are declared. A code is read as the set of its labels, in evidence and in data; it is no
+    state, and two label sets that differ in their codes only are equal.
+
+    Args:
+        labels: distinct, in order.
+        codes: the labels that each code stands for; a code is no label.
+
+    Attributes:
+        codes: ``{code: frozenset of labels}``, read-only.
+
+    Raises:
+        BadSpec: for labels that are no declaration of states, or a code that is a label or stands for none.
+    """
+
+    codes: Mapping[Label, frozenset[Label]]
+
+    def __new__(cls, labels: Sequence[Label], codes: Mapping[Label, Iterable[Label]] | None = None) -> Self:
+        size, read = read_states(labels, "a label set")
+        if read is None:
+            raise BadSpec(f"a label set is made of a list of labels; got {size}")
+        self = super().__new__(cls, read)
+        known: dict[Label, frozenset[Label]] = dict(getattr(labels, "codes", {}))
+        for given, stands_for in (codes or {}).items():
+            code = read_key(given, "an ambiguity code")
+            if code in read:
+                raise BadSpec(f"the ambiguity code {code!r} is also a label")
+            if isinstance(stands_for, (str, bytes)) or not isinstance(stands_for, Iterable):
+                raise BadSpec(f"the ambiguity code {code!r} stands for a set of labels; got {stands_for!r:.100}")
+            members = [read_key(label, f"what {code!r} stands for") for label in stands_for]
+            unknown = next((label for label in members if label not in read), None)
+            if unknown is not None or not members:
+                what = "nothing" if not members else f"{unknown!r}, which is no label"
+                raise BadSpec(f"the ambiguity code {code!r} stands for {what}; labels are {listing(read)}")
+            known[code] = frozenset(members)
+        self.codes = MappingProxyType(known)
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self), dict(self.codes)
+
+    def __getstate__(self) -> None:  # all is in the arguments
+        return None
+
+    def __repr__(self) -> str:
+        codes = {code: [label for label in self if label in own] for code, own in self.codes.items()}
+        return f"LabelSet({list(self)!r}, codes={codes!r})"
 
 
 class StateNames:
@@ -32,6 +88,7 @@ class StateNames:
         size: S.
         labels: their labels, or ``None``.
         number: the number of the state with each label.
+        codes: the labels that each ambiguity code stands for.
         by_index: whether a state may be given by its number: it cannot be mistaken for another one's label.
         has_hole: whether -1 stands for a missing observation: it is no label.
     """
@@ -39,6 +96,7 @@ class StateNames:
     def __init__(self, size: int, labels: tuple[Label, ...] | None) -> None:
         self.size, self.labels = size, labels
         self.number = {label: i for i, label in enumerate(labels or ())}
+        self.codes: Mapping[Label, frozenset[Label]] = getattr(labels, "codes", {})
         read = [(i, number) for i, number in enumerate(map(_number, labels or ())) if number is not None]
         self.by_index = all(number == i for i, number in read)
         self.has_hole = MISSING not in (number for _, number in read)
@@ -87,6 +145,8 @@ def read_states(states: States, what: str) -> tuple[int, tuple[Label, ...] | Non
         if states < 1:
             raise BadSpec(f"{what} has {states} states; at least one is needed")
         return int(states), None
+    if isinstance(states, LabelSet):
+        return len(states), states
     if isinstance(states, AbstractSet):
         raise BadSpec(f"{what} has a set of labels, which has no order; give a list")
     if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
@@ -113,7 +173,7 @@ def distinct_labels(of: Sequence[tuple[Label, ...] | None]) -> tuple[tuple[tuple
     which = np.full(len(of), -1, dtype=np.int64)
     for v, labels in enumerate(of):
         if labels is not None:
-            which[v] = known.setdefault((labels, str(labels)), len(known))
+            which[v] = known.setdefault((labels, str(labels)), len(known))  # str: with types and codes
             sets += [labels] if which[v] == len(sets) else []
     return tuple(sets), which
 

@@ -201,3 +201,40 @@ def test_bad_evidence_says_what_is_wrong_and_where(tree, evidence, message):
 def test_likelihoods_beyond_the_range_of_float32_keep_their_logs_in_it(tree):
     e = log_evidence(tree, {"b": [[1e-300, 1e300, 1.0]]}, dtype=torch.float32)
     np.testing.assert_allclose(column(tree, e, "b"), [[math.log(1e-300), math.log(1e300), 0]], rtol=1e-6)
+
+
+@pytest.fixture
+def dna() -> Tree:
+    labels = hgm.LabelSet(["A", "C", "G", "T"], codes={"R": {"A", "G"}, "N": list("ACGT"), 7: ("C",)})
+    return Tree.from_edges([("a", "b", np.eye(4) + 0.1)], {"a": [0.1, 0.2, 0.3, 0.4]}, {"a": labels, "b": labels})
+
+
+@pytest.mark.parametrize(
+    ("coded", "plain"),
+    [
+        ("R", {"A", "G"}),
+        (7, "C"),
+        (["A", "R", "N", None, 7], [{"A"}, {"A", "G"}, None, None, {"C"}]),
+        (np.array(["A", "R", "N", "T"]), [{"A"}, {"A", "G"}, None, {"T"}]),
+        (pd.Series(["A", "R", None]), [{"A"}, {"A", "G"}, None]),
+        (pd.Categorical(["R", "C"]), [{"A", "G"}, {"C"}]),
+        ({"R", "C"}, {"A", "C", "G"}),
+        ([{"R", "C"}, "R"], [{"A", "C", "G"}, {"A", "G"}]),
+    ],
+)
+def test_an_ambiguity_code_is_the_set_of_its_labels(dna, coded, plain):
+    got, want = hgm.infer(dna, {"b": coded}), hgm.infer(dna, {"b": plain})
+    assert torch.equal(got["a"], want["a"]) and got.batched == want.batched
+    assert torch.equal(
+        hgm.compile(dna, "classify").given({"b": coded}), hgm.compile(dna, "classify").given({"b": plain})
+    )
+    if got.batched:
+        assert hgm.fit(dna, {"b": coded}, iterations=2).history == hgm.fit(dna, {"b": plain}, iterations=2).history
+
+
+def test_an_ambiguity_code_is_no_state(dna):
+    for wrong in ({"b": "X"}, {"b": ["A", "X"]}, {"b": {"X"}}, {"b": {"R": 0.5}}):
+        with pytest.raises(hgm.BadEvidence, match=r"variable 'b' has no state '[XR]'"):
+            hgm.infer(dna, wrong)
+    with pytest.raises(hgm.BadEvidence, match="needs a state in each row"):
+        hgm.log_likelihood(dna, {"a": "R", "b": "A"})

@@ -1,5 +1,8 @@
 """States are called by their labels, which keep their types; by a number only where it cannot be mistaken."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -83,3 +86,40 @@ def test_finding_among_many_labels_takes_no_time():
     labels = tuple(f"w{i}" for i in range(100_000))
     names = StateNames(len(labels), labels)
     assert [names.find(label) for label in labels] == list(range(100_000))
+
+
+# ---------------------------------------------------------------------- ambiguity codes
+
+DNA = hgm.LabelSet(["A", "C", "G", "T"], codes={"R": {"A", "G"}, "N": ["A", "C", "G", "T"], 7: ("C",)})
+
+
+def test_a_label_set_is_its_labels_and_keeps_its_codes():
+    assert DNA == ("A", "C", "G", "T") and dict(DNA.codes) == {"R": {"A", "G"}, "N": set("ACGT"), 7: {"C"}}
+    for copied in (pickle.loads(pickle.dumps(DNA)), copy.deepcopy(DNA), hgm.LabelSet(DNA)):
+        assert copied == DNA and copied.codes == DNA.codes and type(copied) is hgm.LabelSet
+    tree = hgm.Tree.from_edges([("a", "b", np.eye(4))], variables={"a": DNA, "b": list("ACGT")})
+    assert len(tree.label_sets) == 2 and tree == hgm.Tree.from_edges(
+        [("a", "b", np.eye(4))], variables={"a": list("ACGT"), "b": DNA}
+    )
+    again = hgm.from_networkx(hgm.to_networkx(tree.reroot("b")))
+    assert again.labels(again.index("a")).codes == DNA.codes
+    with pytest.raises(TypeError):
+        DNA.codes["X"] = frozenset("A")
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes", "message"),
+    [
+        (3, None, "a label set is made of a list of labels; got 3"),
+        ("AC", None, "a label set needs a number of states or a list"),
+        (["A", "C"], {"A": ["C"]}, "the ambiguity code 'A' is also a label"),
+        (["A", "C"], {"R": ["A", "G"]}, "the ambiguity code 'R' stands for 'G', which is no label; labels are A, C"),
+        (["A", "C"], {"R": []}, "the ambiguity code 'R' stands for nothing"),
+        (["A", "C"], {"R": "AC"}, "the ambiguity code 'R' stands for a set of labels; got 'AC'"),
+        (["A", "C"], {None: ["A"]}, "an ambiguity code cannot be None"),
+    ],
+)
+def test_what_is_no_label_set(labels, codes, message):
+    with pytest.raises(hgm.BadSpec) as error:
+        hgm.LabelSet(labels, codes)
+    assert message in str(error.value)
