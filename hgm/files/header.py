@@ -57,7 +57,10 @@ class ReluEntry(_Part):
 
 
 class Header(_Part):
-    """What a network is, but for its tensors. `reloaded`: its weights are others than those of its tree."""
+    """What a network is, but for its tensors.
+
+    `reloaded`: its weights are others than those of its tree. `dtype`: what symbols give; older files do not say it.
+    """
 
     format: Literal[2]
     hgm: str
@@ -65,6 +68,7 @@ class Header(_Part):
     schedule: str
     trainable: bool
     reloaded: bool
+    dtype: Literal["float32", "float64"] | None = None
     leaf_shape: Shape
     channel: dict[str, Any]
     tree: TreeEntry

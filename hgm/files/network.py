@@ -123,6 +123,7 @@ def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]
         "schedule": net.plan.schedule,
         "trainable": net.trainable,
         "reloaded": _is_reloaded(engine),
+        "dtype": str(net.dtype).removeprefix("torch."),
         "leaf_shape": list(net.leaf_shape),
         "channel": entry_of(net.channel),
         "tree": tree_entry(net.plan.tree, tensors),
@@ -149,6 +150,7 @@ def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UN
     state = _part(tensors, "state.")
     floats = (tensor.dtype for tensor in _part(state, "engine.").values() if tensor.is_floating_point())
     net.engine.to(next(floats, torch.float64))
+    net.precision = net.precision.to(getattr(torch, header.dtype or "float32"))
     sources, own = _sources(net), net.state_dict()
     if isinstance(engine, Exact):  # files of older versions hold the zeros too
         state[WEIGHTS] = engine.weights.stored(state[WEIGHTS])

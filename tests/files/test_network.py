@@ -64,6 +64,14 @@ NAMES = [("A", 0), 1, "1", 2.5, ((True, "x"),)]  # the last but two have the fir
 LABELS = [(0, 1, "x"), (False, True, "x"), (("a", 1), 2.5), None, ("1", 1)]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_symbols_give_what_they_gave(tmp_path, dtype):
+    net = hgm.compile(TREE).to(dtype)
+    hgm.save_network(net, tmp_path / "net.safetensors")
+    loaded, x = hgm.load_network(tmp_path / "net.safetensors"), torch.zeros(2, *net.leaf_shape, dtype=torch.int64)
+    assert loaded.dtype == dtype and torch.equal(loaded(x), net(x)) and loaded.log_partition(x).dtype == dtype
+
+
 @pytest.mark.parametrize("activation", ["exact", "relu"])
 def test_names_and_labels_of_every_type_come_back(tmp_path, activation):
     sizes = [3, 3, 2, 2, 2]
