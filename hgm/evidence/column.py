@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
+from hgm.evidence.frames import by_name
 from hgm.evidence.likelihood import Likelihood
 from hgm.evidence.symbols import MISSING, as_tensor, signed, unmasked
 from hgm.tree.labels import StateNames
@@ -63,6 +64,8 @@ def seen(tree: Tree, v: int, given: Any) -> Seen:
         return _likelihood(tree, v, given.values, given.is_log)
     if isinstance(given, Mapping):
         return _by_label(tree, v, given)
+    if (labelled := by_name(given)) is not None:  # a likelihood for each row, in columns that are called by the states
+        return _by_label(tree, v, labelled)
     if isinstance(given, AbstractSet):
         return Seen(False, likelihood=_choices(tree, v, [given]))
     if isinstance(given, tuple) and any(isinstance(label, tuple) for label in names.labels or ()):

@@ -72,6 +72,7 @@ def test_every_form_gives_the_likelihoods_that_were_meant(case, kind):
         (hgm.Likelihood.log([-INF, 0, 800]), [[-INF, 0, 800]]), (hgm.Likelihood.log(np.zeros((2, 3))), [ANY, ANY]),
         (np.array([[0.0, 1.0, math.e]] * 2), [[-INF, 0, 1]] * 2), ([[0, 1, math.e]], [[-INF, 0, 1]]),
         (np.eye(3, dtype=int)[[1, 0]], [GREEN, RED]), (pd.DataFrame(np.eye(3)[[1, 0]]), [GREEN, RED]),
+        (pd.DataFrame({"blue": [1.0, 0], "red": [0, 1.0]}), [BLUE, RED]),
         ([torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0])], [[-INF, 0, 0], [0, 0, -INF]]),
         (np.ma.array(np.eye(3)[:2], mask=[[1] * 3, [0] * 3]), [ANY, GREEN]),
         ([[1e-300, 1e300, 0.0]], [[math.log(1e-300), math.log(1e300), -INF]]),
