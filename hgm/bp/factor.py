@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from hgm.bp.ops import Array, Reduce, padded, spread, take
 from hgm.bp.schedule import Group
+from hgm.tree.possible import forbidden
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
@@ -205,6 +206,7 @@ class Bank:
         self._device = device
         self._tables: dict[tuple[int, ...], Array] = {}
         self._kernels: dict[int, Kernel] = {}
+        self._forbidden: tuple[Any] | None = None
 
     @staticmethod
     def _on(array: np.ndarray, device: torch.device | None) -> Any:
@@ -227,6 +229,14 @@ class Bank:
         assert self._given is not None
         entries = torch.from_numpy(self._potentials[i].entries()).to(self._given[i].device)
         return functional.pad(self._given[i].flatten(1), (0, 1), value=-torch.inf)[:, entries]
+
+    def forbidden(self, tree: Tree) -> Any:
+        """What `hgm.tree.possible.forbidden` says of the tree, whose potentials these are."""
+        if self._forbidden is None:
+            found = forbidden(tree)
+            with torch.inference_mode(False):
+                self._forbidden = (None if found is None else self._on(found, self._device),)
+        return self._forbidden[0]
 
     def kernel(self, group: Group) -> Kernel:
         """The group's factors, ready to compute."""

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.bp.passes import collect
 from hgm.errors import BadPotential
+from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
+from hgm.tree.possible import forbidden
 from hgm.tree.tree import Tree
 
 __all__ = ["log_partition"]
@@ -85,5 +88,23 @@ def _log_partition(tree: Tree, e: Tensor, batched: bool, given: GivenPotentials)
     for i, log in given.tensors.items():
         before = log.ndim - given.axes[i]
         logs[i] = (rows(log, before) if before else log).to(e.device)
+    e = _allowed(tree, e, given)
     e = rows(e if batched else e[0], int(batched)) if given.batch else e
     return collect(tree, e, log_potentials=logs).log_partition.reshape(batch)
+
+
+def _allowed(tree: Tree, e: Tensor, given: GivenPotentials) -> Tensor:
+    """Log evidence, ``-inf`` at the states that are `forbidden` by zeros of the tree, and by those given for all rows.
+
+    Where numbers may not be looked at, what is given may be zero nowhere.
+    """
+    potentials = list(tree.potentials)
+    for i, log in given.tensors.items():
+        zeros = np.zeros(potentials[i].log_potential.shape)
+        if concrete(log):
+            zeros[log.detach().reshape(-1, *zeros.shape).isneginf().all(0).cpu().numpy()] = -np.inf
+        if np.isneginf(zeros).all():  # which is no potential
+            return e
+        potentials[i] = potentials[i].with_log(zeros)
+    no_states = forbidden(tree.with_potentials(potentials))
+    return e if no_states is None else e + torch.from_numpy(no_states).to(e.device)

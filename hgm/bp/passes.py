@@ -123,13 +123,17 @@ def collect(
         log_evidence = log_evidence.to(torch.float64)
         device = log_evidence.device
         bank = bank_of(tree, device) if log_potentials is None else Bank(tree.potentials, device, log_potentials)
+        if log_potentials is None and bank.forbidden(tree) is not None:
+            log_evidence = log_evidence + bank.forbidden(tree)
         return _collect(tree, *normalised(log_evidence), schedule(tree, device), bank, reduce)
-    e, factor = normalised(log_evidence)
     steps, bank = schedule(tree, None), bank_of(tree, None)
+    forbidden = bank.forbidden(tree)
+    e, factor = normalised(log_evidence if forbidden is None else log_evidence + forbidden)
     if len(e) != 1 or reduce is not logsumexp or None not in tree.kept:  # a large tree keeps nothing
         return _collect(tree, e, factor, steps, bank, reduce)
     if "quiet" not in tree.kept:
         blank = unobserved(tree, 1, torch.float64, "cpu").numpy()
+        blank = blank if forbidden is None else blank + forbidden
         tree.kept["quiet"] = blank, _collect(tree, blank, np.zeros_like(factor), steps, bank, reduce)
     blank, quiet = tree.kept["quiet"]
     seen = np.flatnonzero((e != blank).any((0, 1)))

@@ -25,7 +25,7 @@ from hgm.compiler.ranges import allowed
 from hgm.compiler.readout import Collected, evidence_of, leave_one_out, log_posterior, unseen
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
-from hgm.compiler.unary import SILENT, UnaryTerms
+from hgm.compiler.unary import SILENT, UnaryTerms, limits
 from hgm.compiler.weights import Weights
 from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, listing
 from hgm.evidence.ambient import concrete
@@ -127,7 +127,8 @@ class Exact(Engine):
         unary: what the variables of each level know by themselves, root level first.
     """
 
-    padding: Tensor | None
+    exists: Tensor | None
+    possible: Tensor | None
     allowed: Tensor
     _mask: Tensor | None
     _fixed_of: Tensor
@@ -139,10 +140,9 @@ class Exact(Engine):
         tree = plan.tree
         uses = torch.from_numpy(np.bincount(tree.potential_id, minlength=len(tree.potentials)))
         self.weights = Weights(tree.potentials, uses, trainable)
-        cardinality = tree.cardinality[plan.inputs[plan.arrangement]]
-        self.states_in = int(cardinality.max())
-        mask = np.where(np.arange(cardinality.max())[:, None] < cardinality, 0.0, -np.inf)[:, :, None]
-        self.register_buffer("padding", torch.from_numpy(mask) if np.isinf(mask).any() else None, persistent=False)
+        for name, mask in zip(("exists", "possible"), limits(plan), strict=True):
+            self.register_buffer(name, mask, persistent=False)
+        self.states_in = int(tree.cardinality[plan.inputs].max())
         self.encoder = nn.ModuleList(
             stage_of(s, plan.levels[s.level], plan.levels[s.level + 1]) for s in reversed(plan.stages)
         )
@@ -184,6 +184,7 @@ class Exact(Engine):
     def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Collected:
         own = self.weights.log_potential
         looks = concrete(e) and concrete(own if full is None else full)
+        possible = self.possible if full is None or (looks and self.weights.keeps_zeros(full)) else self.exists
         # fixed weights are other ones inside of torch.func.functional_call, until it ends
         loose = self.trainable or not (torch.compiler.is_compiling() or own is self._fixed_of)
         if full is None and loose:
@@ -193,7 +194,7 @@ class Exact(Engine):
         elif full is None and looks and self._fixed_at != _version(own):
             _loaded(self)  # weights that were changed in place
         scaled = None if full is None else self.weights.scaled(full)
-        mask = self._mask if scaled is None else self._impossible(scaled)
+        mask = self._mask if scaled is None else self._impossible(scaled, possible)
         if mask is not None:
             e = e + mask.to(e.dtype)
         top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
@@ -264,13 +265,12 @@ class Exact(Engine):
         for stage in self.stages:
             stage.rescale_always()
 
-    def _impossible(self, scaled: Tensor) -> Tensor | None:
-        """``(S, n_in, 1)``: -inf in states that a variable does not have or that its unary factors forbid, else 0.
+    def _impossible(self, scaled: Tensor, mask: Tensor | None) -> Tensor | None:
+        """``(S, n_in, 1)``: -inf where the mask is or a unary factor is zero, else 0.
 
         Evidence is scaled by its largest entry. That must be one that counts: where the largest is at a state that the
-        prior forbids, all that remains might underflow.
+        model forbids, all that remains might underflow.
         """
-        mask = self.padding
         for unary in self.unary:
             if unary.limits:
                 mask = scaled.new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
@@ -282,7 +282,7 @@ class Exact(Engine):
             scaled = self.weights.scaled()
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
-            self._mask = self._impossible(scaled)
+            self._mask = self._impossible(scaled, self.possible)
             self._fixed_of, self._fixed_at = self.weights.log_potential, _version(self.weights.log_potential)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:

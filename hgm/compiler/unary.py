@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from hgm.compiler.numerics import nodes
 from hgm.compiler.plan import PAD, ZERO, LevelPlan, Plan
+from hgm.tree.possible import forbidden
 
-__all__ = ["SILENT", "Unary", "UnaryTerms"]
+__all__ = ["SILENT", "Unary", "UnaryTerms", "limits"]
 
 
 @dataclass(slots=True)
@@ -131,16 +132,28 @@ class UnaryTerms(nn.Module):
         if first < 0:
             return prior
         assert x is not None
-        if gaps is None:
-            part = x if size == x.shape[1] else x.narrow(1, first, size)
-        else:
-            part = nodes(torch.cat([x, torch.full_like(x[:, :1], self.neutral)], 1), gaps)
+        part = x if gaps is not None or size == x.shape[1] else x.narrow(1, first, size)
         part = part[: self.states]
         if self.states > part.shape[0]:
             part = F.pad(part, (0, 0, 0, 0, 0, self.states - part.shape[0]), value=self.impossible)
+        if gaps is not None:  # those that are not observed may have more states than any that is
+            part = nodes(torch.cat([part, torch.full_like(part[:, :1], self.neutral)], 1), gaps)
         if prior is None or not (gaps is not None or which == 0 or len(self.unary)):
             return part  # the evidence's own mask has seen to the states that a variable does not have
         return part * prior if self.kernel == "linear" else part + prior
+
+
+def limits(plan: Plan) -> list[Tensor | None]:
+    """Two ``(S, n_in, 1)`` in the engine's order: -inf in states that an input does not have, or that zeros forbid.
+
+    The first of states that there are not only, and both else 0; ``None`` where that is everywhere.
+    """
+    inputs = plan.inputs[plan.arrangement]
+    cardinality = plan.tree.cardinality[inputs]
+    exist = np.where(np.arange(cardinality.max())[:, None] < cardinality, 0.0, -np.inf)
+    no_state = forbidden(plan.tree)
+    masks = exist, exist if no_state is None else no_state[: len(exist), inputs]
+    return [torch.from_numpy(mask).unsqueeze(2) if mask.any() else None for mask in masks]
 
 
 def _entries(level: LevelPlan, plan: Plan) -> np.ndarray:

@@ -84,6 +84,10 @@ class Weights(nn.Module):
             )
         return full[kept]
 
+    def keeps_zeros(self, full: Tensor) -> bool:
+        """Whether entries ``(*batch, P)`` are zero wherever a potential is."""
+        return self.place is None or not bool((~full.isneginf() & (self.place >= len(self.log_potential))).any())
+
     def largest(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` the largest log entry of each; a constant to autograd."""
         flat = (self.full() if full is None else full).detach()

@@ -14,7 +14,21 @@ import numpy as np
 from hgm.errors import ImpossibleEvidence
 from hgm.tree.tree import Tree
 
-__all__ = ["possible_states"]
+__all__ = ["forbidden", "possible_states"]
+
+
+def forbidden(tree: Tree) -> np.ndarray | None:
+    """``(S, V)``: ``-inf`` at states that the zeros of potentials forbid and in the padding, else 0.
+
+    Log evidence at such states says nothing, and where it is large, what it says of others would drown beside it.
+    ``None`` if no potential has zeros, or the model allows nothing at all.
+    """
+    if all(p.positive for p in tree.potentials):
+        return None
+    try:
+        return np.where(possible_states(tree), 0.0, -np.inf)
+    except ImpossibleEvidence:
+        return None
 
 
 def possible_states(tree: Tree) -> np.ndarray:

@@ -62,6 +62,29 @@ def test_evidence_is_scaled_by_its_largest_entry_that_counts(x, dtype):
         assert_close(got, torch.tensor([want]), 1e-6, f"posterior of {query}")
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("peak", [1e3, 1e6, 1e12, 1e30])
+def test_a_state_that_zeros_of_tables_forbid_does_not_drown_the_others(peak, dtype, trainable):
+    """State 0 of a goes with state 0 of b only, which the prior of b forbids."""
+    table = np.array([[0.5, 0.0, 0.0], [0.0, 0.25, 0.5], [0.0, 0.5, 0.5]])
+    tree = hgm.Tree.from_factors([(("a", "b"), table), (("b",), [0.0, 0.5, 0.5])])
+    want = np.array([0.0, 0.75 * np.exp(-0.25), 1.0]) / (1 + 0.75 * np.exp(-0.25))
+    e = torch.zeros(1, 3, 2, dtype=dtype)
+    e[0, :, tree.index("a")] = torch.tensor([peak, -0.25, 0.0])
+    log_z = np.log(0.5 + 0.375 * np.exp(-0.25))
+    for rooted in (tree, tree.reroot("b")):
+        e = e if rooted is tree else e.flip(2)
+        post = hgm.infer(rooted, e.double())
+        net = hgm.compile(rooted, query="all", observed="all", trainable=trainable)
+        base = 1e-12 if dtype == torch.float64 else 1e-6
+        for got in (post["a"][0], net(e)[0, :, rooted.index("a")]):
+            assert_close(got.detach().double(), torch.from_numpy(want), base, "posterior of a")
+        for total in (post.log_partition, net.log_partition(e)):
+            assert_close(total.detach().double(), torch.tensor([log_z]), 4 * base, "log Z")
+        assert int(post.mode()["a"]) == 2
+
+
 @pytest.mark.parametrize("zeros", [0.0, 0.3])
 @pytest.mark.parametrize("offset", [3e3, 5e3, 1.3e8, 2.9e9, 1e15, 1e30])
 def test_a_common_factor_of_a_leaf_s_likelihood_says_nothing(offset, zeros):

@@ -52,6 +52,19 @@ def test_any_tree_takes_all_its_variables_in_tree_order(name):
     assert_close(root, post[tree.names[len(tree) - 1]], 1e-11, "of one variable")
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize(
+    "table", [np.array([[0.5, 1.0, 2.0, 4.0], [3.0, 0.1, 1.0, 0.7]]), np.eye(2, 4) + np.eye(2, 4, 2)]
+)
+def test_a_leaf_that_is_not_observed_may_have_more_states_than_those_that_are(table, trainable):
+    tree = hgm.Tree.from_factors([(("a", "wide"), table), (("a", "b"), [[0.2, 0.8], [0.7, 0.3]])], roots=["wide"])
+    net = hgm.compile(tree, "classify", query="a", trainable=trainable)
+    assert net.inputs == ("b",)
+    a = table.sum(1)[:, None] * [[0.2, 0.8], [0.7, 0.3]]
+    assert_close(net(torch.tensor([[0], [1]])).double(), torch.from_numpy((a / a.sum(0)).T), 1e-6, "posterior")
+    assert_close(net.log_partition(torch.tensor([[0], [1]])), torch.from_numpy(np.log(a.sum(0))), 1e-6, "log Z")
+
+
 def test_noise_on_all_variables():
     values = np.array([-1.0, 0.0, 2.0])
     net = hgm.compile(CHAIN, "denoise", channel=hgm.Gaussian(values), observed="all")
