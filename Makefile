@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors docs docs-serve pytest fast wheel-test bench study-relu clean
+.PHONY: help venv demo test check lint format types floors docs docs-serve pytest fast search wheel-test bench study-relu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # One thread for each process: tensors here are small, and workers would fight over the cores.
-demo pytest fast wheel-test bench: export OMP_NUM_THREADS = 1
+demo pytest fast search wheel-test bench: export OMP_NUM_THREADS = 1
 
 demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten digits
 	$(BIN)/hgm demo
@@ -65,6 +65,9 @@ pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
 
 fast: $(INSTALLED) ## the tests that pytest runs by default, but those that go through every canonical tree
 	$(BIN)/pytest -n $(JOBS) -m "not (slow or long or docs or export or broad)"
+
+search: $(INSTALLED) ## the whole search for wrong answers: random models and evidence against enumeration, for minutes
+	$(BIN)/pytest -n $(JOBS) -m "slow or not slow" tests/search
 
 wheel-test: $(INSTALLED) ## build the wheel, install it alone, and test it from a copy of the tests
 	rm -rf build/wheel
