@@ -123,19 +123,21 @@ class Posterior(ByName):
         means = means.unflatten(-1, tree.leaf_shape)
         return self._out(means if values.ndim == 2 else means.squeeze(1))
 
-    def factor_marginals(self, factor: int | str | Sequence[str]) -> Tensor:
+    def factor_marginals(self, factor: Label | Sequence[Label]) -> Tensor:
         """Joint probability of the variables of one factor: ``(*shape)`` or ``(B, *shape)``, axes as in its potential.
 
         Args:
-            factor: its index in the tree, or the names of its variables in any order.
+            factor: the names of its variables in any order, or its index in the tree. A number or tuple that is a name is
+                one variable.
 
         Raises:
             BadSpec: if there is no such factor.
         """
-        if isinstance(factor, int | np.integer):
+        one = factor in self.tree.names or isinstance(factor, str)
+        if isinstance(factor, int | np.integer) and not one:
             f = int(factor)
         else:
-            f = self._factor_over((factor,) if isinstance(factor, str) else tuple(factor))
+            f = self._factor_over((factor,) if one else tuple(factor))
         if not 0 <= f < self.tree.factors:
             raise BadSpec(f"the model has no factor {f}; it has {self.tree.factors}")
         parent, up = int(self.tree.parent[f]), int(self.tree.up[f])

@@ -164,3 +164,15 @@ def test_torch_does_not_warn_about_arrays_of_a_tree():
         torch.set_warn_always(False)
     assert case.inner[case.leaves].sum() == 0 and (case.level[case.roots] == 0).all()
     assert case == CASES["ragged"].tree and hgm.Edge([[1.0, 2.0]]).values.tolist() == [[1.0, 2.0]]
+
+
+def test_factor_marginals_of_variables_that_are_called_by_numbers_and_tuples():
+    now, then = ("A", 0), 1
+    tree = hgm.Tree.from_edges([(now, then, [[0.9, 0.1], [0.3, 0.7]])], {now: [0.2, 0.8]})
+    post = hgm.infer(tree)
+    assert post.factor_marginals(now).tolist() == pytest.approx([0.2, 0.8])
+    for scope in ((now, then), [then, now]):
+        assert post.factor_marginals(scope).flatten().tolist() == pytest.approx([0.18, 0.02, 0.24, 0.56])
+    assert torch.equal(post.factor_marginals(0), post.factor_marginals(now))
+    with pytest.raises(hgm.BadSpec, match="no factor over"):
+        post.factor_marginals(1)  # a variable without a factor of its own, not factor 1
