@@ -127,8 +127,8 @@ class Posterior(ByName):
         """Joint probability of the variables of one factor: ``(*shape)`` or ``(B, *shape)``, axes as in its potential.
 
         Args:
-            factor: the names of its variables in any order, or its index in the tree. A number or tuple that is a name is
-                one variable.
+            factor: the names of its variables in any order, or its index in the tree. A number or tuple that is a name
+                is one variable.
 
         Raises:
             BadSpec: if there is no such factor.
