@@ -23,6 +23,7 @@ __all__ = [
     "NoLoweringRule",
     "NotATree",
     "Uncertifiable",
+    "brief",
     "check_free",
     "did_you_mean",
     "extension",
@@ -96,11 +97,31 @@ def listing(items: _Sliced, most: int = 8, total: int | None = None) -> str:
     return shown if total <= most else f"{shown}, ... ({total} in all)"
 
 
+def brief(given: object, most: int = 100) -> str:
+    """What was given, in one line of a message: as Python writes it if that is short, else its type, and shape."""
+    shape = getattr(given, "shape", None)
+    if isinstance(shape, tuple) and shape and hasattr(given, "ndim"):
+        return f"a {type(given).__name__} of shape {tuple(shape)}"
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    try:
+        text = repr(given)
+    except Exception:  # an integer of thousands of digits, an object that cannot say what it is
+        text = ""
+    several = isinstance(given, list | tuple | dict | set)
+    if not text or (text.startswith("<") and " " in text) or ("\n" in text and not several):
+        return f"a {type(given).__name__}"
+    text = text if text.isascii() and "\n" not in text else " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """The end of a message about an unknown name: ``; did you mean 'weather'?``, or nothing if none is close.
 
     Of very many known names only the first are looked at.
     """
+    if not isinstance(name, str | int | float | tuple):
+        return ""
     by_text = {str(other): other for other in islice(known, LOOKED_AT)}
     close = get_close_matches(str(name), by_text, n=1, cutoff=0.7) or [
         text for text in by_text if text.casefold() == str(name).casefold()

@@ -25,7 +25,8 @@ from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.sequences import are_sequences
-from hgm.tree.checks import shown, whole
+from hgm.tree.arguments import whole
+from hgm.tree.checks import shown
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
 
@@ -203,8 +204,7 @@ class Posterior(ByName):
         raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
     def _out(self, x: Array) -> Tensor:
-        """A result of the caller's own, so that what is done to it in place changes no later answer."""
-        x = torch.as_tensor(x).clone()
+        x = torch.as_tensor(x)
         x = x if torch.is_grad_enabled() else x.detach()
         return x if self.batched else x[0]
 

@@ -29,7 +29,7 @@ from hgm.evidence.channel import Channel
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hgm.learn.expect import Expectations
 from hgm.learn.observations import Observations, observations
-from hgm.tree.checks import whole
+from hgm.tree.arguments import whole
 from hgm.tree.direction import Direction, direct
 from hgm.tree.flat import flatten, offsets, pieces, unflatten
 from hgm.tree.tree import Tree

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from hgm.bp.posterior import infer
+from hgm.evidence.ambient import check_generator
 from hgm.evidence.checked import unobserved
-from hgm.tree.tree import Tree
+from hgm.tree.arguments import number, seeded, whole
+from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["evidence_by_kind", "random_evidence", "soft_evidence"]
 
@@ -23,7 +25,9 @@ def soft_evidence(tree: Tree, batch: int, scale: float, generator: torch.Generat
 
     `generator` is the source of randomness; default torch's global one.
     """
-    blank = unobserved(tree, batch, torch.float64, "cpu")
+    scale = number(scale, "scale must be a finite number from 0 up", lambda x: 0 <= x < np.inf)
+    blank = unobserved(checked_tree(tree), whole("batch", batch, 0), torch.float64, "cpu")
+    check_generator(generator, blank.device)
     return blank + scale * torch.randn(blank.shape, generator=generator, dtype=torch.float64)
 
 
@@ -36,7 +40,10 @@ def random_evidence(tree: Tree, seed: int = 0, batch: int = 6, decades: float = 
         batch: B.
         decades: spread of soft likelihoods, in powers of ten.
     """
-    rng = np.random.default_rng(seed)
+    checked_tree(tree)
+    whole("batch", batch, 0)
+    decades = number(decades, "decades must be a finite number from 0 up", lambda x: 0 <= x < np.inf)
+    rng = seeded(seed)
     blank, truth = _possible(tree, batch, torch.Generator().manual_seed(seed))
     states, variables = blank.shape[1:]
     rows = []

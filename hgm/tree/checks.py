@@ -11,14 +11,7 @@ from hgm.tree.labels import Label
 from hgm.tree.names import Names
 from hgm.tree.potential import Potential
 
-__all__ = ["check_labels", "check_potential_names", "check_scopes", "check_shapes", "shown", "whole"]
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """The value, if it is a whole number of at least `least`; else raises `BadSpec`, naming the argument."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise BadSpec(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
+__all__ = ["check_labels", "check_potential_names", "check_scopes", "check_shapes", "shown"]
 
 
 def check_shapes(

@@ -28,8 +28,6 @@ def condition(
         BadEvidence: if an observed variable or state does not exist.
         ImpossibleEvidence: if a factor is zero at the observed states.
     """
-    if not isinstance(observed, Mapping):
-        raise BadEvidence(f"observed is a mapping from variables to states; got a {type(observed).__name__}")
     seen_as = {}
     for name, state in observed.items():
         if name not in variables:

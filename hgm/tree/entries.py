@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadPotential, listing
+from hgm.errors import BadPotential, brief, listing
 from hgm.tree.labels import Label, StateNames
 
 __all__ = ["Declared", "Order", "arranged", "checked", "checked_name", "first", "label_order", "logs"]
@@ -47,7 +47,7 @@ def logs(values: npt.ArrayLike, what: str) -> tuple[np.ndarray, np.ndarray]:
 def checked_name(name: object) -> str:
     """The name of a potential. Raises `BadPotential` unless it is a string that is not empty."""
     if not isinstance(name, str) or not name:
-        raise BadPotential(f"the name of a potential must be a string that is not empty; got {name!r:.100}")
+        raise BadPotential(f"the name of a potential must be a string that is not empty; got {brief(name)}")
     return name
 
 
@@ -114,7 +114,7 @@ def _read(values: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
             for entry in raw.ravel().tolist():
                 foreign = isinstance(entry, np.generic) and entry.dtype.kind not in "biuf"
                 if foreign or not hasattr(entry, "__float__"):
-                    raise BadPotential(f"{wanted}; got {entry!r:.100} ({type(entry).__name__})")
+                    raise BadPotential(f"{wanted}; got {brief(entry)} ({type(entry).__name__})")
         elif raw.dtype.kind not in "biuf":
             raise BadPotential(f"{wanted}; got {_KINDS.get(raw.dtype.kind, raw.dtype)}")
         with np.errstate(over="ignore", under="ignore"):

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from hgm.errors import BadEvidence, BadSpec, did_you_mean, listing
+from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean, listing
+from hgm.tree.arguments import MOST, is_series
 
 __all__ = ["Label", "LabelSet", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
 
@@ -121,12 +122,14 @@ class StateNames:
         if found is not None:
             return found
         if self.labels is None and isinstance(state, str):
-            raise BadEvidence(f"variable {name!r} has no state labels; give {state!r} as a number 0 to {self.size - 1}")
+            raise BadEvidence(
+                f"variable {name!r} has no state labels; give {brief(state)} as a number 0 to {self.size - 1}"
+            )
         close = "" if self.labels is None else did_you_mean(state, self.labels)
         are = f"states are {self}"
         if self.labels is not None and not isinstance(state, str):  # with their types
             are = f"labels are {listing([repr(label) for label in self.labels[:9]], total=self.size)}"
-        raise BadEvidence(f"variable {name!r} has no state {state!r}; its {are}{close}")
+        raise BadEvidence(f"variable {name!r} has no state {brief(state)}; its {are}{close}")
 
     def __str__(self) -> str:
         """``red, green``, or with types where a label could be mistaken: ``'1', '2'``; ``0 to 4`` without labels."""
@@ -144,14 +147,16 @@ def read_states(states: States, what: str) -> tuple[int, tuple[Label, ...] | Non
     if isinstance(states, (int, np.integer)) and not isinstance(states, bool):
         if states < 1:
             raise BadSpec(f"{what} has {states} states; at least one is needed")
+        if states > MOST:
+            raise BadSpec(f"{what} has {brief(states)} states; at most {MOST} are possible")
         return int(states), None
     if isinstance(states, LabelSet):
         return len(states), states
     if isinstance(states, AbstractSet):
         raise BadSpec(f"{what} has a set of labels, which has no order; give a list")
-    if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
-        raise BadSpec(f"{what} needs a number of states or a list of their labels; got {states!r}")
-    labels = tuple(read_key(label, f"a state label of {what}") for label in states)
+    if not is_series(states):
+        raise BadSpec(f"{what} needs a number of states or a list of their labels; got {brief(states)}")
+    labels = tuple(read_key(label, f"a state label of {what}") for label in states)  # type: ignore[union-attr]
     if not labels:
         raise BadSpec(f"{what} has an empty list of states; at least one is needed")
     number: dict[Label, int] = {}
@@ -181,16 +186,19 @@ def distinct_labels(of: Sequence[tuple[Label, ...] | None]) -> tuple[tuple[tuple
 def read_key(given: object, what: str) -> Label:
     """A label, or the name of a variable, as plain Python has it. Raises `BadSpec` for what can be neither."""
     key = _plain(given) if isinstance(given, np.generic) else given
-    if key is None or key != key:
-        raise BadSpec(f"{what} cannot be {key!r}, which stands for a missing value")
     try:
         hash(key)
-    except TypeError:
+        missing = key is None or bool(key != key)
+    except (TypeError, ValueError, RuntimeError):  # arrays compare entry by entry
         raise BadSpec(
-            f"{what} must be a string, number, boolean or tuple; got {key!r:.100} ({type(key).__name__})"
+            f"{what} must be a string, number, boolean or tuple; got {brief(key)} ({type(key).__name__})"
         ) from None
+    if missing:
+        raise BadSpec(f"{what} cannot be {key!r}, which stands for a missing value")
     if isinstance(key, AbstractSet):
-        raise BadSpec(f"{what} cannot be a set, which stands for a choice of labels; got {key!r:.100}")
+        raise BadSpec(f"{what} cannot be a set, which stands for a choice of labels; got {brief(key)}")
+    if getattr(key, "ndim", 0):
+        raise BadSpec(f"{what} must be a string, number, boolean or tuple; got {brief(key)}")
     return key
 
 

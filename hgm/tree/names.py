@@ -17,7 +17,7 @@ from typing import SupportsIndex, overload
 
 import numpy as np
 
-from hgm.errors import BadSpec, listing
+from hgm.errors import BadSpec, brief, listing
 from hgm.tree.labels import Label, read_key
 
 __all__ = ["GridNames", "ListedNames", "Names", "ReorderedNames"]
@@ -170,6 +170,9 @@ class GridNames(Names):
 
     def __init__(self, prefixes: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:
         self.prefixes = tuple(prefixes)
+        for prefix in self.prefixes:
+            if not isinstance(prefix, str):
+                raise BadSpec(f"the name of a level is a string, what its variables are called by; got {brief(prefix)}")
         self.shapes = tuple(shapes)
         if len(set(self.prefixes)) < len(self.prefixes):
             raise BadSpec(f"the names of the levels must be distinct; got {listing(self.prefixes)}")

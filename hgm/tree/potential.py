@@ -25,7 +25,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadExtension, BadPotential, check_free, extension
+from hgm.errors import BadExtension, BadPotential, brief, check_free, extension
+from hgm.tree.arguments import number
 from hgm.tree.arrays import Frozen, frozen, integral
 from hgm.tree.entries import checked, checked_name, logs
 
@@ -92,7 +93,7 @@ class Potential(Frozen, ABC):
         try:
             self.shape = tuple(index(s) for s in shape)
         except TypeError:
-            raise BadPotential(f"the shape of a potential must be one integer for each axis; got {shape!r}") from None
+            raise BadPotential(f"a potential's shape is one integer for each axis; got {brief(shape)}") from None
         self.log_potential = frozen(log)
         self._values = None if values is None else frozen(values)
         for key, part in parts.items():
@@ -212,11 +213,9 @@ class Potential(Frozen, ABC):
 
     def named(self, name: str | None) -> Self:
         """The same potential with this name, ``None`` for no name. Raises `BadPotential` unless it is a string."""
-        if name == self.name:
-            return self
         other = copy(self)
         other.name = None if name is None else checked_name(name)
-        return other
+        return self if other.name == self.name else other
 
     def with_values(self, values: npt.ArrayLike) -> Self:
         """As `with_log`, from the entries themselves, which it keeps exactly."""
@@ -226,8 +225,8 @@ class Potential(Frozen, ABC):
         return other
 
     def scaled(self, log_factor: float) -> Self:
-        """psi times ``exp(log_factor)``."""
-        return self.with_log(self.log_potential + log_factor)
+        """psi times ``exp(log_factor)``. Raises `BadSpec` unless that is a finite number."""
+        return self.with_log(self.log_potential + number(log_factor, "log_factor must be a finite number", np.isfinite))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Potential) or type(self) is not type(other) or self.shape != other.shape:

@@ -79,7 +79,8 @@ def _cycle_message(names: Names, graph: coo_array) -> str:
     bipartite = nx.Graph(zip(graph.row.tolist(), graph.col.tolist(), strict=True))
     cycle = [names[v] for edge in nx.find_cycle(bipartite) for v in edge if v < len(names)]
     cycle = list(dict.fromkeys(cycle))
-    shape = " - ".join([*cycle, cycle[0]]) if len(cycle) > 2 else " and ".join(cycle) + " share two factors"
+    called = [str(name) for name in cycle]
+    shape = " - ".join([*called, called[0]]) if len(called) > 2 else " and ".join(called) + " share two factors"
     return (
         f"the factor graph has a cycle: {shape}. hgm is exact on trees only: multiply factors over the same variables "
         "into one, merge the variables of the cycle, or condition on one of them (observed=...)"

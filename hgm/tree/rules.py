@@ -114,7 +114,7 @@ def _rows(states: npt.ArrayLike) -> np.ndarray:
         raise BadPotential("the states of rules must be known; some of them are masked")
     try:
         rows = np.asarray(states)
-    except ValueError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise BadPotential(f"the states of rules must be a matrix of integers: {error}") from None
     if rows.ndim != 2:
         raise BadPotential(f"the states of rules must be a matrix (rules, axes); got shape {rows.shape}")

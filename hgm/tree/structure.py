@@ -15,12 +15,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from hgm.errors import BadEvidence, did_you_mean, listing
+from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean, listing
 from hgm.tree.arrays import Frozen, frozen
 from hgm.tree.labels import Label, StateNames
 from hgm.tree.names import Names
 
-__all__ = ["Structure", "once"]
+__all__ = ["Structure", "checked_number", "once"]
 
 ARRAYS = ("cardinality", "level_ptr", "scope_ptr", "scope", "up", "potential_id")  # what two structures are compared by
 
@@ -102,7 +102,8 @@ class Structure(Frozen):
         return frozen(np.repeat(np.arange(self.depth + 1), np.diff(self.level_ptr)))
 
     def at_level(self, level: int) -> np.ndarray:
-        """Indices of the variables of one level, ascending."""
+        """Indices of the variables of one level, ascending. Raises `BadSpec` if there is no such level."""
+        level = checked_number("level", level, self.depth + 1)
         return np.arange(self.level_ptr[level], self.level_ptr[level + 1])
 
     @property
@@ -157,7 +158,8 @@ class Structure(Frozen):
         return (self.grid and self.grid[-1]) or (len(self._leaves),)
 
     def scope_of(self, factor: int) -> np.ndarray:
-        """The variables of a factor, in the order of its potential's axes."""
+        """The variables of a factor, in the order of its potential's axes. Raises `BadSpec` if there is none."""
+        factor = checked_number("factor", factor, self.factors)
         return self.scope[self.scope_ptr[factor] : self.scope_ptr[factor + 1]].copy()
 
     def children_of(self, factor: int) -> np.ndarray:
@@ -165,7 +167,8 @@ class Structure(Frozen):
         return np.delete(self.scope_of(factor), self.up[factor])
 
     def factors_of(self, variable: int) -> range:
-        """The factors below a variable."""
+        """The factors below a variable. Raises `BadSpec` if there is none."""
+        variable = checked_number("variable", variable, len(self))
         return range(int(self.factor_ptr[variable]), int(self.factor_ptr[variable + 1]))
 
     # ------------------------------------------------------------------ names and states
@@ -180,15 +183,16 @@ class Structure(Frozen):
             return self.names.index(name)
         except (KeyError, TypeError):
             close = did_you_mean(name, self.names)
-            raise BadEvidence(f"the model has no variable {name!r}; it has {listing(self.names)}{close}") from None
+            raise BadEvidence(f"the model has no variable {brief(name)}; it has {listing(self.names)}{close}") from None
 
     def labels(self, variable: int) -> tuple[Label, ...] | None:
         """State labels of a variable, or ``None`` if its states are only numbered."""
-        i = int(self.label_set[variable])
+        i = int(self.label_set[checked_number("variable", variable, len(self))])
         return None if i < 0 else self.label_sets[i]
 
     def state_names(self, variable: int) -> StateNames:
         """What the states of a variable are called."""
+        variable = checked_number("variable", variable, len(self))
         return self._state_names(int(self.cardinality[variable]), int(self.label_set[variable]))
 
     def state(self, variable: int, state: object) -> int:
@@ -226,3 +230,12 @@ class Structure(Frozen):
             for a, b in pairs.tolist()
             if a >= 0 or b >= 0
         )
+
+
+def checked_number(what: str, given: Any, count: int) -> int:
+    """The number of a level, factor or variable. Raises `BadSpec` unless it is a whole number below `count`."""
+    if type(given) is not int and (not isinstance(given, int | np.integer) or isinstance(given, bool)):
+        raise BadSpec(f"the number of a {what} is a whole number, 0 to {count - 1}; got {brief(given)}")
+    if not 0 <= given < count:
+        raise BadSpec(f"the tree has no {what} {brief(given)}; their numbers are 0 to {count - 1}")
+    return int(given)

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadPotential, BadSpec, NotATree
+from hgm.errors import BadEvidence, BadPotential, BadSpec, NotATree, brief, did_you_mean
+from hgm.tree.arguments import listed, mapping
 from hgm.tree.arrays import frozen
 from hgm.tree.checks import check_labels, check_potential_names, check_shapes, shown
 from hgm.tree.condition import condition
-from hgm.tree.labels import Label, States, distinct_labels, read_states
+from hgm.tree.labels import Label, States, distinct_labels, read_key, read_states
 from hgm.tree.names import ListedNames, Names
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
 from hgm.tree.rooting import components, root
-from hgm.tree.structure import Structure
+from hgm.tree.structure import Structure, checked_number
 
-__all__ = ["Tree"]
+__all__ = ["Tree", "checked_tree"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,10 +79,12 @@ class Tree(Structure):
         scopes: list[tuple[Label, ...]] = []
         ids: list[int] = []
         pool = Pool()
-        states: dict[Label, States] = dict(variables or {})
+        states: dict[Label, States] = dict(mapping("variables", variables, "{name: states}"))
         read = {name: read_states(value, f"variable {name!r}") for name, value in states.items()}
-        for scope, potential in factors:
-            scopes.append((scope,) if isinstance(scope, str) else tuple(scope))
+        for i, factor in enumerate(listed("factors", factors, "pairs (scope, potential)")):
+            scope, potential = _several(f"factor {i}", factor, "scope, potential")
+            members = [scope] if isinstance(scope, str) else listed(f"the scope of factor {i}", scope, "names")
+            scopes.append(tuple(members))
             try:
                 ids.append(pool.number(potential, [(name, read.get(name)) for name in scopes[-1]]))
             except BadPotential as error:
@@ -92,12 +96,15 @@ class Tree(Structure):
                 raise BadPotential(f"factor {shown(scope)} has {len(scope)} variables but its table has shape {shape}")
             for name, size in zip(scope, shape, strict=True):
                 states.setdefault(name, size)
+        roots = [roots] if isinstance(roots, str) else listed("roots", roots, "names")
         for name in roots:
-            if name not in states:
-                raise BadSpec(f"{name!r} is wanted as a root, but there is no such variable")
+            if not isinstance(name, Hashable) or name not in states:
+                close = did_you_mean(name, states)
+                raise BadSpec(f"{brief(name)} is wanted as a root, but there is no such variable{close}")
         names = ListedNames(list(states))
         read = {name: read.get(name) or read_states(value, f"variable {name!r}") for name, value in states.items()}
         cardinality = np.array([count for count, _ in read.values()], dtype=np.int64)
+        observed = mapping("observed", observed, "{name: state}", BadEvidence)
         if observed:
             check_shapes(names, cardinality, *_csr(scopes, names), np.array(ids, dtype=np.int64), pool.potentials)
             scopes, given = condition(scopes, [pool.potentials[i] for i in ids], observed, read)
@@ -127,9 +134,13 @@ class Tree(Structure):
         The matrix has one row per parent state and one column per child state. Parents without a parent of their own
         are the roots. Other arguments and errors as for `from_factors`; also `NotATree` if a child has two parents.
         """
-        edges = [(parent, child, potential) for parent, child, potential in edges]
+        edges = [
+            _several(f"edge {i}", edge, "parent, child, matrix")
+            for i, edge in enumerate(listed("edges", edges, "triples (parent, child, matrix)"))
+        ]
         parent_of: dict[Label, Label] = {}
-        for parent, child, _ in edges:
+        for i, (*ends, _) in enumerate(edges):
+            parent, child = (read_key(name, f"a variable's name (edge {i})") for name in ends)
             if child in parent_of:
                 raise NotATree(
                     f"variable {child!r} has two parents, {parent_of[child]!r} and {parent!r}; a tree's nodes have one"
@@ -137,7 +148,7 @@ class Tree(Structure):
             parent_of[child] = parent
         roots = dict.fromkeys(parent for parent, _, _ in edges if parent not in parent_of)
         factors: list[tuple[Sequence[Label], Potential | npt.ArrayLike]] = []
-        factors += [((name,), potential) for name, potential in (priors or {}).items()]
+        factors += [((name,), potential) for name, potential in mapping("priors", priors, "{name: vector}").items()]
         factors += [((parent, child), potential) for parent, child, potential in edges]
         return cls.from_factors(factors, variables, roots=list(roots))
 
@@ -207,14 +218,14 @@ class Tree(Structure):
     # ------------------------------------------------------------------ other trees
 
     def potential_of(self, factor: int) -> Potential:
-        """The potential of a factor."""
-        return self.potentials[self.potential_id[factor]]
+        """The potential of a factor. Raises `BadSpec` if there is no such factor."""
+        return self.potentials[self.potential_id[checked_number("factor", factor, self.factors)]]
 
     def reroot(self, *roots: Label) -> Tree:
         """The same model with other roots (one per component at most; the other components keep theirs).
 
         Potentials, tying, names and labels stay; levels and orders change. The joint distribution is the same.
-        Raises `BadEvidence` for an unknown name, `NotATree` for two roots in one component.
+        Raises `BadEvidence` for an unknown name, also a list of names, `NotATree` for two roots in one component.
         """
         wanted = [self.index(name) for name in roots]
         if all(self.level[v] == 0 for v in wanted):
@@ -232,11 +243,12 @@ class Tree(Structure):
 
         A potential without a name gets the name of the one whose place it takes.
         """
+        potentials = listed("potentials", potentials, "Potentials", BadPotential)
         if len(potentials) != len(self.potentials):
             raise BadPotential(f"the tree has {len(self.potentials)} distinct potentials; got {len(potentials)}")
         for i, (old, new) in enumerate(zip(self.potentials, potentials, strict=True)):
-            if type(old) is not type(new) or old.shape != new.shape:
-                raise BadPotential(f"potential {i} is {old}; it cannot be replaced by {new}")
+            if not isinstance(new, Potential) or type(old) is not type(new) or old.shape != new.shape:
+                raise BadPotential(f"potential {i} is {old}; it cannot be replaced by {brief(new)}")
         named = [new.named(new.name or old.name) for old, new in zip(self.potentials, potentials, strict=True)]
         check_potential_names(named)
         other = replace(self, potentials=tuple(named))
@@ -256,6 +268,29 @@ class Tree(Structure):
             f"{self.factors:,} factors, {len(self.potentials):,} distinct potentials "
             f"with {sum(p.size for p in self.potentials):,} weights"
         )
+
+
+def checked_tree(given: Any) -> Tree:
+    """The tree. Raises `BadSpec` for anything else."""
+    if isinstance(given, Tree):
+        return given
+    hint = ""
+    if isinstance(given, str | PathLike):
+        hint = "; hgm.load(path) reads a tree from its file"
+    elif isinstance(given, Mapping | list | tuple):
+        hint = "; hgm.Tree.from_factors and hgm.Tree.from_edges make one"
+    elif callable(getattr(given, "tree", None)):
+        hint = "; network.tree() is the tree of a network"
+    raise BadSpec(f"tree must be a Tree; got {brief(given)}{hint}")
+
+
+def _several(what: str, given: Any, parts: str) -> tuple[Any, ...]:
+    """The parts of a factor or an edge. Raises `BadSpec` unless there are as many as are named."""
+    wanted = len(parts.split(", "))
+    if not isinstance(given, tuple | list) or len(given) != wanted:
+        got = f"{len(given)} things" if isinstance(given, tuple | list) else brief(given)
+        raise BadSpec(f"{what} must be ({parts}); got {got}")
+    return tuple(given)
 
 
 def _csr(scopes: Sequence[tuple[Label, ...]], names: Names) -> tuple[np.ndarray, np.ndarray]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from hgm.errors import BadSpec
-from hgm.tree.checks import whole
+from hgm.tree.arguments import MOST, number, whole
 from hgm.tree.potential import Potential
 
-__all__ = ["Arity", "fraction", "is_one", "log_uniform", "sides", "stochastic"]
+__all__ = ["DEEPEST", "WIDEST", "Arity", "fraction", "is_one", "log_uniform", "sides", "stochastic"]
 
 Arity = int | tuple[int, int]
+
+DEEPEST = 10**6  # levels of a layered model
+WIDEST = 63  # children of a joint table: NumPy has arrays of 64 axes
 
 
 def sides(arity: Arity) -> tuple[int, ...]:
     """An arity as a tuple, one number for each axis of the grid. Raises `BadSpec` unless they are positive."""
-    return tuple(whole("arity", m, 1) for m in (arity if isinstance(arity, tuple) else (arity,)))
+    return tuple(whole("arity", m, 1, MOST) for m in (arity if isinstance(arity, tuple) else (arity,)))
 
 
-def fraction(name: str, value: float) -> None:
-    """Raises `BadSpec`, naming the argument, unless the value is in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise BadSpec(f"{name} is a probability and must be 0 to 1; got {value!r}")
+def fraction(name: str, value: float) -> float:
+    """The value, if it is in [0, 1]; else raises `BadSpec`, naming the argument."""
+    return number(value, f"{name} is a probability and must be 0 to 1", lambda x: 0 <= x <= 1)
 
 
 def is_one(given: object) -> bool:
@@ -39,6 +40,5 @@ def stochastic(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def log_uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> np.ndarray:
     """Entries in ``[1 / bound, bound]`` whose logs are uniform. Raises `BadSpec` for a bound below 1."""
-    if not 1 <= bound < np.inf:
-        raise BadSpec(f"bound is the K of 1/K <= psi <= K and must be at least 1; got {bound!r}")
+    bound = number(bound, "bound is the K of 1/K <= psi <= K and must be at least 1", lambda k: 1 <= k < np.inf)
     return np.exp(rng.uniform(-np.log(bound), np.log(bound), size=shape))

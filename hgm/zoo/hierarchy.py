@@ -10,7 +10,7 @@ l has parent (r // 2, c // 2). Positions among siblings count row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadPotential, BadSpec
+from hgm.errors import BadPotential, BadSpec, brief
+from hgm.tree.arguments import MOST, choice, is_series, listed, seeded
 from hgm.tree.labels import States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
@@ -31,7 +32,7 @@ __all__ = ["Level", "ghm"]
 
 Tie = Literal["position", "level", "none"]
 
-MOST = 10**8  # nodes of a level and entries of random tables: above that memory ends before the user learns why
+TIES = ("position", "level", "none")
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,17 @@ def ghm(
         BadSpec: for arities or a grid that do not fit together, or a wrong number of potentials.
         BadPotential: for a table that does not fit its level.
     """
+    levels = listed("levels", levels, "Levels")
+    for i, level in enumerate(levels, start=1):
+        if not isinstance(level, Level):
+            raise BadSpec(f"level {i} must be an hgm.Level; got {brief(level)}")
     shapes = _shapes(levels)
-    if grid is not None and tuple(grid) != shapes[-1]:
+    if grid is not None and tuple(listed("grid", grid, "numbers, the shape of the leaves")) != shapes[-1]:
         arities = [level.arity for level in levels]
-        raise BadSpec(f"grid {tuple(grid)} does not fit: the arities {arities} multiply to {shapes[-1]}")
+        raise BadSpec(f"grid {brief(grid)} does not fit: the arities {arities} multiply to {shapes[-1]}")
     sizes = [prod(shape) for shape in shapes]
     start = np.concatenate([[0], np.cumsum(sizes)])
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     read = [read_states(root, "the root")]
     read += [read_states(level.states, f"level {i}") for i, level in enumerate(levels, start=1)]
     states = [count for count, _ in read]
@@ -109,7 +114,8 @@ def ghm(
             if len(numbers) not in (1, sizes[i]):
                 numbers = numbers[position]
         groups.append((scope, numbers))
-    prefixes = [level.name or (f"h{i}_" if i < len(levels) else "x") for i, level in enumerate(levels, start=1)]
+    own = [f"h{i}_" if i < len(levels) else "x" for i in range(1, len(levels) + 1)]
+    prefixes = [default if level.name is None else level.name for level, default in zip(levels, own, strict=True)]
     names, blocks = GridNames([root_name, *prefixes], shapes), list(zip(sizes, read, strict=True))
     return assemble(names, blocks, groups, pool.potentials, tuple(shapes))
 
@@ -134,7 +140,7 @@ def _shapes(levels: Sequence[Level]) -> list[tuple[int, ...]]:
         arity = _arity(level)
         whole = all(isinstance(m, (int, np.integer)) and not isinstance(m, bool) and m >= 1 for m in arity)
         if not whole or len(arity) != 1 + two_d:
-            raise BadSpec(f"level {i} has arity {level.arity!r}; every level here needs {wanted} of at least 1")
+            raise BadSpec(f"level {i} has arity {brief(level.arity)}; every level here needs {wanted} of at least 1")
         above = shapes[-1] or (1,) * len(arity)
         shapes.append(tuple(int(n) * int(m) for n, m in zip(above, arity, strict=True)))
         if prod(shapes[-1]) > MOST:
@@ -151,15 +157,14 @@ def _potentials(
     """
     given = level.potential
     if given is None:
-        if level.tie not in ("position", "level", "none"):
-            raise BadSpec(f"level {i}: tie must be 'position', 'level' or 'none'; got {level.tie!r}")
-        count = {"position": arity, "level": 1, "none": sizes[1]}[level.tie]
+        tie = choice(f"level {i}: tie", level.tie, TIES)
+        count = {"position": arity, "level": 1, "none": sizes[1]}[tie]
         if count * prod(states) > MOST:
             raise BadSpec(f"level {i}: random tables would have {count * prod(states)} entries, more than {MOST}")
         drawn = stochastic(rng, count, *states)
         return np.array([pool.number(Edge(table)) for table in drawn]), False
-    if not isinstance(given, Potential) and not isinstance(given, Iterable):
-        raise BadSpec(f"level {i} needs a potential or a list of them; got {given!r}")
+    if not isinstance(given, Potential) and not is_one(given) and not is_series(given) and np.ndim(given) != 3:  # type: ignore[arg-type]
+        raise BadSpec(f"level {i} needs a potential or a list of them; got {brief(given)}")
     tables = [given] if is_one(given) else list(given)  # type: ignore[arg-type]
     try:
         numbers = [pool.number(table) for table in tables]  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hgm.errors import BadSpec
-from hgm.tree.checks import whole
+from hgm.errors import BadSpec, brief
+from hgm.tree.arguments import MOST, listed, seeded, whole
 from hgm.tree.labels import States
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
@@ -72,7 +72,8 @@ def forest(
     Raises:
         BadSpec: for a bad number, or no tree.
     """
-    if not len(sizes):
+    sizes = listed("sizes", sizes, "numbers of variables")
+    if not sizes:
         raise BadSpec("a forest needs at least one tree; sizes is empty")
     looks = _Looks(cardinality, joint, width, unary, zeros, bound)
     return looks.draw({f"t{i}_x": size for i, size in enumerate(sizes)}, seed)
@@ -90,18 +91,18 @@ class _Looks:
     bound: float
 
     def __post_init__(self) -> None:
-        whole("width", self.width, 1)
+        whole("width", self.width, 1, MOST)
         for name in ("joint", "unary", "zeros"):
             fraction(name, getattr(self, name))
-        low, high = self.cardinality
-        if not 1 <= low <= high:
+        pair = listed("cardinality", self.cardinality, "two numbers, (smallest, largest)")
+        if len(pair) != 2 or whole("cardinality", pair[0], 1) > whole("cardinality", pair[1], 1, MOST):
             raise BadSpec(
-                f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {self.cardinality!r}"
+                f"cardinality must be (smallest, largest) with 1 <= smallest <= largest; got {brief(self.cardinality)}"
             )
 
     def draw(self, sizes: Mapping[str, int], seed: int) -> Tree:
         """Trees of so many variables, called prefix0, prefix1, ..., side by side."""
-        rng = np.random.default_rng(seed)
+        rng = seeded(seed)
         factors: list[tuple[Sequence[str], Potential]] = []
         states: dict[str, States] = {}
         for prefix, size in sizes.items():
@@ -114,7 +115,7 @@ class _Looks:
         self, rng: np.random.Generator, prefix: str, variables: int
     ) -> tuple[list[tuple[Sequence[str], Potential]], dict[str, States]]:
         """The factors and the states of one tree."""
-        whole("variables", variables, 1)
+        whole("variables", variables, 1, MOST)
         size = rng.integers(self.cardinality[0], self.cardinality[1] + 1, size=variables)
         chosen = rng.integers(size)  # the assignment that stays possible
 

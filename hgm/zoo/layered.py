@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from hgm.errors import BadSpec
-from hgm.tree.checks import whole
+from hgm.errors import BadSpec, brief
+from hgm.tree.arguments import MOST, choice, flag, number, seeded, whole
 from hgm.tree.labels import States, read_states
 from hgm.tree.potential import Edge, Table
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
-from hgm.zoo.draw import Arity, fraction, log_uniform, sides, stochastic
-from hgm.zoo.hierarchy import Level, Tie, ghm
+from hgm.zoo.draw import DEEPEST, WIDEST, Arity, fraction, log_uniform, sides, stochastic
+from hgm.zoo.hierarchy import TIES, Level, Tie, ghm
 
 __all__ = ["broadcast", "filtered_hierarchy", "random_ghm", "rhm", "star"]
 
@@ -48,18 +48,19 @@ def random_ghm(
     Raises:
         BadSpec: for arguments that describe no model.
     """
-    whole("depth", depth, 0)
-    if tie not in ("position", "level", "none"):
-        raise BadSpec(f"tie must be 'position', 'level' or 'none'; got {tie!r}")
+    whole("depth", depth, 0, DEEPEST)
+    choice("tie", tie, TIES)
+    flag("joint", joint)
     arities: list[Arity] = _per_level("arity", arity, depth)
     below: list[States] = _per_level("states", states, depth)
     top: States = root if root is not None else below[0] if below else 2
     counts = [read_states(s, "a level")[0] for s in (top, *below)]
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     prior = log_uniform(rng, bound, (counts[0],))
     levels, parents = [], 1
     for level in range(depth):
         m = prod(sides(arities[level]))
+        whole(f"the number of nodes of level {level + 1}", parents * m, 1, MOST)
         shape = (counts[level],) + (counts[level + 1],) * (m if joint else 1)
         each = {"position": 1 if joint else m, "level": 1, "none": parents if joint else parents * m}[tie]
         tables = [Table(t) if joint and m > 1 else Edge(t) for t in log_uniform(rng, bound, (each, *shape))]
@@ -95,10 +96,10 @@ def rhm(
         BadSpec: if there are not enough right-hand sides for an unambiguous grammar, or for a bad number.
     """
     for name, value in (("states", states), ("rules", rules), ("depth", depth)):
-        whole(name, value, 1)
-    classes = states if classes is None else whole("classes", classes, 1)
-    width = prod(sides(arity))
-    rng = np.random.default_rng(seed)
+        whole(name, value, 1, DEEPEST if name == "depth" else MOST)
+    classes = states if classes is None else whole("classes", classes, 1, MOST)
+    width = whole("the number of children", prod(sides(arity)), 1, WIDEST)
+    rng = seeded(seed)
     levels = []
     for above in (classes, *[states] * (depth - 1)):
         if above * rules > states**width:
@@ -144,18 +145,19 @@ def filtered_hierarchy(
         BadSpec: for a bad number, or rules that are not square or not normalised.
     """
     if rules is not None:
+        if not isinstance(rules, Rules):
+            raise BadSpec(f"rules must be hgm.Rules, a grammar; got {brief(rules)}")
         states, arity = rules.shape[0], rules.axes - 1
         sums = np.bincount(rules.states[:, 0], np.exp(rules.log_potential), states)
         if set(rules.shape) != {states} or arity < 1 or not np.allclose(sums, 1.0, atol=1e-9):
             raise BadSpec(f"{rules} are no grammar: all axes must have equal size, and each symbol's weights sum to 1")
     for name, value in (("states", states), ("depth", depth), ("arity", arity)):
-        whole(name, value, 1)
+        whole(name, value, 1, {"states": MOST, "depth": DEEPEST, "arity": WIDEST}[name])
     if not 0 <= whole("k", k, 0) <= depth:
         raise BadSpec(f"the filter k must be 0 to depth = {depth}; got {k}")
-    if not np.isfinite(sigma) or sigma < 0:
-        raise BadSpec(f"sigma is a standard deviation and must be at least 0; got {sigma!r}")
+    sigma = number(sigma, "sigma is a standard deviation and must be at least 0", lambda x: 0 <= x < np.inf)
     if rules is None:
-        rng = np.random.default_rng(seed)
+        rng = seeded(seed)
         words = np.indices((states,) * arity).reshape(arity, -1).T
         left = rng.permutation(len(words)) % states
         weights = np.exp(sigma * rng.standard_normal(len(words)))
@@ -189,7 +191,7 @@ def broadcast(depth: int = 5, states: int = 2, arity: Arity = 2, *, eps: float =
     Raises:
         BadSpec: for a bad number.
     """
-    whole("depth", depth, 0)
+    whole("depth", depth, 0, DEEPEST)
     whole("states", states, 1)
     fraction("eps", eps)
     if states == 1:
@@ -212,8 +214,9 @@ def star(leaves: int = 10, states: States = 3, *, root: States = 2, tied: bool =
     Raises:
         BadSpec: for a bad number.
     """
-    whole("leaves", leaves, 1)
-    rng = np.random.default_rng(seed)
+    whole("leaves", leaves, 1, MOST)
+    flag("tied", tied)
+    rng = seeded(seed)
     count, prior = read_states(states, "a leaf")[0], stochastic(rng, read_states(root, "the root")[0])
     tables = stochastic(rng, 1 if tied else leaves, len(prior), count)
     return ghm([Level(leaves, states, [Edge(table) for table in tables])], root, prior=prior)

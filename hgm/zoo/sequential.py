@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadSpec
-from hgm.tree.checks import whole
+from hgm.errors import BadPotential, BadSpec, brief
+from hgm.tree.arguments import MOST, flag, is_series, seeded, whole
 from hgm.tree.labels import Label, States, read_states
 from hgm.tree.names import GridNames
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Edge, Potential, Table, as_potential
 from hgm.tree.tree import Tree
 from hgm.zoo.assemble import assemble, parents
-from hgm.zoo.draw import Arity, is_one, sides, stochastic
+from hgm.zoo.draw import DEEPEST, Arity, is_one, sides, stochastic
 
 __all__ = ["caterpillar", "chain", "hidden_markov_tree", "hmm"]
 
@@ -47,7 +47,7 @@ def chain(
         BadSpec: for a bad number.
         BadPotential: for tables that do not fit.
     """
-    n, rng = whole("length", length, 1), np.random.default_rng(seed)
+    n, rng = whole("length", length, 1, MOST), seeded(seed)
     moves = _given("transition", transition)
     read = _read(states, moves, 0, 3, "x")
     x = np.arange(n)
@@ -85,7 +85,7 @@ def hmm(
         BadSpec: for a bad number.
         BadPotential: for tables that do not fit.
     """
-    n, rng = whole("length", length, 1), np.random.default_rng(seed)
+    n, rng = whole("length", length, 1, MOST), seeded(seed)
     moves, emits = _given("transition", transition), _given("emission", emission)
     hidden = _read(states, moves or emits, 0, 3, "z")
     seen = _read(symbols, emits, 1, 4, "x")
@@ -123,7 +123,8 @@ def caterpillar(
     Raises:
         BadSpec: for a bad number.
     """
-    n, m, rng = whole("spine", spine, 1), whole("legs", legs, 0), np.random.default_rng(seed)
+    n, m, rng = whole("spine", spine, 1, MOST), whole("legs", legs, 0, MOST), seeded(seed)
+    flag("tied", tied)
     hidden = read_states(states, "a spine node")
     seen = hidden if symbols is None else read_states(symbols, "a leg")
     z = np.arange(n)
@@ -169,8 +170,8 @@ def hidden_markov_tree(
         BadSpec: for a bad number, or a wrong number of tables.
         BadPotential: for tables that do not fit.
     """
-    whole("depth", depth, 0)
-    axes, rng = sides(arity), np.random.default_rng(seed)
+    whole("depth", depth, 0, DEEPEST)
+    axes, rng = sides(arity), seeded(seed)
     steps = _tables("transition", transition, depth)
     emits = _tables("emission", emission, depth + 1)
     hidden = _read(states, steps[0] if steps else emits[0] if emits else None, 0, 2, "z")
@@ -179,6 +180,8 @@ def hidden_markov_tree(
         steps = [Edge(table) for table in stochastic(rng, depth, hidden[0], hidden[0])]
     if not emits:
         emits = [Edge(table) for table in stochastic(rng, depth + 1, hidden[0], seen[0])]
+    if prod(axes) ** min(depth, 64) > MOST:
+        raise BadSpec(f"the deepest level would have {prod(axes)}^{depth} nodes; a level can have at most {MOST}")
     shapes = [tuple(m**level for m in axes) for level in range(depth + 1)]
     sizes = [prod(shape) for shape in shapes]
     start, total = np.concatenate([[0], np.cumsum(sizes)]), sum(sizes)
@@ -226,6 +229,8 @@ def _tables(
         return []
     if is_one(given):
         return [as_potential(given)] * count  # type: ignore[arg-type]
+    if not is_series(given) and np.ndim(given) != 3:  # type: ignore[arg-type]
+        raise BadPotential(f"{name} must be a table or a list of them; got {brief(given)}")
     tables = [as_potential(table) for table in given]  # type: ignore[union-attr]
     if len(tables) != count:
         raise BadSpec(f"{name} lists {len(tables)} tables; one, or {count} (one for each level), are needed")

@@ -79,7 +79,7 @@ def edges(*pairs):
     [
         (lambda: tree_of(("ab", E22), ("bc", E22), ("ca", E22)), hgm.NotATree, "a cycle: . - . - . - .. hgm is exact"),
         (lambda: tree_of(("ab", E22), ("ba", E22)), hgm.NotATree, "a and b share two factors"),
-        (lambda: tree_of(("ab", E22), roots="ab"), hgm.NotATree, "'a' and 'b' are both wanted as roots"),
+        (lambda: tree_of(("ab", E22), roots=["a", "b"]), hgm.NotATree, "'a' and 'b' are both wanted as roots"),
         (lambda: edges("ac", "bc"), hgm.NotATree, "'c' has two parents, 'a' and 'b'"),
         (lambda: edges("ab", "ba"), hgm.NotATree, "a cycle: a and b share two factors|a cycle: b and a share"),
         (lambda: edges("ab").reroot("a", "b"), hgm.NotATree, "'a' and 'b' are both wanted as roots"),
