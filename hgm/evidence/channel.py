@@ -61,11 +61,14 @@ class Channel(nn.Module):
         kind: its name in `CHANNELS`, ``None`` if it has none.
         pointwise: whether each position is read by itself, with noise as `spread` takes it: then positions may be put
             in another order before they are read.
+        reads_symbols: whether integers that are observed are symbols, numbers of states with -1 for missing, and no
+            values: then labels, and variables with fewer states, are looked after.
         noise_names: what the arguments after the observation are called in ONNX files.
     """
 
     kind: ClassVar[str | None] = None
     pointwise: ClassVar[bool] = False
+    reads_symbols: bool = False
     noise_names: tuple[str, ...] = ()
     values: Tensor | None
 

@@ -24,6 +24,7 @@ class Soft(Channel, name="soft"):
     """
 
     pointwise = True
+    reads_symbols = True
 
     def positions(self, z: Tensor) -> tuple[int, ...]:
         return tuple(z.shape[2:] if z.is_floating_point() else z.shape[1:])
@@ -49,6 +50,7 @@ class Clamp(Channel, name="clamp"):
     """Symbols observed without error: 0 at the symbol, -inf elsewhere. ``(B, *positions)`` integers, -1 = missing."""
 
     pointwise = True
+    reads_symbols = True
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         return clamped(self.batch_last(z), len(self.table()))
@@ -85,6 +87,7 @@ class Flip(Channel, name="flip"):
     """
 
     pointwise = True
+    reads_symbols = True
     noise_names = ("eps",)
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
@@ -185,7 +188,7 @@ class Missing(Channel, name="missing"):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel.values)
         self.channel = channel
-        self.noise_names = channel.noise_names
+        self.reads_symbols, self.noise_names = channel.reads_symbols, channel.noise_names
 
     def bound(self, states: int) -> Self:
         return type(self)(self.channel.bound(states))

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from hgm.errors import BadEvidence
+from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.checked import check_numbers, check_states
-from hgm.evidence.column import is_missing
+from hgm.evidence.column import column_of, is_missing
 from hgm.evidence.part import Part
 from hgm.evidence.symbols import MISSING, as_tensor, signed, unmasked
 from hgm.tree.tree import Tree
@@ -76,15 +77,20 @@ def through_channel(tree: Tree, channel: Channel, z: Any, noise: Sequence[Any]) 
     """``(B, S, n)`` log evidence of the leaves, from an observation ``(B, *leaf shape)`` through a channel.
 
     Raises:
-        BadEvidence: for a wrong shape, or as the channel does.
+        BadEvidence: for a wrong shape, symbols that are no states or could be labels, or as the channel does.
     """
     x, hole = unmasked(z, "the observation of the leaves")
     x = as_tensor(x, "the observation of the leaves")
     if hole is not None:
-        x = x.masked_fill(torch.as_tensor(hole, device=x.device), torch.nan if x.is_floating_point() else MISSING)
+        x = signed(x).masked_fill(
+            torch.as_tensor(hole, device=x.device), torch.nan if x.is_floating_point() else MISSING
+        )
     channel = _bound(tree, channel)
+    symbols, shape = channel.reads_symbols and not x.is_floating_point(), tuple(channel.positions(x))
+    if symbols and shape == tree.leaf_shape and concrete(x):
+        check_no_labels(tree, tree.leaves)
+        check_states(tree, tree.leaves, x.reshape(len(x), prod(shape)))
     e = _log_evidence(channel, x, noise)
-    shape = tuple(channel.positions(x))
     if shape != tree.leaf_shape:
         raise BadEvidence(
             f"the observation of the leaves must have shape (B, {', '.join(map(str, tree.leaf_shape))}); "
@@ -94,7 +100,13 @@ def through_channel(tree: Tree, channel: Channel, z: Any, noise: Sequence[Any]) 
 
 
 def through_channel_by_name(tree: Tree, channel: Channel, seen: Mapping[Any, Any], noise: Sequence[Any]) -> list[Part]:
-    """The same for some leaves, by name: each a number, or a column ``(B,)``; ``None`` where nothing was observed."""
+    """The same for some leaves, by name: each a number, or a column ``(B,)``; missing where nothing was observed.
+
+    Where the channel reads symbols, they are states, called by their labels.
+
+    Raises:
+        BadEvidence: also for noise that is one for each position, whose order a mapping does not tell.
+    """
     named = {tree.index(name): value for name, value in seen.items() if not (np.ndim(value) == 0 and is_missing(value))}
     which = np.array(list(named), dtype=np.int64)
     if not named:
@@ -102,7 +114,11 @@ def through_channel_by_name(tree: Tree, channel: Channel, seen: Mapping[Any, Any
     channel = _bound(tree, channel)
     if not channel.pointwise:
         raise BadEvidence(f"{type(channel).__name__} reads all leaves together; give them as one array")
-    columns = [as_tensor(z, f"the observation of variable {tree.names[v]!r}") for v, z in named.items()]
+    if len(named) > 1 and any(len(shape := tuple(getattr(x, "shape", ()))) > 1 and shape[-1] > 1 for x in noise):
+        raise BadEvidence(
+            "leaves by name have noise that is a number or one per batch row; give one per position with arrays"
+        )
+    columns, holes = zip(*(_observed(tree, v, channel, z) for v, z in named.items()), strict=True)
     vectors = channel.table().ndim == 2
     batched = any(column.ndim > vectors for column in columns)
     columns = [column if column.ndim > vectors else column[None] for column in columns]
@@ -111,8 +127,28 @@ def through_channel_by_name(tree: Tree, channel: Channel, seen: Mapping[Any, Any
         raise BadEvidence(f"the observations of the leaves have batches of {sizes[0]} and {sizes[1]}")
     rows = sizes[0] if sizes else 1
     z = torch.stack([column.expand(rows, *column.shape[1:]) for column in columns], -1)
-    logs = check_numbers(tree, which, _log_evidence(channel, z, noise))
+    nothing = torch.stack([hole.expand(rows) for hole in holes], -1)
+    logs = check_numbers(tree, which, _log_evidence(channel, z, noise).masked_fill(nothing[:, None], 0.0))
     return [Part("the leaves", which, batched, logs=padded(tree, logs))]
+
+
+def _observed(tree: Tree, v: int, channel: Channel, given: Any) -> tuple[Tensor, Tensor]:
+    """What was observed of one leaf, a number or ``(B,)`` (vectors ``(k,)`` or ``(B, k)``); and where nothing was."""
+    what = f"the observation of variable {tree.names[v]!r}"
+    if channel.reads_symbols and getattr(given, "ndim", 0) < 2:
+        states = column_of(tree, v, given)
+        return states, torch.zeros((), dtype=torch.bool, device=states.device)
+    if isinstance(given, list | tuple) and any(x is None for x in given):
+        given = np.array(given, dtype=object)
+    x, hole = unmasked(given, what)
+    if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
+        x = np.array([torch.nan if is_missing(value) else value for value in x.tolist()])
+    x = as_tensor(x, what)
+    if hole is not None:
+        x = x.to(torch.float64).masked_fill(torch.as_tensor(hole, device=x.device), torch.nan)
+    nothing = x.isnan()
+    x = x.masked_fill(nothing, 0) if x.is_floating_point() else x
+    return x, nothing.any(-1) if channel.table().ndim == 2 else nothing
 
 
 def padded(tree: Tree, logs: Tensor) -> Tensor:

@@ -119,7 +119,8 @@ class Intake(nn.Module):
         if not isinstance(positions, tuple):
             name = type(channel).__name__
             raise BadExtension(f"{name}.positions must give a tuple, the shape; got a {type(positions).__name__}")
-        self._check_symbols(z, slice(None, prod(self.leaf_shape)))
+        if channel.reads_symbols:
+            self._check_symbols(z, slice(None, prod(self.leaf_shape)))
         moved = None
         if order is not None and positions == self.leaf_shape:
             moved = channel.rearranged(order, z, *noise)

@@ -180,6 +180,76 @@ def test_symbols_through_a_channel(grid):
         torch.testing.assert_close(hgm.infer(grid, named, *noise, channel=channel).marginals, want.marginals)
 
 
+@pytest.fixture
+def mixed() -> hgm.Tree:
+    """A root over b, whose labels are the numbers 1, 2, 3, and c, which has two states without labels."""
+    tables = [("a", "b", [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]]), ("a", "c", [[0.8, 0.2], [0.1, 0.9]])]
+    return hgm.Tree.from_edges(tables, variables={"a": 2, "b": [1, 2, 3], "c": 2})
+
+
+@pytest.mark.parametrize(
+    ("channel", "noise", "stay", "move"),
+    [(hgm.Flip(), (0.3,), 0.7, 0.15), (hgm.Clamp(), (), 1, 0), (hgm.Erasure(), (), 1, 0)],
+)
+def test_symbols_by_name_are_states_called_by_their_labels(mixed, channel, noise, stay, move):
+    likely = {"b": [[move, stay, move], [1, 1, 1], [move, move, stay]], "c": [[move, stay], [stay, move], [1, 1]]}
+    want = hgm.infer(mixed, likely).marginals
+    columns = {"b": [2, None, 3], "c": [1, 0, None]}
+    masked = {"b": np.ma.array([2, 99, 3], mask=[0, 1, 0]), "c": np.array([1, 0, -1], dtype=np.int8)}
+    for given in (columns, pd.DataFrame(columns), pd.DataFrame(columns, dtype="Int64"), masked):
+        got = hgm.infer(mixed, given, *noise, channel=channel)
+        torch.testing.assert_close(got.marginals, want, rtol=0, atol=1e-15)
+    one = hgm.infer(mixed, {"b": 2, "c": 1}, *noise, channel=channel)
+    torch.testing.assert_close(one.marginals, want[0], rtol=0, atol=1e-15)
+    for given, message in (({"b": 0}, "no state 0; its labels are 1, 2, 3"), ({"c": 2}, "'c' has no state 2")):
+        with pytest.raises(hgm.BadEvidence, match=message):
+            hgm.infer(mixed, given, *noise, channel=channel)
+    for read in (hgm.infer, hgm.fit, hgm.log_evidence):
+        with pytest.raises(hgm.BadEvidence, match=MISTAKEN):
+            read(mixed, torch.tensor([[2, 1]]), *noise, channel=channel)
+
+
+def test_symbols_through_a_channel_are_states_of_their_variable(mixed):
+    tree = hgm.Tree.from_edges([("a", "b", np.ones((2, 3))), ("a", "c", np.ones((2, 2)))])
+    for channel, noise in ((hgm.Flip(), (0.3,)), (hgm.Clamp(), ())):
+        with pytest.raises(hgm.BadEvidence, match=r"'c' has no state 2 \(batch row 1\); its states are 0 to 1"):
+            hgm.infer(tree, torch.tensor([[2, 1], [0, 2]]), *noise, channel=channel)
+    counts = torch.tensor([[2, 1], [0, 5]])  # of values, integers are no symbols, in networks neither
+    net = hgm.compile(mixed, "posterior", channel=hgm.Gaussian())
+    assert torch.equal(net(counts, 0.7), net(counts.float(), 0.7))
+
+
+def test_observations_of_leaves_by_name_may_have_holes(grid):
+    z, gaussian = np.array([[0.3, np.nan], [np.nan, 2.0], [1.0, 1.5]]), hgm.Gaussian([0.0, 1.0, 4.0])
+    rows = [
+        hgm.infer(grid, {n: x for n, x in zip(("x0_0", "x1_1"), row, strict=True) if x == x}, 0.5, channel=gaussian)
+        for row in z
+    ]
+    want = torch.stack([row.marginals for row in rows])
+    holes = [[None if x != x else x for x in column] for column in z.T.tolist()]
+    masked = np.ma.masked_invalid(z)
+    for left, right in [
+        z.T,
+        torch.tensor(z).T,
+        holes,
+        map(pd.Series, holes),
+        (pd.array(h, "Float64") for h in holes),
+        masked.T,
+    ]:
+        got = hgm.infer(grid, {"x0_0": left, "x1_1": right}, 0.5, channel=gaussian)
+        torch.testing.assert_close(got.marginals, want, rtol=0, atol=1e-14)
+    vectors = hgm.Gaussian([[0.0, 1.0], [1.0, 1.0], [4.0, 0.0]])
+    got = hgm.infer(grid, {"x0_0": [[1.0, np.nan], [2.0, 0.0]]}, 0.5, channel=vectors)
+    torch.testing.assert_close(got.marginals[0], hgm.infer(grid).marginals)
+    torch.testing.assert_close(got.marginals[1], hgm.infer(grid, {"x0_0": [2.0, 0.0]}, 0.5, channel=vectors).marginals)
+
+
+def test_noise_for_each_position_has_no_order_by_name(grid):
+    for shape in ((1, 2), (1, 3, 2)):
+        with pytest.raises(hgm.BadEvidence, match="leaves by name have noise that is a number or one per batch row"):
+            hgm.infer(grid, {"x0_0": 0.5, "x0_1": 0.1}, torch.ones(shape), channel=hgm.Gaussian())
+
+
 def test_gradients_reach_the_observation_and_give_the_score(grid):
     z = torch.zeros(1, 2, 2, dtype=torch.float64, requires_grad=True)
     post = hgm.infer(grid, z, 1.5, channel=hgm.Gaussian([0.0, 1.0, 4.0]))
