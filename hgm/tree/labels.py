@@ -90,8 +90,8 @@ class StateNames:
         labels: their labels, or ``None``.
         number: the number of the state with each label.
         codes: the labels that each ambiguity code stands for.
-        by_index: whether a state may be given by its number: it cannot be mistaken for another one's label.
-        has_hole: whether -1 stands for a missing observation: it is no label.
+        by_index: whether a state may be given by its number: it cannot be mistaken for another one's label, or a code.
+        has_hole: whether -1 stands for a missing observation: it is no label and no code.
     """
 
     def __init__(self, size: int, labels: tuple[Label, ...] | None) -> None:
@@ -99,8 +99,9 @@ class StateNames:
         self.number = {label: i for i, label in enumerate(labels or ())}
         self.codes: Mapping[Label, frozenset[Label]] = getattr(labels, "codes", {})
         read = [(i, number) for i, number in enumerate(map(_number, labels or ())) if number is not None]
-        self.by_index = all(number == i for i, number in read)
-        self.has_hole = MISSING not in (number for _, number in read)
+        codes = [number for number in map(_number, self.codes) if number is not None]
+        self.by_index = not codes and all(number == i for i, number in read)
+        self.has_hole = MISSING not in codes and MISSING not in (number for _, number in read)
 
     def find(self, state: object) -> int | None:
         """The number of the state that is called so, ``None`` if there is none."""

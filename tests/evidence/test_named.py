@@ -239,3 +239,24 @@ def test_an_ambiguity_code_is_no_state(dna):
             hgm.infer(dna, wrong)
     with pytest.raises(hgm.BadEvidence, match="needs a state in each row"):
         hgm.log_likelihood(dna, {"a": "R", "b": "A"})
+
+
+def test_an_ambiguity_code_that_is_a_number_is_no_index_and_no_hole():
+    for code, own in ((1, [0, -INF]), (-1, [0, -INF]), ("0", [-INF, 0])):
+        labels = hgm.LabelSet(["a", "b"], codes={code: ["a"] if own[0] == 0 else ["b"]})
+        tree = Tree.from_edges([("x", "y", np.ones((2, 2)))], variables={"x": labels, "y": labels})
+        forms = (
+            code,
+            [code],
+            np.array([code]),
+            pd.Series([code]),
+            {code},
+            [{code}],
+            pd.Series([code], dtype="category"),
+        )
+        for given in forms:
+            assert column(tree, log_evidence(tree, {"x": given}), "x") == [own]
+        with pytest.raises(hgm.BadEvidence, match="has no state 0"):
+            log_evidence(tree, {"x": 0})
+        with pytest.raises(hgm.BadEvidence, match="labels or their indices"):
+            hgm.infer(tree, np.array([[1]]))
