@@ -197,12 +197,12 @@ class Exact(Engine):
         mask = self._mask if scaled is None else self._impossible(scaled, possible)
         if mask is not None:
             e = e + mask.to(e.dtype)
-        top = e.detach().amax(0, keepdim=True).clamp_min(LOWEST)
+        top = e.detach().amax(0, keepdim=True).clamp_min_(LOWEST)
         logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
         linear = exp_shifted(e, top) if self.needs_linear else None
         if linear is not None and self.by_node:
             linear = linear.transpose(0, 1).contiguous().transpose(0, 1)
-        owns = [unary(logs, linear, scaled, e) if unary.speaks else SILENT for unary in self.unary]
+        owns = [unary.forward(logs, linear, scaled, e) if unary.speaks else SILENT for unary in self.unary]
         leaf, deepest = owns[-1].leaf, self.plan.levels[-1]
         assert leaf is not None
         leaf = leaf if leaf.shape[-1] == e.shape[-1] else leaf.expand(-1, -1, e.shape[-1])
@@ -246,7 +246,7 @@ class Exact(Engine):
                 e = collected.e - collected.scales[0].taken
                 own = {n: evidence_of(self.unary[n], e) for n in linear}  # type: ignore[arg-type]
                 read[kind] = [log_posterior(h.get(n), own.get(n), beliefs[n], kernels[n]) for n in levels]
-            read[kind] = [x.to(top.dtype) for x in read[kind]]
+            read[kind] = [x if x.dtype == top.dtype else x.to(top.dtype) for x in read[kind]]
         return read
 
     def partition(self, collected: Collected) -> Tensor:

@@ -98,8 +98,8 @@ class Conv(FactorLayer):
         q[(j, s), p] = sum_a psi_j(s, a) h[a, m p + j]
 
     which is ``conv1d(h, kernel_weight, stride=m)`` (``conv2d`` on a grid), and `down` is its transpose. Because the
-    network orders the children position by position, it runs as m matrix products on slices. Weight ``(m or 1, S,
-    S')``.
+    network orders the children position by position, it runs as m matrix products on slices. Weight ``(m, S, S')``, or
+    ``(S, S')`` where the siblings share it.
     """
 
     def __init__(self, op: ConvOp, slots: int) -> None:
@@ -108,11 +108,15 @@ class Conv(FactorLayer):
         self.parents = self.factors // slots
         self.shared = len(op.index) == 1 and op.kernel == "linear"  # one matrix for all siblings: one product for all
 
+    def materialise(self, scaled: Tensor) -> Tensor:
+        w = super().materialise(scaled)
+        return w[0] if self.shared else w
+
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         b, k, n = x.shape[-1], self.slots, self.parents
         if self.shared:
-            q = torch.mm(w[0], x.reshape(self.states_in, -1))
-            return q.view(self.states_out, k, n, b).transpose(0, 1)
+            q = torch.mm(w, x.reshape(self.states_in, -1))
+            return q.view(1, self.states_out, n, b) if k == 1 else q.view(self.states_out, k, n, b).transpose(0, 1)
         x = x.reshape(self.states_in, k, n * b).transpose(0, 1)
         if self.kernel == "linear":
             return torch.bmm(w, x).view(k, self.states_out, n, b)
@@ -121,7 +125,8 @@ class Conv(FactorLayer):
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
         b, k, n = u.shape[-1], self.slots, self.parents
         if self.shared:
-            return torch.mm(w[0].t(), u.transpose(0, 1).reshape(self.states_out, -1)).view(self.states_in, k * n, b)
+            u = u if k == 1 else u.transpose(0, 1)
+            return torch.mm(w.t(), u.reshape(self.states_out, -1)).view(self.states_in, k * n, b)
         u = u.reshape(k, self.states_out, n * b)
         r = torch.bmm(w.mT, u) if self.kernel == "linear" else logsumexp(w[..., None] + u[:, :, None], 1)
         return r.view(k, self.states_in, n, b).transpose(0, 1)

@@ -70,13 +70,13 @@ def logsumexp(x: Tensor, dim: int) -> Tensor:
 
 def scale_linear(x: Tensor) -> tuple[Tensor, Tensor]:
     """x / max_s x and max_s x, states first; an all-zero message stays zero. The maximum is a constant to autograd."""
-    top = x.detach().amax(0, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    top = x.detach().amax(0, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
     return x / top, top
 
 
 def scale_log(x: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     """x - max x and max x over the states; an all -inf message stays -inf. The maximum is a constant to autograd."""
-    top = x.detach().amax(dim, keepdim=True).clamp_min(LOWEST)
+    top = x.detach().amax(dim, keepdim=True).clamp_min_(LOWEST)
     return x - top, top
 
 
@@ -100,7 +100,8 @@ def product(x: Tensor, dim: int = 0) -> Tensor:
         left, right = x.narrow(dim, 0, half), x.narrow(dim, half, half)
         x = left * right if 2 * half == k else torch.cat([left * right, x.narrow(dim, 2 * half, 1)], dim)
         k = x.shape[dim]
-    return x.select(dim, 0) if k == 1 else x.select(dim, 0) * x.select(dim, 1)
+    parts = x.unbind(dim)
+    return parts[0] if k == 1 else parts[0] * parts[1]
 
 
 def others(x: Tensor) -> Tensor:

@@ -63,10 +63,12 @@ class UnaryTerms(nn.Module):
         self.neutral = 0.0 if level.kernel == "log" else 1.0
         self.impossible = -torch.inf if level.kernel == "log" else 0.0
         self.first: list[int] = []  # of the inner nodes and of the leaves: the first column, -1 if none is observed
+        self.gaps: list[bool] = []  # and whether some are observed and others are not
         for name, part in (("inner_columns", level.observed[:inner]), ("leaf_columns", level.observed[inner:])):
             seen = part[part >= 0]
             self.first.append(int(seen[0]) if len(seen) else -1)
             gaps = np.where(part < 0, len(plan.inputs), part) if 0 < len(seen) < len(part) else None
+            self.gaps.append(gaps is not None)
             self.register_buffer(name, None if gaps is None else torch.from_numpy(gaps), persistent=False)
         seen = np.flatnonzero(level.observed >= 0)
         self.limits = len(seen) > 0 and len(level.unary) > 0
@@ -116,25 +118,25 @@ class UnaryTerms(nn.Module):
         leaf: Tensor | None = None
         if self.inner:
             before = prior if prior is None or self.inner == self.nodes else prior[:, : self.inner]
-            inner = self._part(x, 0, self.inner, self.inner_columns, before)
+            inner = self._part(x, 0, self.inner, before)
         if self.inner < self.nodes:
             after = prior if prior is None else prior[:, self.inner :]
-            leaf = self._part(x, 1, self.nodes - self.inner, self.leaf_columns, after)
+            leaf = self._part(x, 1, self.nodes - self.inner, after)
             if leaf is None:
                 shape = (self.states, self.nodes - self.inner, 1)
                 leaf = torch.full(shape, self.neutral, dtype=dtype, device=like.device)
         return Unary(inner, leaf)
 
-    def _part(
-        self, x: Tensor | None, which: int, size: int, gaps: Tensor | None, prior: Tensor | None
-    ) -> Tensor | None:
+    def _part(self, x: Tensor | None, which: int, size: int, prior: Tensor | None) -> Tensor | None:
         first = self.first[which]
         if first < 0:
             return prior
         assert x is not None
+        gaps = (self.inner_columns if which == 0 else self.leaf_columns) if self.gaps[which] else None
         part = x if gaps is not None or size == x.shape[1] else x.narrow(1, first, size)
-        part = part[: self.states]
-        if self.states > part.shape[0]:
+        if self.states < part.shape[0]:
+            part = part[: self.states]
+        elif self.states > part.shape[0]:
             part = F.pad(part, (0, 0, 0, 0, 0, self.states - part.shape[0]), value=self.impossible)
         if gaps is not None:  # those that are not observed may have more states than any that is
             part = nodes(torch.cat([part, torch.full_like(part[:, :1], self.neutral)], 1), gaps)

@@ -11,6 +11,7 @@ from torch import Tensor
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
 from hgm.evidence.symbols import MISSING
+from hgm.tree.structure import once
 
 if TYPE_CHECKING:
     from hgm.tree.tree import Tree
@@ -70,9 +71,16 @@ def check_states(tree: Tree, variables: np.ndarray, states: Tensor) -> None:
 
 def unobserved(tree: Tree, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """``(B, S, V)`` of zeros, ``-inf`` in states that a variable does not have."""
-    e = torch.zeros((batch, int(tree.cardinality.max()), len(tree)), dtype=dtype, device=device)
-    no_state = (tree.cardinality < e.shape[1]).any()
-    return e.masked_fill_(padding(tree.cardinality, e.shape[1], device), -torch.inf) if no_state else e
+    states, mixed = _states(tree)
+    e = torch.zeros((batch, states, len(tree)), dtype=dtype, device=device)
+    return e.masked_fill_(padding(tree.cardinality, states, device), -torch.inf) if mixed else e
+
+
+@once
+def _states(tree: Tree) -> tuple[int, bool]:
+    """The largest number of states of a variable, and whether some have fewer."""
+    most = int(tree.cardinality.max())
+    return most, bool((tree.cardinality < most).any())
 
 
 def padding(card: np.ndarray, states: int, device: torch.device | str) -> Tensor:

@@ -94,12 +94,15 @@ def read_evidence(
     out = unobserved(tree, batch, dtype, device)
     for part in seen:
         which = torch.as_tensor(part.variables, device=device)
-        if part.states is not None:
-            keeps = allowed(part.states.to(device), out.shape[1], 1)
-            out[:, :, which] = out[:, :, which].masked_fill(~keeps, -torch.inf)
-            continue
-        logs = part.held.to(device, dtype)
-        out = out.index_copy(2, which, logs.expand(batch, *logs.shape[1:]))
+        if part.states is None:
+            logs = part.held.to(device, dtype)
+            out = out.index_copy(2, which, logs.expand(batch, *logs.shape[1:]))
+        elif part.batched:
+            logs = torch.where(allowed(part.states.to(device), out.shape[1], 1), out[:1, :, which], -torch.inf)
+            out.index_copy_(2, which, logs.expand(batch, *logs.shape[1:]))
+        else:
+            out.index_fill_(2, which, -torch.inf)
+            out[:, part.states[0], which] = 0.0
     return out, of is not None
 
 

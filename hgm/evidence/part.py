@@ -23,7 +23,7 @@ class Part:
         of: what to call it in a message.
         variables: ``(n,)`` indices in the tree.
         batched: whether there is a batch; its rows are the first axis then, which else is 1.
-        states: ``(B, n)`` int64, -1 where missing.
+        states: ``(B, n)`` int64, -1 where missing; without a batch none is.
         logs: ``(B, S, n)`` log likelihoods, ``-inf`` in states that a variable does not have.
     """
 

@@ -89,8 +89,10 @@ class UNet(Network):
         if len(parts) > 1:
             nothing = -torch.inf if kind == "log_posterior" else 0.0
             size = self.query_states
-            parts = [F.pad(p, (0, 0, 0, 0, 0, max(0, size - p.shape[0])), value=nothing) for p in parts]
-        return joined([p[: self.query_states] for p in parts])
+            parts = [
+                p if p.shape[0] >= size else F.pad(p, (0, 0, 0, 0, 0, size - p.shape[0]), value=nothing) for p in parts
+            ]
+        return joined([p if p.shape[0] <= self.query_states else p[: self.query_states] for p in parts])
 
     def _mean(self, p: Tensor) -> Tensor:
         values = self.channel.table()[: p.shape[0]].to(p.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -15,6 +16,8 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadExtension
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
+from hgm.evidence.frames import by_name
+from hgm.evidence.given import log_evidence
 from hgm.evidence.noise import as_noise
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.labels import Label
@@ -91,11 +94,40 @@ class Intake(nn.Module):
         if not observation:
             raise BadEvidence("a network takes the observation of the leaves, an array or tensor, first; got nothing")
         z = as_tensor(observation[0], "the observation of the leaves")
+        if len(observation) == 1:
+            return [z]
         dtype = z.dtype if z.is_floating_point() else self.dtype
         like = torch.empty(0, dtype=torch.float32 if dtype in HALF else dtype, device=z.device)
         what = "what is given with the observation"
         noise = (as_noise(x, like, what) if isinstance(x, int | float) else as_tensor(x, what) for x in observation[1:])
         return [z, *(x.to(z.device) for x in noise)]
+
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        """Where each variable stands among the inputs."""
+        return {v: i for i, v in enumerate(self.plan.inputs.tolist())}
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        """``(n_in,)`` which variable stands in each column of the engine's evidence."""
+        with torch.inference_mode(False):  # it is kept
+            return torch.from_numpy(self.plan.inputs[self.plan.arrangement])
+
+    def _named(self, evidence: Any, also_leaves: bool) -> Tensor:
+        """``(B, S, V)`` log evidence by name, of inputs, or of the `observed` among them."""
+        tree, seen = self.plan.tree, by_name(evidence)
+        if seen is None:
+            raise BadEvidence(f"evidence is a mapping from variables to what was seen; got a {type(evidence).__name__}")
+        leaves = 0 if also_leaves else prod(self.leaf_shape)
+        for name in seen:
+            place = self._place.get(tree.index(name))
+            if place is None:
+                raise BadEvidence(f"this network takes no evidence at {name!r}; compile it with observed=[{name!r}]")
+            if place < leaves:
+                raise BadEvidence(
+                    f"{name!r} is one of the leaves, which are observed together; give it in one of the two"
+                )
+        return log_evidence(tree, seen)
 
     def _input(self, observation: Sequence[Any], evidence: Any, dtype: torch.dtype | None = None) -> Tensor:
         """``(S, n_in, B)`` log evidence of all inputs, in the engine's order; in `dtype` if that is given."""

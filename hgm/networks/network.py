@@ -19,8 +19,6 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
 from hgm.evidence.ambient import concrete, transformed
 from hgm.evidence.channel import Channel
-from hgm.evidence.frames import by_name
-from hgm.evidence.given import log_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
 from hgm.networks.outputs import Output, Outputs, as_asked, asked
@@ -100,24 +98,13 @@ class Network(Intake):
         Raises:
             BadEvidence: also if it names a variable that is not one of `inputs` (compile with ``observed=[...]``).
         """
-        tree, inputs = self.plan.tree, self.plan.inputs
-        seen = by_name(evidence)
-        if seen is None:
-            raise BadEvidence(f"evidence is a mapping from variables to what was seen; got a {type(evidence).__name__}")
-        place = {int(v): i for i, v in enumerate(inputs)}
-        unknown = next((name for name in seen if tree.index(name) not in place), None)
-        if unknown is not None:
-            raise BadEvidence(f"this network takes no evidence at {unknown!r}; compile it with observed=[{unknown!r}]")
-        full = log_evidence(tree, seen)
-        if not observation:
-            outputs = self.answer if outputs is None else outputs
-            e = full[:, : self.states_in, inputs[self.plan.arrangement]].permute(1, 2, 0)
-            return as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
-        leaves = len(inputs) - self.extra
-        if (twice := next((name for name in seen if place[tree.index(name)] < leaves), None)) is not None:
-            raise BadEvidence(f"{twice!r} is one of the leaves, which are observed together; give it in one of the two")
-        more = full[:, : self.states_in, inputs[leaves:]] if self.extra else None
-        return self.forward(*observation, evidence=more, outputs=outputs)
+        full = self._named(evidence, also_leaves=not observation)
+        if observation:
+            more = full[:, : self.states_in, self.plan.inputs[-self.extra :]] if self.extra else None
+            return self.forward(*observation, evidence=more, outputs=outputs)
+        outputs = self.answer if outputs is None else outputs
+        e = full[:, : self.states_in].permute(1, 2, 0).index_select(1, self._columns.to(full.device))
+        return as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
 
     def forward(
         self,

@@ -600,3 +600,14 @@ def test_evidence_by_name_goes_with_an_observation(name):
         net.given({tree.names[int(tree.leaves[0])]: 0}, z, sigma)
     with pytest.raises(hgm.BadEvidence, match="a mapping from variables to what was seen; got a list"):
         net.given([1, 2])
+
+
+def test_evidence_by_name_under_inference_mode_leaves_later_gradients_alone():
+    tree = hgm.chain(4, 3, seed=0)
+    net = hgm.compile(tree, observed=["x1"], query="all")
+    with torch.inference_mode():
+        first = net.given({"x1": 2})
+    values = torch.tensor([[0.2, 0.3, 0.5]], dtype=torch.float64, requires_grad=True)
+    net.given({"x1": hgm.Likelihood(values)})[0, 0, 2].backward()
+    assert values.grad is not None and bool(values.grad.abs().sum() > 0)
+    torch.testing.assert_close(net.given({"x1": 2}), first.clone())

@@ -27,7 +27,8 @@ class Regular(General):
         (layer,) = self._layers
         w = layer.weight(below.h, scaled)
         q = layer(below.h, w)
-        h = product(q) if own.inner is None else product(q) * own.inner
+        h = product(q) if self.several else q[0]
+        h = h if own.inner is None else h * own.inner
         return *self.scaled(h, below.dtype, scaled), LevelSkip(q, below, own, [w])
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:
@@ -37,5 +38,7 @@ class Regular(General):
         free = not (torch.is_grad_enabled() and q.requires_grad) and not transformed(q)
         u = torch.div(above.b, q, out=q) if free and self.several else above.b / q
         r = layer.down(u, h, skip.weights[0])
-        b = (h.view(r.shape).mul_(r) if free and self.deepest else h.view(r.shape) * r).reshape(h.shape)
+        x = h if r.ndim == 3 else h.view(r.shape)
+        b = x.mul_(r) if free and self.deepest else x * r
+        b = b if r.ndim == 3 else b.reshape(h.shape)
         return Belief(b / b.sum(0, keepdim=True) if self.sweep else b, r)
