@@ -226,7 +226,8 @@ def _by_label(tree: Tree, v: int, given: Mapping[Any, Any]) -> Seen:
     }
     if len(parts) < len(given):
         raise BadEvidence(f"the likelihood of variable {name!r} names a state twice; got {_short(dict(given))}")
-    if any(part.ndim > 1 or part.dtype == torch.bool or part.is_complex() for part in parts.values()):
+    single = (part.ndim == 0 and part.dtype == torch.bool for part in parts.values())
+    if any(single) or any(part.ndim > 1 or part.is_complex() for part in parts.values()):
         raise BadEvidence(
             f"the likelihood of a state of variable {name!r} is a number, or one for each row, shape (B,)"
         )

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, listing
 
-__all__ = ["by_name"]
+__all__ = ["by_name", "check_unnamed"]
 
 
 def by_name(given: Any) -> Mapping[Any, Any] | None:
@@ -34,3 +34,21 @@ def by_name(given: Any) -> Mapping[Any, Any] | None:
         raise BadEvidence(
             f"data come as a mapping from variables or a data frame held in memory; got a {type(given).__name__}"
         ) from None
+
+
+def check_unnamed(given: Any, axis: str, what: str) -> None:
+    """Raises `BadEvidence`, saying `what`, if a table names what stands on this axis: an array would forget the names.
+
+    Args:
+        given: a table of pandas or polars; anything else passes.
+        axis: ``"columns"``, or ``"index"`` of a Series. Names that only count, 0, 1, 2, ..., are none.
+        what: what is read.
+    """
+    names = None if isinstance(given, Tensor | np.ndarray | list | tuple) else getattr(given, axis, None)
+    if names is None or callable(names) or list(names) == list(range(len(names))):
+        return
+    raise BadEvidence(
+        f"{what} is an array in a fixed order, and this {type(given).__name__} has names of its own: "
+        f"{listing([repr(name) for name in list(names)[:9]], total=len(names))}; give it by name, or its numbers in that "
+        "order, .to_numpy()"
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadEvidence
+from hgm.evidence.frames import check_unnamed
 from hgm.evidence.symbols import as_tensor
 
 __all__ = ["Likelihood"]
@@ -27,7 +28,7 @@ class Likelihood:
         is_log: whether they are natural logs.
 
     Raises:
-        BadEvidence: for another shape, or what is no array of numbers.
+        BadEvidence: for another shape, what is no array of numbers, or a table with names, whose order may be another.
     """
 
     def __init__(self, values: Any) -> None:
@@ -47,6 +48,7 @@ class Likelihood:
 def _floats(values: Any) -> Tensor:
     if isinstance(values, Likelihood):
         raise BadEvidence("a Likelihood is made of an array; got a Likelihood")
+    check_unnamed(values, "index" if getattr(values, "ndim", 0) == 1 else "columns", "a likelihood")
     x = as_tensor(values, "a likelihood")
     if x.is_complex() or x.ndim not in (1, 2):
         raise BadEvidence(

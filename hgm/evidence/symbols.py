@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
+from hgm.evidence.frames import check_unnamed
 
 __all__ = ["MISSING", "allowed", "as_tensor", "checked_symbols", "clamped", "signed", "unmasked"]
 
@@ -28,10 +29,11 @@ def as_tensor(given: Any, what: str) -> Tensor:
     """A tensor as it is; an array or nested lists of booleans, integers or floats as a tensor of its own.
 
     Raises:
-        BadEvidence: for anything else; it says `what` should be numbers.
+        BadEvidence: for anything else, also a data frame with names of columns; it says `what` should be numbers.
     """
     if isinstance(given, Tensor):
         return given
+    check_unnamed(given, "columns", what)
     try:
         if isinstance(given, list | tuple) and given and all(isinstance(row, Tensor) for row in given):
             return torch.stack(list(given))

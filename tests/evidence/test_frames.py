@@ -1,0 +1,50 @@
+"""Tables of pandas and polars: names decide where something belongs, and where there is no place for names, are refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import hgm
+
+EVIDENCE = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.4]])  # rows, and states red, green, blue
+
+
+@pytest.fixture
+def tree() -> hgm.Tree:
+    factors = [("h", "a", [[0.8, 0.2], [0.3, 0.7]]), ("h", "b", [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])]
+    return hgm.Tree.from_edges(factors, variables={"b": ["red", "green", "blue"], "h": 2, "a": 2})
+
+
+def test_columns_of_booleans_are_the_states_that_each_row_allows(tree):
+    colours = pd.Series(["green", "red", "blue", "green"])
+    want = hgm.infer(tree, {"b": colours}).marginals
+    assert torch.equal(hgm.infer(tree, {"b": pd.get_dummies(colours)}).marginals, want)
+    assert torch.equal(hgm.infer(tree, {"b": pd.get_dummies(colours, dtype=int)}).marginals, want)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pd.DataFrame(EVIDENCE[:, ::-1], columns=["blue", "green", "red"]),
+        pd.Series([0.3, 0.5, 0.2], index=["blue", "green", "red"]),
+        pd.Series([0.3, 0.5, 0.2], index=[2, 1, 0]),
+    ],
+)
+def test_a_likelihood_by_position_is_not_made_of_a_table_with_names(tree, named):
+    for make in (hgm.Likelihood, hgm.Likelihood.log):
+        with pytest.raises(hgm.BadEvidence, match="has names of its own: ('blue'|2)"):
+            make(named)
+    counted = pd.DataFrame(EVIDENCE), pd.Series(EVIDENCE[0])
+    for given in counted:
+        assert torch.equal(hgm.Likelihood(given).values, torch.tensor(given.to_numpy()))
+
+
+def test_a_network_does_not_take_named_columns_for_its_leaves_in_order(tree):
+    net = hgm.compile(tree, "posterior", observed=["h"])
+    frame = pd.DataFrame({"b": [1, 0], "a": [0, 1]})
+    with pytest.raises(hgm.BadEvidence, match="names of its own: 'b', 'a'; give it by name"):
+        net(frame)
+    with pytest.raises(hgm.BadEvidence, match="names of its own: 'h'"):
+        net(torch.tensor([[0, 1], [1, 0]]), evidence=pd.DataFrame({"h": [0, 1]}))
+    assert torch.equal(net(pd.DataFrame([[1, 0], [0, 1]])), net([[1, 0], [0, 1]]))
