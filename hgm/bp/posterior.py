@@ -204,7 +204,8 @@ class Posterior(ByName):
         raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
     def _out(self, x: Array) -> Tensor:
-        x = torch.as_tensor(x)
+        """A result of the caller's own, so that what is done to it in place changes no later answer."""
+        x = torch.as_tensor(x).clone()
         x = x if torch.is_grad_enabled() else x.detach()
         return x if self.batched else x[0]
 

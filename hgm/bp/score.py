@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgm.bp.assignment import Assignment
 from hgm.errors import BadEvidence, listing
 from hgm.evidence.column import column_of
 from hgm.evidence.frames import by_name
@@ -41,9 +42,8 @@ def states_of(tree: Tree, assignments: Any, device: torch.device | str | None = 
     Raises:
         BadEvidence: for an unknown variable or state, one that is missing, or another shape.
     """
-    states = getattr(assignments, "states", None)
-    if isinstance(states, Tensor):  # an `Assignment`
-        return states.to(device)
+    if isinstance(assignments, Assignment):
+        return _of_tree(tree, assignments.tree, assignments.states).to(device)
     mapping = by_name(assignments)
     if mapping is not None:
         return _by_name(tree, mapping).to(device)
@@ -63,6 +63,25 @@ def states_of(tree: Tree, assignments: Any, device: torch.device | str | None = 
             f"{int(tree.cardinality[v]) - 1}, and a complete assignment has no missing ones"
         )
     return rows.reshape(x.shape)
+
+
+def _of_tree(tree: Tree, other: Tree, states: Tensor) -> Tensor:
+    """States ``(..., V)`` of another tree's variables as those of this tree's, by names and labels."""
+    if other is tree:
+        return states
+    place = {tree.index(name): u for u, name in enumerate(other.names)}
+    columns = []
+    for v, name in enumerate(tree.names):
+        if v not in place:
+            raise BadEvidence(f"a complete assignment gives every variable a state; missing: {name}")
+        x, names, own = states[..., place[v]], tree.state_names(v), other.state_names(place[v])
+        if (own.size, own.labels) != (names.size, names.labels):
+            found = [names.find(state) for state in own.labels or range(own.size)]
+            x = torch.tensor([MISSING if state is None else state for state in found], device=x.device)[x]
+            if bool((x == MISSING).any()):
+                raise BadEvidence(f"the states of variable {name!r} are {names}; in the tree of the assignment {own}")
+        columns.append(x)
+    return torch.stack(columns, -1)
 
 
 def _by_name(tree: Tree, assignments: Mapping[Any, Any]) -> Tensor:

@@ -49,6 +49,6 @@ def check_unnamed(given: Any, axis: str, what: str) -> None:
         return
     raise BadEvidence(
         f"{what} is an array in a fixed order, and this {type(given).__name__} has names of its own: "
-        f"{listing([repr(name) for name in list(names)[:9]], total=len(names))}; give it by name, or its numbers in that "
-        "order, .to_numpy()"
+        f"{listing([repr(name) for name in list(names)[:9]], total=len(names))}; give it by name, or its numbers "
+        "in that order, .to_numpy()"
     )

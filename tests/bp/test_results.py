@@ -176,3 +176,50 @@ def test_factor_marginals_of_variables_that_are_called_by_numbers_and_tuples():
     assert torch.equal(post.factor_marginals(0), post.factor_marginals(now))
     with pytest.raises(hgm.BadSpec, match="no factor over"):
         post.factor_marginals(1)  # a variable without a factor of its own, not factor 1
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+def test_what_is_done_to_a_result_in_place_changes_no_later_answer(rows):
+    post = hgm.infer(WEATHER, {"wet": "yes" if rows is None else ["yes", "no"]})
+
+    def answers(post):
+        mode = post.mode()
+        parts = post.log_partition, post.marginals, post["sky"], post.factor_marginals(0), mode.log_prob, mode.log_score
+        return *parts, mode.states, post.mean(hgm.Gaussian())
+
+    want = [x.clone() for x in answers(hgm.infer(WEATHER, {"wet": "yes" if rows is None else ["yes", "no"]}))]
+    for x in answers(post):
+        x.fill_(5)
+    assert all(torch.equal(x, y) for x, y in zip(answers(post), want, strict=True))
+
+
+# ---------------------------------------------------------------------- assignments and trees
+
+
+def test_samples_of_one_tree_are_read_by_another_one_by_name_and_label():
+    tree = hgm.Tree.from_edges(
+        [("a", "b", [[0.9, 0.1], [0.2, 0.8]]), ("b", "c", [[0.7, 0.3], [0.4, 0.6]])],
+        {"a": [0.3, 0.7]},
+        {"a": ["no", "yes"], "b": 2, "c": [5, 7]},
+    )
+    turned = hgm.Tree.from_edges(
+        [("a", "b", [[0.2, 0.8], [0.9, 0.1]]), ("b", "c", [[0.3, 0.7], [0.6, 0.4]])],
+        {"a": [0.7, 0.3]},
+        {"a": ["yes", "no"], "b": 2, "c": [7, 5]},
+    )
+    samples, mode = draws(tree, {"a": ["yes", "no", None]}), hgm.infer(tree).mode()
+    want, best = hgm.log_likelihood(tree, samples), hgm.log_likelihood(tree, mode)
+    for other in (tree.reroot("c"), turned, turned.reroot("b")):
+        torch.testing.assert_close(hgm.log_likelihood(other, samples), want)
+        torch.testing.assert_close(hgm.infer(other).log_prob(mode), best)
+    smaller = hgm.Tree.from_edges([("a", "b", np.ones((2, 2)))], variables={"a": ["no", "yes"], "b": 2})
+    larger = hgm.Tree.from_edges(
+        [("a", "b", np.ones((2, 2))), ("a", "c", np.ones((2, 2))), ("a", "d", np.ones((2, 2)))],
+        variables={"a": ["no", "yes"], "c": [5, 7]},
+    )
+    others = hgm.Tree.from_edges(
+        [("a", "b", np.ones((2, 2))), ("a", "c", np.ones((2, 2)))], variables={"a": ["n", "y"], "c": [5, 7]}
+    )
+    for other, message in ((smaller, "no variable 'c'"), (larger, "missing: d"), (others, "variable 'a' are n, y; in")):
+        with pytest.raises(hgm.BadEvidence, match=message):
+            hgm.log_likelihood(other, samples)

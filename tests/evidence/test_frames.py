@@ -1,4 +1,4 @@
-"""Tables of pandas and polars: names decide where something belongs, and where there is no place for names, are refused."""
+"""Tables with names: the names decide where something belongs; what has no place for names refuses them."""
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ def test_columns_of_booleans_are_the_states_that_each_row_allows(tree):
 )
 def test_a_likelihood_by_position_is_not_made_of_a_table_with_names(tree, named):
     for make in (hgm.Likelihood, hgm.Likelihood.log):
-        with pytest.raises(hgm.BadEvidence, match="has names of its own: ('blue'|2)"):
+        with pytest.raises(hgm.BadEvidence, match=r"has names of its own: ('blue'|2)"):
             make(named)
     counted = pd.DataFrame(EVIDENCE), pd.Series(EVIDENCE[0])
     for given in counted:
