@@ -50,6 +50,10 @@ class ByName(Mapping[Any, Any]):
         """What is known of a variable, or `default` if there is no such variable."""
         return self[name] if name in self else default  # noqa: SIM401
 
+    def check_evidence(self) -> None:
+        """Raises `BadEvidence` unless this says what was seen, as `hgm.infer` and `hgm.fit` take it."""
+        raise BadEvidence(f"a {type(self).__name__} is what was inferred, and no evidence; its mode and samples are")
+
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -91,6 +95,13 @@ class Assignment(ByName):
             return states.tolist()
         held = np.fromiter(labels, dtype=object, count=len(labels))[states]  # as objects, labels keep their type
         return held.tolist() if states.ndim else held
+
+    def check_evidence(self) -> None:
+        if self.states.ndim > 2:
+            raise BadEvidence(
+                f"samples given a batch of evidence are (n, B, V), here {tuple(self.states.shape)}, and evidence has "
+                "rows; give the samples of one row of evidence, or flatten them by name"
+            )
 
     @property
     def leaves(self) -> Tensor:

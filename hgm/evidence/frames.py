@@ -17,9 +17,12 @@ def by_name(given: Any) -> Mapping[Any, Any] | None:
     """What was seen of each variable: a mapping as it is, the columns of a data frame; ``None`` for anything else.
 
     Raises:
-        BadEvidence: for a frame that has two columns of one name, or is not read yet (a lazy one).
+        BadEvidence: for a result that is no evidence, a frame that has two columns of one name, and one that is not
+            read yet (a lazy one).
     """
     if isinstance(given, Mapping):
+        if hasattr(given, "check_evidence"):  # a result
+            given.check_evidence()
         return given
     if given is None or isinstance(given, Tensor | np.ndarray | list | tuple | str) or not hasattr(given, "columns"):
         return None

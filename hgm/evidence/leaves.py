@@ -118,7 +118,8 @@ def through_channel_by_name(tree: Tree, channel: Channel, seen: Mapping[Any, Any
         raise BadEvidence(
             "leaves by name have noise that is a number or one per batch row; give one per position with arrays"
         )
-    columns, holes = zip(*(_observed(tree, v, channel, z) for v, z in named.items()), strict=True)
+    pairs = [_observed(tree, v, channel, z) for v, z in named.items()]
+    columns, holes = [x for x, _ in pairs], [hole for _, hole in pairs]
     vectors = channel.table().ndim == 2
     batched = any(column.ndim > vectors for column in columns)
     columns = [column if column.ndim > vectors else column[None] for column in columns]

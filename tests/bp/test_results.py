@@ -54,6 +54,20 @@ def test_a_mode_and_samples_are_evidence_as_they_are():
     assert hgm.fit(WEATHER, samples, iterations=2).tree.names == WEATHER.names
 
 
+@pytest.mark.parametrize("read", [hgm.infer, hgm.fit, hgm.log_evidence, hgm.log_partition])
+def test_results_that_are_no_evidence_are_refused(read):
+    post = hgm.infer(
+        WEATHER, {"wet": ["yes", "no", None]}
+    )  # as many rows as n has states: likelihoods, by their shapes
+    with pytest.raises(hgm.BadEvidence, match="a Posterior is what was inferred, and no evidence"):
+        read(WEATHER, post)
+    samples = post.sample(5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(hgm.BadEvidence, match=r"samples given a batch of evidence are \(n, B, V\), here \(5, 3, 3\)"):
+        read(WEATHER, samples)
+    with pytest.raises(hgm.BadEvidence, match="what was inferred"):
+        hgm.compile(WEATHER, "posterior").given(post)
+
+
 @pytest.mark.parametrize("key", [["sky", "wet"], slice(0, 2), {"sky"}, np.array(["sky"]), torch.zeros(2)])
 @pytest.mark.parametrize("what", ["posterior", "mode", "samples"])
 def test_several_names_at_once_are_one_clear_error(what, key):
