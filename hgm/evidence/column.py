@@ -148,26 +148,32 @@ def _states(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Tens
         if fast is not None:
             return torch.from_numpy(fast).to(device)
     if isinstance(column, np.ndarray):
-        # as they are: a date as a date and not as its number
-        column = column.tolist() if column.dtype.kind in "biufUO" else list(column)
+        column = column.tolist() if column.dtype.kind in "biufUO" else list(column)  # a date stays a date
+    types = set(map(type, column))
+    if any(issubclass(kind, Tensor) for kind in types):
+        column = [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in column]
+        types = set(map(type, column))
+    keys = column if len(types) == 1 else list(zip(map(type, column), column, strict=True))  # True and 1 are two
+    try:
+        known: dict[Any, int] = dict.fromkeys(keys, MISSING)
+    except TypeError:
+        row = next(row for row, value in enumerate(column) if _unhashable(value))
+        return torch.tensor(_refused(tree, v, column[row], row))
     plain = names.labels is None  # then a column of booleans is one of zeros and ones
-    known: dict[Any, int] = {}
-    out = np.empty(len(column), dtype=np.int64)
-    for row, value in enumerate(column):
-        if isinstance(value, Tensor):
-            value = value.item() if value.numel() == 1 else _refused(tree, v, value, row)
-        try:
-            key = type(value), value
-            state = known.get(key)
-        except TypeError:
-            _refused(tree, v, value, row)
-        if state is None:
-            found = int(value) if plain and isinstance(value, bool | np.bool_) else value
-            state = MISSING if is_missing(value, names) else names.find(found)
-            known[key] = _refused(tree, v, value, row) if state is None else state
-            state = known[key]
-        out[row] = state
-    return torch.from_numpy(out).to(device)
+    for key in known:  # each distinct value once
+        value = key if len(types) == 1 else key[1]
+        if not is_missing(value, names):
+            state = names.find(int(value) if plain and isinstance(value, bool | np.bool_) else value)
+            known[key] = _refused(tree, v, value, keys.index(key)) if state is None else state
+    return torch.from_numpy(np.fromiter(map(known.__getitem__, keys), np.int64, len(keys))).to(device)
+
+
+def _unhashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return True
+    return False
 
 
 def _numbers(names: StateNames, column: np.ndarray) -> np.ndarray | None:
@@ -275,14 +281,14 @@ def _state(tree: Tree, v: int, label: Any, row: int) -> int:
 
 def _listed(tree: Tree, v: int, given: list[Any]) -> Seen:
     """A list: of states, of sets of them, or of likelihoods."""
-    if any(isinstance(row, AbstractSet) for row in given):
+    kinds = set(map(type, given))
+    if any(issubclass(kind, AbstractSet) for kind in kinds):
         return Seen(True, likelihood=_choices(tree, v, given))
-    labels = tree.labels(v)
-    nested = (
-        (list, Likelihood) if any(isinstance(label, tuple) for label in labels or ()) else (list, tuple, Likelihood)
-    )
-    if any(isinstance(row, nested) or (isinstance(row, Tensor | np.ndarray) and row.ndim) for row in given):
-        if any(isinstance(row, Likelihood) for row in given):
+    tuples = any(isinstance(label, tuple) for label in tree.labels(v) or ())
+    nested = (list, Likelihood) if tuples else (list, tuple, Likelihood)
+    arrays = any(issubclass(kind, Tensor | np.ndarray) for kind in kinds)
+    if any(issubclass(kind, nested) for kind in kinds) or (arrays and any(getattr(row, "ndim", 0) for row in given)):
+        if Likelihood in kinds:
             raise BadEvidence(f"variable {tree.names[v]!r}: make one hgm.Likelihood of all rows, of an array (B, S)")
         return _array(tree, v, as_tensor(given, f"the likelihoods of variable {tree.names[v]!r}"))
     return _column(tree, v, given)
