@@ -244,9 +244,8 @@ def _by_label(tree: Tree, v: int, given: Mapping[Any, Any]) -> Seen:
         shapes = sorted({len(part) for part in floats if part.ndim})
         raise BadEvidence(f"the likelihoods of variable {name!r} have batches of {shapes[0]} and {shapes[1]}") from None
     none = torch.zeros_like(floats[0])
-    given_at = dict(zip(parts, floats, strict=True))
-    columns = [given_at.get(state, none) for state in range(names.size)]
-    return _likelihood(tree, v, torch.stack(columns, -1))
+    found = dict(zip(parts, floats, strict=True))
+    return _likelihood(tree, v, torch.stack([found.get(state, none) for state in range(names.size)], -1))
 
 
 def _choices(tree: Tree, v: int, sets: list[Any]) -> Tensor:
