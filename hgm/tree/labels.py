@@ -187,6 +187,8 @@ def distinct_labels(of: Sequence[tuple[Label, ...] | None]) -> tuple[tuple[tuple
 def read_key(given: object, what: str) -> Label:
     """A label, or the name of a variable, as plain Python has it. Raises `BadSpec` for what can be neither."""
     key = _plain(given) if isinstance(given, np.generic) else given
+    if getattr(key, "ndim", None) == 0 and hasattr(key, "item") and not isinstance(key, np.generic):
+        key = key.item()  # a tensor, hashed by its identity, would be found by nobody
     try:
         hash(key)
         missing = key is None or bool(key != key)

@@ -4,12 +4,20 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import hgm
 from hgm.tree.labels import StateNames, distinct_labels, read_states
 
 NAN = float("nan")
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([3, 4]), [torch.tensor(3), np.array(4)], pd.Index([3, 4])])
+def test_numbers_of_arrays_and_tensors_are_labels_as_plain_python_has_them(labels):
+    size, read = read_states(labels, "x")
+    assert (size, read) == (2, (3, 4)) and [type(label) for label in read] == [int, int]
 
 
 def test_states_are_a_number_or_labels():
