@@ -27,12 +27,14 @@ class Bounds:
         self.before = np.zeros(len(exact.high)) + before
         self.change = TIMES * (self.eps * exact.weight() + self.before)
 
-    def probabilities(self, got: Any, want: np.ndarray, what: str) -> None:
-        """Probabilities ``(B, ...)``: those near 0 or 1 hardly change with their logs."""
-        got = np.asarray(torch.as_tensor(got).detach().double())
+    def slack(self, want: np.ndarray) -> np.ndarray:
+        """For probabilities ``(B, ...)``: those near 0 or 1 hardly change with their logs."""
         change = self.change.reshape(-1, *(1,) * (want.ndim - 1))
-        slack = self.base + np.where(change < 9, want * (1 - want) * np.expm1(2 * np.minimum(change, 9)), 1.0)
-        _within(got, want, slack, what)
+        return self.base + np.where(change < 9, want * (1 - want) * np.expm1(2 * np.minimum(change, 9)), 1.0)
+
+    def probabilities(self, got: Any, want: np.ndarray, what: str) -> None:
+        """Probabilities ``(B, ...)``."""
+        _within(np.asarray(torch.as_tensor(got).detach().double()), want, self.slack(want), what)
 
     def logs(self, got: Any, want: np.ndarray, what: str) -> None:
         """Log probabilities ``(B, ...)``, ``-inf`` where nothing is possible."""

@@ -33,9 +33,12 @@ Plain = tuple[list[Any], Any, np.ndarray]  # scope, what hgm is given, its logs
 
 def seeds(default: int, full: int, each: int = 1) -> pytest.MarkDecorator:
     """Seeds of a search, in portions: `default` of them always, `full` more where slow tests are asked for."""
-    portions = [range(first, first + each) for first in range(0, default + full, each)]
-    slow = [pytest.param(p, marks=pytest.mark.slow) for p in portions if p.start >= default]
-    return pytest.mark.parametrize("portion", [p for p in portions if p.start < default] + slow, ids=lambda p: p.start)
+    portions: list[Any] = [range(first, first + each) for first in range(0, default, each)]
+    large = 10 * each
+    portions += [
+        pytest.param(range(n, n + large), marks=pytest.mark.slow) for n in range(default, default + full, large)
+    ]
+    return pytest.mark.parametrize("portion", portions, ids=lambda portion: portion.start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ def draw_model(rng: np.random.Generator, most: int = 400) -> Model:
     for name in names:
         if name not in kept and len(kept) < count:
             kept.append(name)
-    style = rng.choice(["plain", "zeros", "wide", "sharp", "logs", "mixed"])
+    style = rng.choice(["plain", "zeros", "wide", "steep", "sharp", "logs", "mixed"])
     truth = [int(rng.integers(c)) for c in cards]
     drawn: list[Plain] = []
     tied: dict[tuple[int, ...], list[tuple[Any, np.ndarray]]] = {}
@@ -121,7 +124,7 @@ def _factor(rng, scope, cards, truth, style, tied, share) -> Plain:
     for given, log in tied.get(shape, []):
         if log[keep] > -np.inf and rng.random() < share:
             return scope, given, log
-    style = rng.choice(["plain", "zeros", "wide", "sharp", "logs"]) if style == "mixed" else style
+    style = rng.choice(["plain", "zeros", "wide", "steep", "sharp", "logs"]) if style == "mixed" else style
     if len(shape) == 2 and shape[0] == shape[1] and rng.random() < 0.1:
         given: Any = Circulant(rng.uniform(0.1, 1, shape[0])) if rng.random() < 0.5 else None
         given = given or Band(shape, range(1 - shape[0], shape[0]), rng.uniform(0.1, 1, 2 * shape[0] - 1))
@@ -135,6 +138,8 @@ def _factor(rng, scope, cards, truth, style, tied, share) -> Plain:
         table = rng.uniform(0.05, 1.0, shape)
         if style == "wide":
             table = 10.0 ** rng.uniform(-16, 16, shape)
+        if style == "steep":
+            table = 10.0 ** -rng.uniform(0, 14, shape)
         if style == "sharp":
             table = np.maximum(rng.dirichlet(np.full(table.size, 0.05)).reshape(shape), 1e-300)
         kept = table[keep]

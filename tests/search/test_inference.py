@@ -1,5 +1,7 @@
 """`infer` on random models and evidence of any size, against enumeration with 38 digits."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,12 @@ from search.models import draw_evidence, draw_model, seeds
 import hgm
 
 
-@seeds(320, 20000, each=40)
+@seeds(240, 20000, each=40)
 def test_inference(portion):
     for seed in portion:
         rng = np.random.default_rng([1, seed])
         model = draw_model(rng)
-        for rows in (1, 5):
+        for rows in (1, 1, 4):
             try:
                 check(rng, model, draw_evidence(rng, model, rows))
             except Exception as error:
@@ -57,6 +59,23 @@ def check(rng, model, e):
         assert np.isfinite(exact.behind(sample)).all(), "an impossible sample"
     scores = post.log_prob(mode)
     bounds.totals(scores - mode.log_prob, np.zeros(len(e)), "log_prob of the mode")
+
+
+@seeds(20, 400, each=20)
+def test_threads_that_share_a_tree_that_is_new_to_them(portion):
+    for seed in portion:
+        rng = np.random.default_rng([8, seed])
+        model = draw_model(rng)
+        rows = [torch.from_numpy(draw_evidence(rng, model, 1)) for _ in range(8)]
+        rows = [e for e in rows if not model.exact.given(e.numpy()).impossible.any()]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda e, tree=model.tree: hgm.infer(tree, e).marginals, rows))
+        for e, marginals in zip(rows, found, strict=True):
+            assert torch.equal(marginals, hgm.infer(model.tree, e).marginals), f"seed {seed}"
+        nothing = hgm.infer(model.tree, torch.zeros(0, max(model.cards), len(model.cards)))
+        assert nothing.marginals.shape == (0, max(model.cards), len(model.cards)) and nothing.log_partition.shape == (
+            0,
+        )
 
 
 @seeds(40, 400, each=20)
