@@ -61,8 +61,8 @@ class Model:
         return list(self.tree.labels(v) or range(self.cards[v]))
 
 
-def draw_model(rng: np.random.Generator, most: int = 400) -> Model:
-    """A random model of at most so many joint states; at least one of them is possible."""
+def draw_model(rng: np.random.Generator, most: int = 400, labels: float = 0.5) -> Model:
+    """A random model of at most so many joint states, at least one of them possible, with some or no labels."""
     kind = rng.choice(["tree", "tree", "tree", "grid", "chain", "star"])
     if kind == "grid":
         return _grid(rng)
@@ -91,7 +91,7 @@ def draw_model(rng: np.random.Generator, most: int = 400) -> Model:
     order = rng.permutation(len(drawn))
     states: dict[Any, Any] = {}
     for v in rng.permutation(count).tolist():
-        states[kept[v]] = LABELS[rng.integers(len(LABELS))](cards[v]) if rng.random() < 0.5 else cards[v]
+        states[kept[v]] = LABELS[rng.integers(len(LABELS))](cards[v]) if rng.random() < labels else cards[v]
     factors = [([kept[v] for v in drawn[i][0]], drawn[i][1]) for i in order]
     tree = hgm.Tree.from_factors(factors, states, roots=[kept[int(rng.integers(count))]] if rng.random() < 0.5 else ())
     if rng.random() < 0.3:

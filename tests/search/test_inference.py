@@ -11,7 +11,7 @@ from search.models import draw_evidence, draw_model, seeds
 import hgm
 
 
-@seeds(240, 20000, each=40)
+@seeds(160, 20000, each=40)
 def test_inference(portion):
     for seed in portion:
         rng = np.random.default_rng([1, seed])
@@ -48,8 +48,12 @@ def check(rng, model, e):
         bounds.probabilities(marginals[:, :card, v], exact.marginal(v), f"marginal {v}")
         assert not marginals[:, card:, v].any()
     for f in range(tree.factors):
-        scope = tree.scope_of(f).tolist()
-        bounds.probabilities(post.factor_marginals(f), exact.marginal(*scope), f"factor {scope}")
+        scope, asked = tree.scope_of(f).tolist(), f
+        if f in tree.names:  # a number that is a name is no index
+            asked = tuple(tree.names[v] for v in scope)
+            if [set(tree.scope_of(i)) for i in range(f)].count(set(scope)):
+                continue
+        bounds.probabilities(post.factor_marginals(asked), exact.marginal(*scope), f"factor {scope}")
     mode = post.mode()
     bounds.totals(mode.log_score, exact.best, "the mode's score")
     limit = 1e-12 + 16 * 2.0**-52 * exact.weight()

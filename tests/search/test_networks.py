@@ -11,7 +11,7 @@ import hgm
 OUTPUTS = ("posterior", "log_posterior", "leave_one_out", "log_partition")
 
 
-@seeds(160, 8000, each=20)
+@seeds(120, 8000, each=20)
 def test_networks(portion):
     for seed in portion:
         rng = np.random.default_rng([3, seed])

@@ -8,7 +8,7 @@ from search.models import Model, draw_evidence, draw_model, seeds
 import hgm
 
 
-@seeds(60, 4000, each=20)
+@seeds(40, 4000, each=20)
 def test_given_potentials(portion):
     for seed in portion:
         rng = np.random.default_rng([4, seed])

@@ -12,7 +12,7 @@ import hgm
 from hgm.evidence.data import read_data
 
 
-@seeds(120, 8000, each=40)
+@seeds(80, 8000, each=40)
 def test_ways(portion):
     for seed in portion:
         rng = np.random.default_rng([6, seed])
