@@ -36,7 +36,9 @@ import torch
 from torch import Tensor, nn
 
 from hgm.errors import BadEvidence, BadExtension, BadSpec, check_free, extension, listing
+from hgm.evidence.frames import check_unnamed
 from hgm.evidence.noise import along, as_noise, check_shape, reordered, states_first
+from hgm.evidence.symbols import as_tensor
 
 __all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of"]
 
@@ -86,7 +88,9 @@ class Channel(nn.Module):
         super().__init__()
         if values is None and states is not None:
             values = torch.arange(states, dtype=torch.float64)
-        table = None if values is None else torch.as_tensor(values, dtype=torch.float64).clone()
+        if values is not None:
+            check_unnamed(values, "index" if getattr(values, "ndim", 0) == 1 else "columns", "the values of a channel")
+        table = None if values is None else as_tensor(values, "the values of a channel").to(torch.float64).clone()
         if table is not None and (table.ndim not in (1, 2) or not bool(table.isfinite().all())):
             raise BadEvidence(
                 f"{type(self).__name__}: values must be finite, of shape (S,) or (S, k); got shape {tuple(table.shape)}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,6 +82,8 @@ def read_potentials(tree: Tree, log_potentials: Mapping[Any, Any]) -> GivenPoten
 
 
 def _tensor(key: Any, given: Any) -> Tensor:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.getmaskarray(given).any():
+        raise BadPotential(f"the log potential {key!r} must be known; part of it is masked")
     try:
         log = given if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:

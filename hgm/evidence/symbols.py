@@ -32,6 +32,10 @@ def as_tensor(given: Any, what: str) -> Tensor:
         BadEvidence: for anything else, also a data frame with names of columns; it says `what` should be numbers.
     """
     if isinstance(given, Tensor):
+        masked = type(given).__name__ == "MaskedTensor"
+        if masked or given.layout != torch.strided or given.is_complex():
+            kind = "masked" if masked else "complex" if given.is_complex() else "sparse"
+            raise BadEvidence(f"{what} must be an array of real numbers; got a {kind} tensor")
         return given
     check_unnamed(given, "columns", what)
     try:

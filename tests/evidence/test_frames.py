@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.masked import masked_tensor
 
 import hgm
 
@@ -48,3 +49,33 @@ def test_a_network_does_not_take_named_columns_for_its_leaves_in_order(tree):
     with pytest.raises(hgm.BadEvidence, match="names of its own: 'h'"):
         net(torch.tensor([[0, 1], [1, 0]]), evidence=pd.DataFrame({"h": [0, 1]}))
     assert torch.equal(net(pd.DataFrame([[1, 0], [0, 1]])), net([[1, 0], [0, 1]]))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ma.array([0.0, 1.0, 2.0], mask=[0, 1, 0]),
+        np.array([0.0, 1.0j, 2.0]),
+        torch.tensor([0.0, 1.0j, 2.0]),
+        torch.eye(3).to_sparse(),
+        pd.Series([2.0, 1.0, 0.0], index=["blue", "green", "red"]),
+        pd.DataFrame({"y": [0.0, 1.0, 2.0], "x": [0.0, 1.0, 2.0]}),
+        {"red": 0.0, "green": 1.0, "blue": 2.0},
+    ],
+)
+def test_values_of_a_channel_lose_no_mask_name_or_imaginary_part(values):
+    with pytest.raises(hgm.BadEvidence, match="the values of a channel"):
+        hgm.Gaussian(values)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+def test_log_potentials_and_observations_lose_no_mask_or_imaginary_part(tree):
+    mask = np.ma.array(np.zeros((2, 2)), mask=np.eye(2))
+    with pytest.raises(hgm.BadPotential, match=r"the log potential .* is masked"):
+        hgm.log_partition(tree, {"a": 1}, log_potentials={("h", "a"): mask})
+    net = hgm.compile(tree, "posterior")
+    z = torch.tensor([[0, 1]])
+    for odd in (masked_tensor(z, z == 0), z.to_sparse(), torch.zeros(1, 3, 2, dtype=torch.complex64)):
+        for read in (net, hgm.Likelihood):
+            with pytest.raises(hgm.BadEvidence, match=r"must be an array of (real )?numbers; got a"):
+                read(odd)
