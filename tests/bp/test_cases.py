@@ -25,11 +25,12 @@ def tree_of(name: str) -> hgm.Tree:
 
 def assert_agrees(case: CaseFile, tree: hgm.Tree, query: dict) -> None:
     expected, evidence = query["expected"], case.evidence(query)
+    given = {name: hgm.Likelihood(x) if np.ndim(x) else x for name, x in evidence.items()}
     if expected["log_evidence"] == "-inf":
         with pytest.raises(hgm.ImpossibleEvidence, match=r"in batch rows 0"):
-            hgm.infer(tree, evidence)
+            hgm.infer(tree, given)
         return
-    post = hgm.infer(tree, evidence)
+    post = hgm.infer(tree, given)
     assert case.close(post.log_partition, expected["log_evidence"], "log_evidence")
     for name, marginal in expected["marginals"].items():
         assert case.close(post[name], marginal, "marginal"), name

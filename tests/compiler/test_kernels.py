@@ -93,7 +93,7 @@ def test_evidence_meets_messages_that_are_rescaled(decades):
     factors = [(["u", "x"], [[small, 1.0], [small, 1.0]]), (["v", "u"], table(0.5)), (["p", "v"], table(small))]
     tree = hgm.Tree.from_factors(factors, roots=["p"])
     for strength in (1e-10, 1e-16, 1e-25):
-        check(tree, {"x": 0, "v": np.array([1.0, strength]), "p": 1})
+        check(tree, {"x": 0, "v": hgm.Likelihood([1.0, strength]), "p": 1})
 
 
 @pytest.mark.parametrize("states", [2, 30, 200])
@@ -116,7 +116,7 @@ def test_a_table_with_a_zero_runs_in_logs_together_with_its_variables():
         [(["a", "b"], table(0.1)), (["b", "c"], zero), (["c", "d"], table(0.1)), (["d", "e"], table(0.1))], roots=["a"]
     )
     assert [level.kernel for level in plan(tree).levels] == ["linear", "log", "log", "linear", "linear"]
-    e = hgm.log_evidence(tree, {"a": [0.3, 0.7]}).repeat(3, 1, 1)
+    e = hgm.log_evidence(tree, {"a": [[0.3, 0.7]]}).repeat(3, 1, 1)
     e[1, 0, tree.index("e")] = -1e4  # where only a zero's row is left, any small message counts
     e[2, 1, tree.index("d")] = -500.0
     e[2, 0, tree.index("b")] = -torch.inf
@@ -187,10 +187,10 @@ def test_soft_evidence_at_an_inner_variable_between_strong_tables(decades, stren
     """The table above makes up for what the table below and the evidence take: neither may get lost on the way."""
     small = 10.0**-decades
     tree = hgm.Tree.from_factors([(["p", "v"], table(small)), (["v", "x"], table(small)[::-1])], roots=["p"])
-    likelihood = np.array([1.0, strength])
+    likelihood = hgm.Likelihood([1.0, strength])
     check(tree, {"p": 1, "v": likelihood, "x": 0})
     check(tree, {"p": 0, "v": likelihood, "x": 0})
-    check(tree, {"p": np.array([1e-12, 1.0]), "v": likelihood, "x": 0})
+    check(tree, {"p": hgm.Likelihood([1e-12, 1.0]), "v": likelihood, "x": 0})
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -256,7 +256,7 @@ def test_weights_that_leave_the_range_where_evidence_comes_in_are_right_or_refus
     try:
         net, wild = changed(tree, small, True, False)
         for strength in (1e-10, 1e-25, 1e-46):
-            e = hgm.log_evidence(wild, {"a": 1, "b": np.array([1.0, strength]), "c": 0}).float()
+            e = hgm.log_evidence(wild, {"a": 1, "b": hgm.Likelihood([1.0, strength]), "c": 0}).float()
             args, kwargs = feed(net, wild, e)
             assert_close(net(*args, **kwargs), hgm.infer(wild, e.double()).marginals, 1e-6, "marginals")
     except hgm.BadPotential:

@@ -64,7 +64,7 @@ def test_a_predictor_that_gives_nan_is_found(monkeypatch, task):
     assert not hgm.verify(TREE, [task], batch=2).ok
 
 
-def _nan(self, names, e, first_row=0):
+def _nan(self, names, e, first_row=0, full=None):
     return tuple(torch.full((e.shape[2], 1, 1), torch.nan, dtype=e.dtype) for _ in names)
 
 
