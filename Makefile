@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten d
 
 test: lint types floors docs pytest ## every check: lint, format, types, import floors, strict docs, tests
 
-check: lint types floors fast ## the checks that take about a minute: what runs before a push
+check: lint types floors fast ## the checks that take about two minutes: what runs before a push
 
 lint: $(INSTALLED) ## ruff: lint and format, checked only
 	$(BIN)/ruff check .
