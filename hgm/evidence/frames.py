@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence, listing
 
-__all__ = ["by_name", "check_unnamed"]
+__all__ = ["by_name", "check_rows", "check_unnamed"]
 
 
 def by_name(given: Any) -> Mapping[Any, Any] | None:
@@ -37,6 +37,21 @@ def by_name(given: Any) -> Mapping[Any, Any] | None:
         raise BadEvidence(
             f"data come as a mapping from variables or a data frame held in memory; got a {type(given).__name__}"
         ) from None
+
+
+def check_rows(columns: Mapping[Any, Any]) -> None:
+    """Raises `BadEvidence` if columns that name their rows (Series of pandas) name them differently."""
+    first, of = None, None
+    for name, column in columns.items():
+        rows = None if isinstance(column, str | int | list | Tensor) else getattr(column, "index", None)
+        if rows is None or callable(rows) or not hasattr(rows, "equals"):
+            continue
+        if first is not None and not first.equals(rows):
+            raise BadEvidence(
+                f"the columns of {of!r} and {name!r} name their rows differently; put them into one data frame, which "
+                "aligns them, or give their values in order, .to_numpy()"
+            )
+        first, of = rows, name
 
 
 def check_unnamed(given: Any, axis: str, what: str) -> None:

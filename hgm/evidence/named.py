@@ -13,6 +13,7 @@ from torch.nn import functional
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
 from hgm.evidence.column import Seen, seen
+from hgm.evidence.frames import check_rows
 from hgm.evidence.part import Part
 from hgm.evidence.symbols import MISSING
 from hgm.tree.tree import Tree
@@ -29,6 +30,7 @@ def named(tree: Tree, evidence: Mapping[Any, Any]) -> list[Part]:
     single: dict[int, int] = {}  # states without a batch
     groups: dict[tuple[Any, ...], dict[int, Seen]] = {}
     batch, batch_of = 1, None
+    check_rows(evidence)
     for name, given in evidence.items():
         v = tree.index(name)
         if isinstance(given, str | int) and (state := tree.state_names(v).find(given)) is not None:

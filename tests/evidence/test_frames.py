@@ -79,3 +79,13 @@ def test_log_potentials_and_observations_lose_no_mask_or_imaginary_part(tree):
         for read in (net, hgm.Likelihood):
             with pytest.raises(hgm.BadEvidence, match=r"must be an array of (real )?numbers; got a"):
                 read(odd)
+
+
+def test_columns_that_name_their_rows_differently_are_not_read_by_position():
+    tree = hgm.Tree.from_edges([("a", "b", np.ones((2, 2)))])
+    a, b = pd.Series([0, 1], index=["p", "q"]), pd.Series([0, 1], index=["q", "p"])
+    with pytest.raises(hgm.BadEvidence, match="the columns of 'a' and 'b' name their rows differently"):
+        hgm.infer(tree, {"a": a, "b": b})
+    want = hgm.infer(tree, {"a": [0, 1], "b": [1, 0]}).log_partition
+    for given in (pd.DataFrame({"a": a, "b": b}), {"a": a, "b": b[a.index]}, {"a": a, "b": [1, 0]}):
+        assert torch.equal(hgm.infer(tree, given).log_partition, want)

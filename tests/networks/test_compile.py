@@ -388,7 +388,7 @@ def test_a_network_against_arithmetic_of_fifty_digits():
     likelihoods = {name: 10.0 ** rng.uniform(-100, 0, 3) for name in names}
     log_z, want = sum_product(names, [3] * 15, factors, likelihoods)
     tree = hgm.Tree.from_factors(factors)
-    e = hgm.log_evidence(tree, likelihoods)
+    e = hgm.log_evidence(tree, {name: hgm.Likelihood(x) for name, x in likelihoods.items()})
     got = marginals(tree, e)
     for i, name in enumerate(tree.names):
         assert_close(got[0, :, i], torch.from_numpy(want[name]), EXACT, name)
