@@ -261,7 +261,7 @@ def test_the_battery_runs_without_pytest():
     battery = TestRules()
     battery.seeds = (0,)
     battery.run()
-    with pytest.raises((AssertionError, hgm.BadExtension), match="marginals|holds NaN where all evidence is flat"):
+    with pytest.raises((AssertionError, hgm.BadExtension), match=r"marginals|holds NaN where all evidence is flat"):
         broken(down=lambda r: r.flip(0)).run()
     with pytest.raises(NotImplementedError, match="make_tree"):
         Conformance().run()
