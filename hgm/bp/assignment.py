@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, brief
 from hgm.evidence.channel import Channel
 from hgm.tree.tree import Tree
 
@@ -32,7 +32,7 @@ class ByName(Mapping[Any, Any]):
         """Index of a variable. Raises `BadEvidence` if there is no such variable."""
         if isinstance(name, SEVERAL):
             raise BadEvidence(
-                f"a result is asked for one variable by its name; got {name!r:.100}. For several, "
+                f"a result is asked for one variable by its name; got {brief(name)}. For several, "
                 "{name: result[name] for name in names}; together, `factor_marginals` of a posterior"
             )
         return self.tree.index(name)
@@ -65,7 +65,7 @@ def leaf_values(tree: Tree, channel: Channel) -> Tensor:
         BadEvidence: if it is no channel, or has values for another number of states.
     """
     if not isinstance(channel, Channel):
-        raise BadEvidence(f"values are those of a Channel, such as hgm.Gaussian(values); got {channel!r:.100}")
+        raise BadEvidence(f"values are those of a Channel, such as hgm.Gaussian(values); got {brief(channel)}")
     return channel.bound(int(tree.cardinality[tree.leaves].max())).table().double()
 
 

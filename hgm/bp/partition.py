@@ -17,7 +17,7 @@ from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.tree.possible import forbidden
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["log_partition"]
 
@@ -58,7 +58,7 @@ def log_partition(
         BadPotential: for an unknown potential, a wrong shape, a NaN or ``+inf`` (not looked for in a transform), or
             batches that do not fit together.
     """
-    given = read_potentials(tree, {} if log_potentials is None else log_potentials)
+    given = read_potentials(checked_tree(tree), {} if log_potentials is None else log_potentials)
     dtypes = [given.dtype] if given.tensors else []
     if isinstance(observation, Tensor) and observation.is_floating_point():
         dtypes.append(observation.dtype)

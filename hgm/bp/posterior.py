@@ -20,12 +20,12 @@ from hgm.bp.choices import largest, sampler
 from hgm.bp.ops import Array, joined, logmaxexp, plain
 from hgm.bp.passes import Collected, Distributed, collect, descend, in_tensors
 from hgm.bp.score import log_score, states_of
-from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence
+from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.sequences import are_sequences
-from hgm.tree.arguments import whole
+from hgm.tree.arguments import listed, whole
 from hgm.tree.checks import shown
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
@@ -138,9 +138,9 @@ class Posterior(ByName):
         if isinstance(factor, int | np.integer) and not one:
             f = int(factor)
         else:
-            f = self._factor_over((factor,) if one else tuple(factor))
+            f = self._factor_over([factor] if one else listed("factor", factor, "names, or the number of a factor"))
         if not 0 <= f < self.tree.factors:
-            raise BadSpec(f"the model has no factor {f}; it has {self.tree.factors}")
+            raise BadSpec(f"the model has no factor {brief(f)}; it has {self.tree.factors}")
         parent, up = int(self.tree.parent[f]), int(self.tree.up[f])
         level = int(self.tree.level[parent])
         shape = self.tree.potential_of(f).shape
@@ -192,7 +192,7 @@ class Posterior(ByName):
         seen = log_evidence.expand(*shape, *log_evidence.shape[-2:]).gather(-2, x.expand(*shape, -1)[..., None, :])
         return log_score(self.tree, x) + seen.sum((-1, -2)) - self.log_partition
 
-    def _factor_over(self, names: tuple[Label, ...]) -> int:
+    def _factor_over(self, names: Sequence[Label]) -> int:
         tree, wanted = self.tree, {self.tree.index(name) for name in names}
         candidates = {int(tree.parent_factor[v]) for v in wanted} - {-1}
         if len(wanted) == 1:

@@ -14,6 +14,7 @@ from hgm.errors import BadEvidence, listing
 from hgm.evidence.column import column_of
 from hgm.evidence.frames import by_name
 from hgm.evidence.leaves import check_no_labels
+from hgm.evidence.noise import with_numbers
 from hgm.evidence.symbols import MISSING, as_tensor, signed
 from hgm.tree.tree import Tree
 
@@ -47,7 +48,8 @@ def states_of(tree: Tree, assignments: Any, device: torch.device | str | None = 
     mapping = by_name(assignments)
     if mapping is not None:
         return _by_name(tree, mapping).to(device)
-    x = as_tensor(assignments, "complete assignments").to(device)
+    x = as_tensor(assignments, "complete assignments")
+    x = with_numbers(x, torch.empty(0), "complete assignments").to(device)
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool or x.ndim < 1 or x.shape[-1] != len(tree):
         raise BadEvidence(
             f"complete assignments are integer states of shape (..., {len(tree)}), variables in tree order, "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hgm.bp.assignment import Mode
 from hgm.bp.posterior import Posterior, infer
-from hgm.errors import ImpossibleEvidence
+from hgm.errors import BadEvidence, ImpossibleEvidence, brief
 from hgm.evidence.sequences import by_length, read_sequences
 from hgm.tree.tree import Tree
 
@@ -56,7 +56,14 @@ class Sequences(Sequence[Posterior]):
     def __getitem__(self, i: slice) -> list[Posterior]: ...
 
     def __getitem__(self, i: int | slice) -> Posterior | list[Posterior]:
-        """The posterior of sequence i, without a batch; of a slice a list of them."""
+        """The posterior of sequence i, without a batch; of a slice a list of them.
+
+        Raises:
+            IndexError: beyond the last, as a list does.
+            BadEvidence: for what is no number of a sequence.
+        """
+        if not isinstance(i, slice | int | np.integer) or isinstance(i, bool):
+            raise BadEvidence(f"sequences are numbered, 0 to {len(self) - 1}; got {brief(i)}")
         at = range(len(self))[i]
         if isinstance(at, range):
             return [self[j] for j in at]

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hgm.errors import BadPotential, BadSpec
+from hgm.errors import BadPotential, BadSpec, brief
 from hgm.tree.arrays import frozen
 from hgm.tree.labels import Label, States
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 from hgm.zoo.assemble import parents
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def to_networkx(tree: Tree) -> nx.Graph:
     """
     import networkx as nx
 
-    graph = nx.Graph(grid=tree.grid)
+    graph = nx.Graph(grid=checked_tree(tree).grid)
     is_root = tree.level == 0
     for v, name in enumerate(tree.names):
         graph.add_node(name, bipartite=VARIABLE, states=_states(tree, v), root=bool(is_root[v]))
@@ -73,7 +73,7 @@ def variable_graph(tree: Tree) -> nx.DiGraph:
     import networkx as nx
 
     graph = nx.DiGraph()
-    names = list(tree.names)
+    names = list(checked_tree(tree).names)
     for v, (name, level) in enumerate(zip(names, tree.level, strict=True)):
         graph.add_node(name, level=int(level), states=_states(tree, v))
     for f, parent in enumerate(tree.parent):
@@ -105,8 +105,8 @@ def from_networkx(graph: nx.Graph) -> Tree:
         BadPotential: if a table is not a potential or does not fit its variables.
         BadSpec: for a missing or inconsistent attribute, or a kind of graph that is none of these.
     """
-    if not (hasattr(graph, "is_multigraph") and hasattr(graph, "nodes")):
-        raise BadSpec(f"from_networkx reads a networkx.Graph or networkx.DiGraph; got {type(graph).__name__}")
+    if isinstance(graph, type) or not (hasattr(graph, "is_multigraph") and hasattr(graph, "nodes")):
+        raise BadSpec(f"from_networkx reads a networkx.Graph or networkx.DiGraph; got {brief(graph)}")
     if graph.is_multigraph():
         raise BadSpec(
             f"a {type(graph).__name__} has parallel edges; give a networkx.Graph (factor graph) or networkx.DiGraph"

@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.errors import BadPotential, BadSpec, listing
+from hgm.errors import BadEvidence, BadPotential, BadSpec, brief, listing
+from hgm.tree.arguments import listed, mapping
 from hgm.tree.labels import Label, read_key
 from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
@@ -92,12 +93,16 @@ def from_pgmpy(
     elif isinstance(model, FactorGraph):
         variables, given = [node for node in model.nodes if not isinstance(node, DiscreteFactor)], list(model.factors)
     else:
-        kind = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise BadSpec(
             "from_pgmpy reads a DiscreteBayesianNetwork, DiscreteMarkovNetwork or FactorGraph of pgmpy, with tables "
-            f"over discrete states; got {kind}"
+            f"over discrete states; got {brief(model)}"
         )
     directed = isinstance(model, DiscreteBayesianNetwork)
+    observed = mapping("observed", observed, "{name: state}", BadEvidence)
+    roots = [roots] if isinstance(roots, str) else listed("roots", roots, "names")
+    unknown = next((name for name in roots if not isinstance(name, Hashable) or name not in model.nodes), None)
+    if unknown is not None:
+        raise BadSpec(f"{brief(unknown)} is wanted as a root, but there is no such variable")
     _check(model, variables, given, directed)
     states = _state_names(given)
     declared = {v: states[v] for v in variables}
@@ -105,7 +110,7 @@ def from_pgmpy(
     if not directed:
         return Tree.from_factors(_merged(factors), declared, roots=roots, observed=observed)
     factors = [((*scope[1:], scope[0]), np.moveaxis(values, 0, -1)) for scope, values in factors]
-    seen = set(observed or ())
+    seen = set(observed)
     parents = {v: set(model.predecessors(v)) - seen for v in variables}
     roots = _with_sources([scope for scope, _ in factors], parents, seen, roots)
     return Tree.from_factors(factors, declared, roots=roots, observed=observed)

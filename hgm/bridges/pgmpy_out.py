@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hgm.errors import BadSpec, listing
+from hgm.tree.arguments import choice
 from hgm.tree.checks import shown
 from hgm.tree.direction import produced
 from hgm.tree.labels import Label
 from hgm.tree.potential import Table
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 if TYPE_CHECKING:
     from pgmpy.models import DiscreteBayesianNetwork, DiscreteMarkovNetwork, FactorGraph
@@ -46,8 +47,8 @@ def to_pgmpy(
     Raises:
         BadSpec: if this kind of model cannot hold the tree; the message names the factor or variable.
     """
-    if kind not in ("factor_graph", "markov", "bayesian"):
-        raise BadSpec(f"kind must be 'factor_graph', 'markov' or 'bayesian'; got {kind!r}")
+    checked_tree(tree)
+    choice("kind", kind, ("factor_graph", "markov", "bayesian"))
     from pgmpy import config
     from pgmpy.factors.discrete import DiscreteFactor
     from pgmpy.models import DiscreteMarkovNetwork, FactorGraph

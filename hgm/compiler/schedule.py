@@ -16,7 +16,7 @@ import numpy as np
 from hgm.compiler.levels import by_levels
 from hgm.compiler.plan import LevelPlan, Op, Plan, StagePlan
 from hgm.compiler.ranges import Ranges
-from hgm.errors import BadExtension, BadSpec, extension
+from hgm.errors import BadExtension, BadSpec, brief, did_you_mean, extension, listing
 from hgm.tree.flat import offsets
 from hgm.tree.tree import Tree
 
@@ -40,9 +40,10 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
     if not isinstance(name, str) or name not in SCHEDULES:
+        known = [repr(own) for own in SCHEDULES]
         raise BadSpec(
-            f"there is no schedule {name!r}; there are {', '.join(map(repr, SCHEDULES))}. A schedule of your own is "
-            "registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
+            f"there is no schedule {brief(name)}{did_you_mean(name, SCHEDULES)}; there are {listing(known)}. One of "
+            "your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
         )
     schedule = SCHEDULES[name]
     if schedule is by_levels:
@@ -59,16 +60,16 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
 def check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
     """Raise `BadSpec` unless this is a whole plan of a tree, with these inputs."""
     if not isinstance(plan, Plan):
-        raise BadSpec(f"plan must be a Plan (hgm.compiler.plan); got a {type(plan).__name__}")
+        raise BadSpec(f"plan must be a Plan (hgm.compiler.plan); got {brief(plan)}")
     if plan.tree is not tree and plan.tree != tree:
         raise BadSpec("the plan is of another tree; make it from the tree that is compiled (re-rooted to classify)")
     if not np.array_equal(plan.inputs, inputs):
-        names = [str(tree.names[int(v)]) for v in inputs[:8]]
-        raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {', '.join(names)}, ...")
+        names = listing([tree.names[int(v)] for v in inputs[:9]], total=len(inputs))
+        raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {names}")
     for part, kind, count in (("levels", LevelPlan, tree.depth + 1), ("stages", StagePlan, tree.depth)):
         given = getattr(plan, part)
         if not isinstance(given, tuple) or not all(isinstance(x, kind) for x in given):
-            raise BadSpec(f"{part} of the plan must be a tuple of {kind.__name__}s; got {given!r:.100}")
+            raise BadSpec(f"{part} of the plan must be a tuple of {kind.__name__}s; got {brief(given)}")
         if [x.level for x in given] != list(range(count)):
             raise BadSpec(
                 f"the plan must have {part} 0 to {count - 1}, root first; got {', '.join(str(x.level) for x in given)}"

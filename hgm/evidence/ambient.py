@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 
-__all__ = ["check_generator", "concrete", "making", "transformed"]
+__all__ = ["check_generator", "checked_device", "checked_dtype", "concrete", "making", "transformed"]
 
 
 def transformed(x: Tensor) -> bool:
@@ -34,13 +34,28 @@ def making() -> Iterator[None]:
         yield
 
 
+def checked_dtype(dtype: Any) -> torch.dtype:
+    """A type of floats. Raises `BadSpec` for what is none."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise BadSpec(f"dtype must be one of torch's floats, such as torch.float64; got {brief(dtype)}")
+    return dtype
+
+
+def checked_device(device: Any) -> torch.device:
+    """A device of torch. Raises `BadSpec` for what is none."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        raise BadSpec(f"device must be a torch.device or its name, such as 'cuda'; got {brief(device)}") from None
+
+
 def check_generator(generator: Any, device: torch.device) -> torch.Generator | None:
     """The generator; ``None``, torch's global one, as it is. Raises `BadSpec` if it cannot be used on this device."""
     if generator is None:
         return None
     if not isinstance(generator, torch.Generator):
         raise BadSpec(
-            f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0); got {generator!r:.100}"
+            f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0); got {brief(generator)}"
         )
     if generator.device.type != device.type:
         raise BadSpec(f"the generator is of the device {generator.device}, but the numbers are drawn on {device}")

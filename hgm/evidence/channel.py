@@ -35,10 +35,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from hgm.errors import BadEvidence, BadExtension, BadSpec, check_free, extension, listing
+from hgm.errors import BadEvidence, BadExtension, BadSpec, brief, check_free, extension, listing
 from hgm.evidence.frames import check_unnamed
 from hgm.evidence.noise import along, as_noise, check_shape, reordered, states_first
 from hgm.evidence.symbols import as_tensor
+from hgm.tree.arguments import MOST, whole
 
 __all__ = ["CHANNELS", "Channel", "channel_of", "check_arguments", "entry_of"]
 
@@ -86,15 +87,18 @@ class Channel(nn.Module):
 
     def __init__(self, values: Values | None = None, states: int | None = None) -> None:
         super().__init__()
+        if states is not None:
+            whole("states", states, 1, MOST)
         if values is None and states is not None:
             values = torch.arange(states, dtype=torch.float64)
+        table, what = None, "the values of a channel"
         if values is not None:
-            check_unnamed(values, "index" if getattr(values, "ndim", 0) == 1 else "columns", "the values of a channel")
-        table = None if values is None else as_tensor(values, "the values of a channel").to(torch.float64).clone()
-        if table is not None and (table.ndim not in (1, 2) or not bool(table.isfinite().all())):
-            raise BadEvidence(
-                f"{type(self).__name__}: values must be finite, of shape (S,) or (S, k); got shape {tuple(table.shape)}"
-            )
+            check_unnamed(values, "index" if getattr(values, "ndim", 0) == 1 else "columns", what)
+            table = as_tensor(values, what).detach().to(torch.float64, copy=True)
+            if table.ndim not in (1, 2) or not len(table) or table.is_meta or not bool(table.isfinite().all()):
+                raise BadEvidence(f"{what} must be finite, of shape (S,) or (S, k); got {brief(values)}")
+            if states not in (None, len(table)):
+                raise BadEvidence(f"{what} are of {len(table)} states, but states={states}")
         self.register_buffer("values", table)
 
     @property
@@ -112,6 +116,7 @@ class Channel(nn.Module):
 
     def bound(self, states: int) -> Self:
         """A copy of this channel for trees with so many states at a leaf. Raises `BadEvidence` if it has others."""
+        whole("states", states, 1, MOST)
         channel = copy.deepcopy(self)
         if self.values is None:
             channel.values = torch.arange(states, dtype=torch.float64)
@@ -130,6 +135,7 @@ class Channel(nn.Module):
 
     def forward(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         """Log evidence ``(B, S, *positions)`` of an observation: a view of `states_first`."""
+        z = as_tensor(z, f"{type(self).__name__}: an observation")
         e = self.states_first(z, *noise)
         return e.reshape(e.shape[0], *self.positions(z), e.shape[2]).movedim(-1, 0)
 

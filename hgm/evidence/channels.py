@@ -8,11 +8,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from hgm.errors import BadEvidence, BadSpec
+from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.ambient import check_generator, concrete
 from hgm.evidence.channel import Channel, channel_of, entry_of
 from hgm.evidence.noise import along, as_noise, check_shape
-from hgm.evidence.symbols import MISSING, allowed, checked_symbols, clamped, signed
+from hgm.evidence.symbols import MISSING, allowed, as_tensor, checked_symbols, clamped, signed
 
 __all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
 
@@ -30,6 +30,7 @@ class Soft(Channel, name="soft"):
         return tuple(z.shape[2:] if z.is_floating_point() else z.shape[1:])
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        _no_noise(self, noise)
         if not z.is_floating_point():
             return clamped(self.batch_last(z), len(self.table()))
         if z.ndim < 2:
@@ -42,6 +43,8 @@ class Soft(Channel, name="soft"):
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """e(a) = [a = x] + g, with g standard normal: then log p(e | x = a) = e(a) + c: e is its own log evidence."""
+        _no_noise(self, noise)
+        x = _symbols(self, x)
         hit = allowed(x, len(self.table()), 1) & (x != MISSING).unsqueeze(1)
         return hit + torch.randn(hit.shape, generator=check_generator(generator, x.device), device=x.device)
 
@@ -53,9 +56,13 @@ class Clamp(Channel, name="clamp"):
     reads_symbols = True
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
+        _no_noise(self, noise)
         return clamped(self.batch_last(z), len(self.table()))
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
+        _no_noise(self, noise)
+        x = _symbols(self, x)
+        check_generator(generator, x.device)
         return x
 
 
@@ -72,7 +79,7 @@ class Erasure(Clamp, name="erasure"):
         return super().rearranged(order, _kept(z, *noise))
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
-        return _kept(x, *noise)
+        return _kept(super().observe(x, generator=generator), *noise)
 
     def example(self, x: Tensor, dtype: torch.dtype, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         return (_kept(x, torch.rand(x.shape, generator=check_generator(generator, x.device), device=x.device) >= 0.25),)
@@ -97,6 +104,7 @@ class Flip(Channel, name="flip"):
         return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
+        x = _symbols(self, x)
         states, eps = len(self.table()), _probability(self.noise_at, x, *noise)
         generator = check_generator(generator, x.device)
         kept = torch.rand(x.shape, generator=generator, device=x.device) >= eps
@@ -147,6 +155,7 @@ class Gaussian(Channel, name="gaussian"):
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
         """NaN where the symbol is missing."""
+        x = _symbols(self, x).long()
         sigma, alpha = _scales(self.noise_at, x, *noise)
         clean = self.table().to(sigma)[x.clamp_min(0)]
         clean[x == MISSING] = torch.nan
@@ -166,7 +175,10 @@ class Gaussian(Channel, name="gaussian"):
 
         Sigma and alpha as for `forward`, but not one per state, for which `observe` knows the symbols.
         """
+        x = as_tensor(x, "clean values")
         vectors = self.values is not None and self.values.ndim == 2
+        if not x.is_floating_point() or x.ndim < 1 + vectors:
+            raise BadEvidence(f"clean values must be floats (B, *positions); got {x.dtype} of shape {tuple(x.shape)}")
         like = x[:, 0] if vectors else x
         scales = []
         for value, name in ((sigma, "sigma"), (alpha, "alpha")):
@@ -186,6 +198,8 @@ class Missing(Channel, name="missing"):
     """
 
     def __init__(self, channel: Channel) -> None:
+        if not isinstance(channel, Channel):
+            raise BadSpec(f"Missing is made around a channel, such as hgm.Gaussian(); got {brief(channel)}")
         super().__init__(channel.values)
         self.channel = channel
         self.reads_symbols, self.noise_names = channel.reads_symbols, channel.noise_names
@@ -225,6 +239,20 @@ class Missing(Channel, name="missing"):
         return cls(channel_of(entry["of"], values))
 
 
+def _symbols(channel: Channel, x: Any) -> Tensor:
+    """Symbols to observe, ``(B, *positions)``, -1 = missing. Raises `BadEvidence` for what are none."""
+    what = f"{type(channel).__name__}: symbols to observe"
+    symbols = checked_symbols(as_tensor(x, what), len(channel.table()))
+    if not symbols.ndim:
+        raise BadEvidence(f"{what} have a batch as their first axis; got {brief(x)}")
+    return symbols
+
+
+def _no_noise(channel: Channel, noise: tuple[Any, ...]) -> None:
+    if noise:
+        raise BadEvidence(f"{type(channel).__name__} takes the observation and no noise; got {brief(noise[0])} besides")
+
+
 def _floats(x: Any) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point()
 
@@ -235,8 +263,11 @@ def _kept(z: Tensor, *noise: Tensor | float) -> Tensor:
     if not noise:
         return z
     keep = noise[0]
-    if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
-        raise BadEvidence("Erasure: the second argument is the keep mask, a tensor of booleans")
+    if not isinstance(keep, Tensor) or keep.dtype != torch.bool or keep.shape != z.shape or len(noise) > 1:
+        raise BadEvidence(
+            "Erasure: the second argument is the keep mask, a tensor of booleans in the shape of the symbols, "
+            f"{tuple(z.shape)}; got {brief(keep)}"
+        )
     return torch.where(keep, z, MISSING)
 
 

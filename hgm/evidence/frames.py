@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hgm.errors import BadEvidence, listing
+from hgm.errors import BadEvidence, brief, listing
 
 __all__ = ["by_name", "check_rows", "check_unnamed"]
 
@@ -35,7 +35,7 @@ def by_name(given: Any) -> Mapping[Any, Any] | None:
         raise BadEvidence(f"a data frame with two columns of one name: {' '.join(str(error).split())}") from None
     except TypeError:
         raise BadEvidence(
-            f"data come as a mapping from variables or a data frame held in memory; got a {type(given).__name__}"
+            f"data come as a mapping from variables or a data frame held in memory; got {brief(given)}"
         ) from None
 
 

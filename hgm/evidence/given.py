@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.errors import BadEvidence, BadSpec
+from hgm.errors import BadEvidence, brief
+from hgm.evidence.ambient import checked_device, checked_dtype
 from hgm.evidence.channel import Channel
 from hgm.evidence.checked import unobserved
 from hgm.evidence.frames import by_name
@@ -24,7 +25,7 @@ from hgm.evidence.leaves import padded, read_array, through_channel, through_cha
 from hgm.evidence.named import named
 from hgm.evidence.part import Part
 from hgm.evidence.symbols import allowed
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["log_evidence", "parts", "read_evidence"]
 
@@ -82,6 +83,7 @@ def read_evidence(
     device: torch.device | str | None = None,
 ) -> tuple[Tensor, bool]:
     """`log_evidence`, and whether anything in it had a batch dimension."""
+    checked_dtype(dtype)
     seen = parts(tree, observation, noise, channel, evidence)
     batch, of = 1, None
     for part in seen:
@@ -91,6 +93,8 @@ def read_evidence(
             batch, of = part.rows, part.of
     if device is None:
         device = next((part.held.device for part in seen if part.held.device.type != "cpu"), torch.device("cpu"))
+    else:
+        device = checked_device(device)
     out = unobserved(tree, batch, dtype, device)
     for part in seen:
         which = torch.as_tensor(part.variables, device=device)
@@ -111,8 +115,7 @@ def parts(tree: Tree, observation: Any, noise: Sequence[Any], channel: Channel |
 
     Arguments and errors as for `log_evidence`.
     """
-    if not isinstance(tree, Tree):
-        raise BadSpec(f"the first argument is the tree; got a {type(tree).__name__}")
+    checked_tree(tree)
     if noise and evidence is None and (noise[-1] is None or by_name(noise[-1]) is not None):
         *noise, evidence = noise
     if channel is None and noise:
@@ -135,7 +138,7 @@ def parts(tree: Tree, observation: Any, noise: Sequence[Any], channel: Channel |
         return out
     further = by_name(evidence)
     if further is None:
-        raise BadEvidence(f"evidence= is a mapping from variables to what was seen; got a {type(evidence).__name__}")
+        raise BadEvidence(f"evidence= is a mapping from variables to what was seen; got {brief(evidence)}")
     named_too = np.zeros(len(tree), dtype=bool)
     named_too[[tree.index(name) for name in further]] = True
     for part in out:

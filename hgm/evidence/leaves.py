@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.checked import check_numbers, check_states
@@ -41,7 +41,7 @@ def read_array(tree: Tree, given: Any) -> tuple[np.ndarray, Tensor]:
     x, hole = unmasked(given, "what was seen")
     if isinstance(x, np.ndarray) and x.dtype.kind not in "biuf":
         raise BadEvidence(
-            f"what was seen is a mapping from variables, a data frame, or an array of numbers; got {given!r:.100}"
+            f"what was seen is a mapping from variables, a data frame, or an array of numbers; got {brief(given)}"
         )
     x, shape = as_tensor(x, "what was seen"), tree.leaf_shape
     if x.is_complex() or x.dtype == torch.bool or x.ndim == 0:
@@ -160,7 +160,7 @@ def padded(tree: Tree, logs: Tensor) -> Tensor:
 def _bound(tree: Tree, channel: Channel) -> Channel:
     """A copy of the channel for the leaves of a tree, in float64."""
     if not isinstance(channel, Channel):
-        raise BadEvidence(f"channel must be a Channel, such as hgm.Gaussian(); got {channel!r:.100}")
+        raise BadEvidence(f"channel must be a Channel, such as hgm.Gaussian(); got {brief(channel)}")
     return channel.bound(int(tree.cardinality[tree.leaves].max())).double()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from hgm.errors import BadEvidence
 from hgm.evidence.symbols import as_tensor
 
-__all__ = ["along", "as_noise", "check_shape", "reordered", "states_first"]
+__all__ = ["along", "as_noise", "check_shape", "reordered", "states_first", "with_numbers"]
 
 
 def as_noise(value: Any, z: Tensor, name: str) -> Tensor:
@@ -26,11 +26,19 @@ def as_noise(value: Any, z: Tensor, name: str) -> Tensor:
     given = isinstance(value, Tensor)
     dtype = z.dtype if z.is_floating_point() else torch.get_default_dtype()
     if isinstance(value, int | float):  # by `full`: `as_tensor` would make torch.compile compile for every number
+        value = float(value) if isinstance(value, int) else value
         return torch.full((), value, dtype=dtype, device=z.device)
-    value = as_tensor(value, name)
+    value = with_numbers(as_tensor(value, name), z, name)
     if given and not z.is_floating_point() and value.is_floating_point():
         dtype = value.dtype
     return value.to(z.device, dtype)
+
+
+def with_numbers(value: Tensor, z: Tensor, name: str) -> Tensor:
+    """The tensor. Raises `BadEvidence` for one on the meta device, which has no numbers, unless z is there too."""
+    if value.is_meta and not z.is_meta:
+        raise BadEvidence(f"{name} must be numbers; got a tensor on the meta device, of shape {tuple(value.shape)}")
+    return value
 
 
 def check_shape(value: Tensor, batch: int, states: int, positions: tuple[int, ...], name: str) -> None:

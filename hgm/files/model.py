@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 from hgm.files.whole import TEXT, checked_ending, checked_path, write_whole
 from hgm.tree.tree import Tree
 
@@ -68,7 +68,7 @@ def save(tree: Tree, path: str | os.PathLike[str]) -> None:
     from hgm.files.write import explicit, json_text, layered, yaml_text
 
     if not isinstance(tree, Tree):
-        raise BadSpec(f"hgm.save takes a Tree and the path of its file; got a {type(tree).__name__} as the tree")
+        raise BadSpec(f"hgm.save takes a Tree and the path of its file; got {brief(tree)} as the tree{_instead(tree)}")
     path = checked_ending(path, "a model file", TEXT)
     data = layered(tree) or explicit(tree)
     text = json_text(data) if path.suffix.lower() == ".json" else yaml_text(data)
@@ -79,6 +79,11 @@ def save(tree: Tree, path: str | os.PathLike[str]) -> None:
             f"{path}: a name or label is not valid text: {error.object[error.start - 5 : error.end + 5]!r}"
         ) from None
     write_whole(path, content)
+
+
+def _instead(given: Any) -> str:
+    """What writes something that is no tree."""
+    return "; hgm.save_network writes a network" if callable(getattr(given, "tree", None)) else ""
 
 
 def json_schema() -> dict[str, Any]:

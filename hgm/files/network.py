@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.schedule import planned
-from hgm.errors import BadSpec, HgmError
+from hgm.errors import BadSpec, HgmError, brief
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import channel_of, entry_of
 from hgm.files.arrays import indices, tree_entry, tree_from
@@ -36,6 +36,7 @@ from hgm.networks.compile import assemble
 from hgm.networks.heads import ConvNet, UNet
 from hgm.relu.engine import Relu
 from hgm.tree.flat import flatten
+from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
     from hgm.files.header import Header
@@ -112,7 +113,7 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
 
 def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if type(net) not in (ConvNet, UNet):
-        raise BadSpec(f"a file holds a network that hgm.compile made; got a {type(net).__name__}")
+        raise BadSpec(f"a file holds a network that hgm.compile made; got {brief(net)}{_instead(net)}")
     state, engine = net.state_dict(), net.engine
     tensors = {f"state.{name}": state[name] for name in _sources(net).values()}
     tensors["inputs"], tensors["query"] = torch.from_numpy(net.plan.inputs.copy()), torch.from_numpy(net.query.copy())
@@ -130,6 +131,11 @@ def _taken_apart(net: ConvNet | UNet) -> tuple[dict[str, Any], dict[str, Tensor]
         "relu": design_entry(engine.design, tensors) if isinstance(engine, Relu) else None,
     }
     return header, tensors
+
+
+def _instead(given: Any) -> str:
+    """What writes something that is no network."""
+    return "; hgm.save writes a tree" if isinstance(given, Tree) else ""
 
 
 def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UNet:

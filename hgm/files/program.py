@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from hgm.bp.posterior import infer
-from hgm.errors import BadSpec, HgmError
+from hgm.errors import BadSpec, HgmError, brief
 from hgm.files.whole import checked_ending, write_whole
 from hgm.networks.network import Network
 from hgm.networks.outputs import Outputs, asked
+from hgm.tree.tree import Tree
 
 __all__ = ["export"]
 
@@ -65,10 +66,10 @@ def export(
         HgmError: if a library is missing, or if the exporter fails or gives a program with other results.
     """
     if not isinstance(net, Network):
-        raise BadSpec(f"a program is made of a network that hgm.compile made; got a {type(net).__name__}")
+        raise BadSpec(f"a program is made of a network that hgm.compile made; got {brief(net)}{_instead(net)}")
     where = checked_ending(path, "an exported network", (".pt2", ".onnx"))
     if not isinstance(dtype, torch.dtype) or dtype not in TOLERANCE:
-        raise BadSpec(f"a network is exported for float32 or float64; got {dtype}")
+        raise BadSpec(f"a network is exported for float32 or float64; got {brief(dtype)}")
     if where.suffix.lower() == ".onnx" and dtype != torch.float32:
         raise BadSpec("an ONNX file takes float32, because its exporter rounds constants to that; use .pt2 for float64")
     examples = [_example(net, dtype, rows) for rows in (ROWS, ROWS + 1)]  # to trace with, and of another batch size
@@ -98,6 +99,11 @@ def export(
     if not worst <= TOLERANCE[dtype]:  # NaN too
         raise HgmError(f"{kind} gives a program whose results differ from the network's by {worst:.1e}: not written")
     write_whole(where, content)
+
+
+def _instead(given: Any) -> str:
+    """What to do with something that is no network."""
+    return "; compile it first" if isinstance(given, Tree) else ""
 
 
 class _Asked(nn.Module):

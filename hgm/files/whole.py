@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 
 __all__ = ["TEXT", "checked_ending", "checked_path", "write_whole"]
 
@@ -19,7 +19,7 @@ TEXT = (".yaml", ".yml", ".json")
 def checked_path(path: str | os.PathLike[str], what: str) -> Path:
     """The path of `what`. Raises `BadSpec` for what is no path, or one that no file can have."""
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise BadSpec(f"the path of {what} is a string or a pathlib.Path; got a {type(path).__name__}")
+        raise BadSpec(f"the path of {what} is a string or a pathlib.Path; got {brief(path)}")
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

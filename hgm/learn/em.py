@@ -15,7 +15,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,16 @@ import torch
 from torch import Tensor
 
 from hgm.bp.posterior import infer
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hgm.files.whole import checked_path
 from hgm.learn.expect import Expectations
 from hgm.learn.observations import Observations, observations
-from hgm.tree.arguments import whole
+from hgm.tree.arguments import flag, number, whole
 from hgm.tree.direction import Direction, direct
 from hgm.tree.flat import flatten, offsets, pieces, unflatten
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["Fit", "fit"]
 
@@ -124,7 +124,11 @@ def fit(
         BadEvidence: for data that are empty or do not fit the tree.
         ImpossibleEvidence: if rows have probability zero under the start; it names them.
     """
+    checked_tree(tree)
+    if progress is not None:
+        flag("progress", progress)
     _check_settings(smoothing, iterations, tolerance, seed, batch_size, dtype, checkpoint, every)
+    smoothing = float(smoothing)
     observed = observations(tree, data, noise, channel, evidence)
     direction = direct(tree)
     normaliser = observed.log_normaliser()
@@ -238,7 +242,7 @@ def _check_settings(
     seed: int | None,
     batch_size: int | None,
     dtype: torch.dtype,
-    checkpoint: object,
+    checkpoint: Any,
     every: int,
 ) -> None:
     whole("iterations", iterations, 0)
@@ -246,20 +250,12 @@ def _check_settings(
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if value is not None:
             whole(name, value, least)
-    pseudo = _is_real(smoothing) and 0 <= smoothing < np.inf
-    rules = (
-        (pseudo, f"smoothing is a pseudo-count, a finite number from 0 up; got {smoothing!r}"),
-        (_is_real(tolerance) and tolerance >= 0, f"tolerance is a gain in nats per row, from 0 up; got {tolerance!r}"),
-        (dtype in (torch.float32, torch.float64), f"dtype must be torch.float64 or torch.float32; got {dtype!r}"),
-        (checkpoint is None or isinstance(checkpoint, str | os.PathLike), f"checkpoint is a path; got {checkpoint!r}"),
-    )
-    for kept, problem in rules:
-        if not kept:
-            raise BadSpec(problem)
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, Real)
+    number(smoothing, "smoothing is a pseudo-count, a finite number from 0 up", lambda x: 0 <= x < np.inf)
+    number(tolerance, "tolerance is a gain in nats per row, from 0 up", lambda x: x >= 0)
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise BadSpec(f"dtype must be torch.float64 or torch.float32; got {brief(dtype)}")
+    if checkpoint is not None:
+        checked_path(checkpoint, "a checkpoint")
 
 
 def _check_length(checkpoint: object, objectives: Sequence[float], iterations: int, least: float) -> None:

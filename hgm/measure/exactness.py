@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from tabulate import tabulate
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 from hgm.measure.feed import feed
 from hgm.measure.samples import evidence_by_kind
-from hgm.networks.compile import Task, compile
+from hgm.networks.compile import TASKS, Task, compile
 from hgm.networks.heads import ConvNet, UNet
+from hgm.tree.arguments import choice, listed, mapping, number, whole
 from hgm.tree.labels import Label
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["TOLERANCE", "Difference", "Verification", "verify"]
 
@@ -86,7 +88,7 @@ class Verification:
 
 def verify(
     tree: Tree,
-    tasks: Sequence[Task] = ("classify", "denoise", "posterior"),
+    tasks: Task | Sequence[Task] = ("classify", "denoise", "posterior"),
     *,
     batch: int = 8,
     seed: int = 0,
@@ -121,11 +123,22 @@ def verify(
         BadEvidence: for an unknown variable.
         ImpossibleEvidence: if the model allows nothing at all.
     """
-    if batch < 1:
-        raise BadSpec(f"a comparison needs at least one row of evidence; got batch={batch}")
+    checked_tree(tree)
+    whole("batch", batch, 1)
+    whole("seed", seed, 0)
+    asked_for: list[Any] = [tasks] if isinstance(tasks, str) else listed("tasks", tasks, "tasks")
+    for task in asked_for:
+        choice("tasks", task, TASKS)
+    if query is not None:
+        tree.index(query)
+    tolerance = mapping("tolerance", tolerance, "{torch.dtype: number}")
+    for dtype, most in tolerance.items():
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise BadSpec(f"tolerance must be a mapping from torch's types of floats; got {brief(dtype)}")
+        number(most, f"the tolerance of {dtype} must be a positive number", lambda x: x > 0)
     inner = [tree.names[int(v)] for v in np.setdiff1d(np.arange(len(tree)), tree.leaves)]
     networks = []
-    for task in tasks:
+    for task in asked_for:
         asked = {"classify": query, "posterior": "all"}.get(task)
         networks.append((task, compile(tree, task, query=asked), compile(tree, task, query=asked, observed=inner)))
     found: list[Difference] = []
@@ -136,7 +149,7 @@ def verify(
             for task, at_leaves, anywhere in networks:
                 output, log_partition = _differences(anywhere if kind == "anywhere" else at_leaves, seen, reference)
                 found.append(Difference(task, kind, dtype, output, log_partition, most))
-    return Verification(tuple(sorted(found, key=lambda difference: tasks.index(difference.task))))
+    return Verification(tuple(sorted(found, key=lambda difference: asked_for.index(difference.task))))
 
 
 def _differences(net: ConvNet | UNet, e: Tensor, reference: Posterior) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import check_plan, planned
 from hgm.compiler.trial import try_out
-from hgm.errors import BadExtension, BadSpec, did_you_mean, extension
+from hgm.errors import BadExtension, BadSpec, brief, extension
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
+from hgm.tree.arguments import choice, flag, is_series
 from hgm.tree.labels import Label
-from hgm.tree.tree import Tree
+from hgm.tree.tree import Tree, checked_tree
 
 if TYPE_CHECKING:
     from hgm.relu.question import Allocation, Bound
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Task", "assemble", "compile"]
 
 Task = Literal["classify", "denoise", "posterior"]
+
+TASKS: tuple[str, ...] = get_args(Task)
 
 
 @making()
@@ -84,11 +87,10 @@ def compile(
         Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
     """
     _keep_freed_memory()
-    if task not in ("classify", "denoise", "posterior"):
-        close = did_you_mean(task, ("classify", "denoise", "posterior"))
-        raise BadSpec(f"task must be 'classify', 'denoise' or 'posterior'; got {task!r}{close}")
-    if activation not in ("exact", "relu"):
-        raise BadSpec(f"activation must be 'exact' or 'relu'; got {activation!r}")
+    checked_tree(tree)
+    choice("task", task, TASKS)
+    choice("activation", activation, ("exact", "relu"))
+    flag("trainable", trainable)
     inputs, shape = _inputs(tree, observed)
     seen = inputs[: prod(shape)]
     wanted = _wanted(tree, task, query, seen)
@@ -98,7 +100,7 @@ def compile(
     if plan is None:
         plan = planned("levels" if schedule is None else schedule, rooted, inputs)
     elif schedule is not None:
-        raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={schedule!r}")
+        raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={brief(schedule)}")
     else:
         check_plan(plan, rooted, inputs)
     channel = _bound(Soft() if channel is None else channel, int(tree.cardinality[seen].max()))
@@ -130,21 +132,21 @@ def _inputs(tree: Tree, observed: Label | Sequence[Label]) -> tuple[np.ndarray, 
     """``(n,)`` tree indices of the variables with evidence, those of the observation first, and the shape of that."""
     if isinstance(observed, str) and observed == "all":
         return np.arange(len(tree)), (len(tree),)
-    names = [observed] if _is_one(tree, observed) else observed
+    names = [observed] if _is_one(tree, observed) else list(observed)
     extra = [v for v in dict.fromkeys(tree.index(name) for name in names) if tree.inner[v]]
     return np.concatenate([tree.leaves, np.array(extra, dtype=np.int64)]), tree.leaf_shape
 
 
 def _is_one(tree: Tree, given: Label | Sequence[Label]) -> bool:
     """Whether this is a name and no list of names; a tuple that is a name is one."""
-    return isinstance(given, str) or not isinstance(given, Iterable) or given in tree.names
+    return not is_series(given) or given in tree.names
 
 
 def _wanted(tree: Tree, task: Task, query: Label | Sequence[Label] | None, seen: np.ndarray) -> np.ndarray:
     """``(n,)`` tree indices of the asked-for variables; `seen` are those that the channel observes."""
     if task == "classify":
         if not _is_one(tree, query):
-            raise BadSpec(f"task 'classify' asks for one variable; got query={query!r:.100}")
+            raise BadSpec(f"task 'classify' asks for one variable; got query={brief(query)}")
         return tree.roots[:1] if query is None else np.array([tree.index(query)])
     if query is None:
         return seen
@@ -167,7 +169,7 @@ def _wanted(tree: Tree, task: Task, query: Label | Sequence[Label] | None, seen:
 def _bound(channel: Channel, states: int) -> Channel:
     """The channel for leaves of so many states."""
     if not isinstance(channel, Channel):
-        raise BadSpec(f"channel must be a Channel, such as hgm.Gaussian(); got {channel!r:.100}")
+        raise BadSpec(f"channel must be a Channel, such as hgm.Gaussian(); got {brief(channel)}")
     name = type(channel).__name__
     if type(channel).states_first is Channel.states_first and type(channel).forward is Channel.forward:
         raise BadExtension(f"the channel {name} does not say what its log evidence is: give it states_first")

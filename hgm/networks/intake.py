@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, BadExtension
+from hgm.errors import BadEvidence, BadExtension, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.frames import by_name
 from hgm.evidence.given import log_evidence
-from hgm.evidence.noise import as_noise
+from hgm.evidence.noise import as_noise, with_numbers
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.labels import Label
 
@@ -100,7 +100,7 @@ class Intake(nn.Module):
         like = torch.empty(0, dtype=torch.float32 if dtype in HALF else dtype, device=z.device)
         what = "what is given with the observation"
         noise = (as_noise(x, like, what) if isinstance(x, int | float) else as_tensor(x, what) for x in observation[1:])
-        return [z, *(x.to(z.device) for x in noise)]
+        return [z, *(with_numbers(x, z, what).to(z.device) for x in noise)]
 
     @cached_property
     def _place(self) -> dict[int, int]:
@@ -117,7 +117,7 @@ class Intake(nn.Module):
         """``(B, S, V)`` log evidence by name, of inputs, or of the `observed` among them."""
         tree, seen = self.plan.tree, by_name(evidence)
         if seen is None:
-            raise BadEvidence(f"evidence is a mapping from variables to what was seen; got a {type(evidence).__name__}")
+            raise BadEvidence(f"evidence is a mapping from variables to what was seen; got {brief(evidence)}")
         leaves = 0 if also_leaves else prod(self.leaf_shape)
         for name in seen:
             place = self._place.get(tree.index(name))
@@ -203,6 +203,10 @@ class Intake(nn.Module):
         evidence = as_tensor(evidence, "evidence of the observed variables")
         more = evidence.permute(1, 2, 0) if evidence.is_floating_point() and evidence.ndim == 3 else evidence
         if not evidence.is_floating_point():
+            if evidence.ndim != 2:
+                raise BadEvidence(
+                    f"states of the observed variables must have shape (B, {self.extra}); got {tuple(evidence.shape)}"
+                )
             self._check_symbols(evidence, slice(prod(self.leaf_shape), None))
             more = clamped(evidence, self.states_in).movedim(1, -1)
         if (

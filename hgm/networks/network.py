@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
-from hgm.evidence.ambient import concrete, transformed
+from hgm.evidence.ambient import checked_dtype, concrete, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
@@ -155,7 +155,7 @@ class Network(Intake):
         """
         given = [x for x in (observation, noise, scale, *more) if x is not None]
         outputs = self.answer if outputs is None else outputs
-        tables = None if log_potentials in (None, {}) else read_potentials(self.plan.tree, log_potentials)
+        tables = read_potentials(self.plan.tree, log_potentials) if log_potentials is not None else None
         return as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
 
     def log_partition(
@@ -186,7 +186,7 @@ class Network(Intake):
         Returns:
             The largest absolute difference of an output, of probabilities or of means; NaN if the precision overflows.
         """
-        other = copy.deepcopy(self).to(dtype)
+        other = copy.deepcopy(self).to(checked_dtype(dtype))
         with torch.no_grad():
             gap = other(*observation, evidence=evidence).double() - self(*observation, evidence=evidence).double()
         return float(gap.abs().max()) if gap.numel() else 0.0
@@ -242,7 +242,7 @@ class Network(Intake):
         half = z.dtype if z.is_floating_point() else self.dtype
         z = z.float() if z.dtype in HALF else z
         full, dtype = None, None
-        if tables is not None:
+        if tables is not None and tables.tensors:
             full = self._weights(tables, z)
             if not any(x.is_floating_point() for x in (z, *noise)):
                 dtype = half = tables.dtype

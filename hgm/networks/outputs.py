@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from hgm.errors import BadSpec, did_you_mean
+from hgm.errors import BadSpec, brief, did_you_mean
 
 __all__ = ["OUTPUTS", "Output", "Outputs", "as_asked", "asked"]
 
@@ -30,11 +30,11 @@ def asked(outputs: Any, lacks: Mapping[str, str]) -> tuple[str, ...]:
     """
     names = (outputs,) if isinstance(outputs, str) else outputs
     if not isinstance(names, tuple | list) or not names:
-        raise BadSpec(f"outputs must be a name or a tuple of names, of {', '.join(OUTPUTS)}; got {outputs!r:.100}")
+        raise BadSpec(f"outputs must be a name or a tuple of names, of {', '.join(OUTPUTS)}; got {brief(outputs)}")
     for name in names:
-        if name not in OUTPUTS:
+        if not isinstance(name, str) or name not in OUTPUTS:
             close = did_you_mean(name, OUTPUTS)
-            raise BadSpec(f"a network has the outputs {', '.join(OUTPUTS)}, and no {name!r:.100}{close}")
+            raise BadSpec(f"a network has the outputs {', '.join(OUTPUTS)}, and no {brief(name)}{close}")
         if name in lacks:
             raise BadSpec(f"this network has no output {name!r}: {lacks[name]}")
     return tuple(names)

@@ -10,17 +10,21 @@ from typing import Literal, get_args
 import numpy as np
 
 from hgm.compiler.plan import Plan
-from hgm.errors import BadSpec
 from hgm.evidence.channel import Channel
 from hgm.relu.constructions.choose import construction
 from hgm.relu.maps import StageMaps, stage_maps
 from hgm.relu.propagate import Flow
+from hgm.tree.arguments import choice, number
 from hgm.tree.possible import possible_states
 
 __all__ = ["Allocation", "Bound", "Question"]
 
 Bound = Literal["log_posterior", "tv", "mean"]
 Allocation = Literal["optimal", "uniform"]
+
+
+def _is_positive(x: float) -> bool:
+    return 0 < x < math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +59,13 @@ class Question:
     floor: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.tol < math.inf:
-            raise BadSpec(f"a tolerance must be positive and finite; got tol={self.tol}")
-        if self.floor is not None and not 0 < self.floor < math.inf:
-            raise BadSpec(
-                f"a floor B must be positive and finite, as log evidence is floored at -B; got floor={self.floor}"
-            )
-        for name, allowed in (("bound", Bound), ("allocation", Allocation)):
-            if getattr(self, name) not in get_args(allowed):
-                listed = ", ".join(map(repr, get_args(allowed)))
-                raise BadSpec(f"{name} must be one of {listed}; got {getattr(self, name)!r}")
+        tol = number(self.tol, "the tolerance tol must be positive and finite", _is_positive)
+        object.__setattr__(self, "tol", tol)  # as a float
+        if self.floor is not None:
+            says = "a floor B must be positive and finite, as log evidence is floored at -B"
+            object.__setattr__(self, "floor", number(self.floor, says, _is_positive))
+        choice("bound", self.bound, get_args(Bound))
+        choice("allocation", self.allocation, get_args(Allocation))
         if self.construction is not None:
             construction(self.construction)
 

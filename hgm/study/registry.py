@@ -14,7 +14,9 @@ from inspect import signature
 from pathlib import Path
 from typing import TypeVar
 
-from hgm.errors import BadExtension
+from hgm.errors import BadExtension, brief
+from hgm.files.whole import checked_path
+from hgm.tree.arguments import flag
 
 __all__ = ["STUDIES", "Study", "study"]
 
@@ -28,14 +30,18 @@ class Study:
     name: str
     function: Callable[..., object]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not callable(self.function):
+            raise BadExtension(f"a study is a name and a function; got {brief(self.name)}, {brief(self.function)}")
+
     @property
     def text(self) -> str:
         """What it asks: the first line of the function's docstring."""
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
 
     def run(self, out: Path, quick: bool = False) -> None:
-        """Run it; `quick` for a small version."""
-        self.function(out, quick=quick)
+        """Run it; `quick` for a small version. Raises `BadSpec` for what is no folder's path."""
+        self.function(checked_path(out, "the folder of a study"), quick=flag("quick", quick))
 
 
 STUDIES: dict[str, Study] = {}
@@ -48,7 +54,7 @@ def study(name: str) -> Callable[[F], F]:
         BadExtension: for a name that is none or taken, or a function that cannot be called with (out, quick=...).
     """
     if not isinstance(name, str) or not name:
-        raise BadExtension(f'a study needs a name, as in @study("mine"); got {name!r:.100}')
+        raise BadExtension(f'a study needs a name, as in @study("mine"); got {brief(name)}')
 
     def register(function: F) -> F:
         if name in STUDIES:

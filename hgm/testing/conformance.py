@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
-from hgm.errors import ImpossibleEvidence
+from hgm.errors import BadSpec, ImpossibleEvidence, brief
 from hgm.measure.feed import feed
 from hgm.measure.samples import random_evidence
 from hgm.networks.compile import compile
@@ -43,6 +43,8 @@ def expected_counts(posterior: Posterior) -> list[Tensor]:
     From the factor marginals of the reference; the gradient of the summed log partition function with respect to the
     log potentials must be this.
     """
+    if not isinstance(posterior, Posterior):
+        raise BadSpec(f"posterior must be what hgm.infer gives; got {brief(posterior)}")
     tree = posterior.tree
     counts = [torch.zeros(p.log_potential.shape, dtype=torch.float64) for p in tree.potentials]
     for factor in range(tree.factors):

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean, listing
-from hgm.tree.arguments import MOST, is_series
+from hgm.tree.arguments import MOST, is_series, mapping
 
 __all__ = ["Label", "LabelSet", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
 
@@ -51,17 +51,17 @@ class LabelSet(tuple[Label, ...]):
     codes: Mapping[Label, frozenset[Label]]
 
     def __new__(cls, labels: Sequence[Label], codes: Mapping[Label, Iterable[Label]] | None = None) -> Self:
-        size, read = read_states(labels, "a label set")
+        _, read = read_states(labels, "a label set")
         if read is None:
-            raise BadSpec(f"a label set is made of a list of labels; got {size}")
+            raise BadSpec(f"a label set is made of a list of labels; got {brief(labels)}")
         self = super().__new__(cls, read)
         known: dict[Label, frozenset[Label]] = dict(getattr(labels, "codes", {}))
-        for given, stands_for in (codes or {}).items():
+        for given, stands_for in mapping("codes", codes, "{code: labels}").items():
             code = read_key(given, "an ambiguity code")
             if code in read:
                 raise BadSpec(f"the ambiguity code {code!r} is also a label")
             if isinstance(stands_for, (str, bytes)) or not isinstance(stands_for, Iterable):
-                raise BadSpec(f"the ambiguity code {code!r} stands for a set of labels; got {stands_for!r:.100}")
+                raise BadSpec(f"the ambiguity code {code!r} stands for a set of labels; got {brief(stands_for)}")
             members = [read_key(label, f"what {code!r} stands for") for label in stands_for]
             unknown = next((label for label in members if label not in read), None)
             if unknown is not None or not members:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hgm.errors import BadSpec
 from hgm.networks.network import Network
+from hgm.tree.arguments import choice
 from hgm.tree.tree import Tree
 from hgm.viz.levels import draw_levels
 from hgm.viz.network import draw_stages
@@ -56,13 +57,11 @@ def draw(what: Tree | Network, path: str | os.PathLike[str] | None = None, *, st
 
 
 def _tree(tree: Tree, style: Style) -> Figure:
+    choice("style", style, ("auto", "nodes", "planes", "levels"))
     if style == "auto":
         style = "planes" if has_planes(tree) else "levels" if shown_levels(tree) is None else "nodes"
     if style == "nodes" and shown_levels(tree) is None:
         raise BadSpec(f"a tree of {len(tree):,} variables is too large for style 'nodes'; use 'levels'")
     if style == "planes" and not has_planes(tree):
         raise BadSpec("style 'planes' is for layered models on a 2-D grid with at least two levels below the root")
-    styles = {"nodes": draw_nodes, "planes": draw_planes, "levels": draw_levels}
-    if style not in styles:
-        raise BadSpec(f"style must be 'auto', 'nodes', 'planes' or 'levels'; got {style!r}")
-    return styles[style](tree)
+    return {"nodes": draw_nodes, "planes": draw_planes, "levels": draw_levels}[style](tree)

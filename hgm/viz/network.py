@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hgm.compiler.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, brief
 from hgm.networks.heads import ConvNet, UNet
 from hgm.viz.potentials import times
 from hgm.viz.style import GREY, INK, draw_title, new_figure
@@ -63,7 +63,7 @@ def draw_stages(net: Any) -> Figure:
     """The picture of a network. Raises `BadSpec` for what is no network of hgm."""
     both = isinstance(net, UNet)
     if not (both or isinstance(net, ConvNet)):
-        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got a {type(net).__name__}")
+        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got {brief(net)}")
     relu, plan = net.certificate is not None, net.plan
     asked = set(plan.tree.level[net.query].tolist())
     depth = len(plan.levels) - 1

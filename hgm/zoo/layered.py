@@ -137,7 +137,7 @@ def filtered_hierarchy(
         depth: number of levels of the unfiltered hierarchy, at least 1.
         k: the filter, 0 to `depth`.
         arity: children per node.
-        sigma: standard deviation of the log weights; 0 makes the rules equally likely.
+        sigma: standard deviation of the log weights, 0 to 100; 0 makes the rules equally likely.
         rules: the grammar, normalised; default drawn from `seed`. Decides `states` and `arity`.
         seed: seed of the grammar.
 
@@ -155,7 +155,7 @@ def filtered_hierarchy(
         whole(name, value, 1, {"states": MOST, "depth": DEEPEST, "arity": WIDEST}[name])
     if not 0 <= whole("k", k, 0) <= depth:
         raise BadSpec(f"the filter k must be 0 to depth = {depth}; got {k}")
-    sigma = number(sigma, "sigma is a standard deviation and must be at least 0", lambda x: 0 <= x < np.inf)
+    sigma = number(sigma, "sigma is the standard deviation of logs and must be 0 to 100", lambda x: 0 <= x <= 100)
     if rules is None:
         rng = seeded(seed)
         words = np.indices((states,) * arity).reshape(arity, -1).T

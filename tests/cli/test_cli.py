@@ -302,7 +302,7 @@ REFUSALS = {
     "a network with another ending": (["compile", "MODEL", "-o", "x.pt"], "must end in .safetensors, .pt2 or .onnx"),
     "no tolerance": (
         ["compile", "MODEL", "-o", "x.safetensors", "--relu", "--tol", "0"],
-        "must be positive and finite; got tol=0",
+        "must be positive and finite; got 0.0",
     ),
     "a tolerance without ReLUs": (["compile", "MODEL", "-o", "x.pt2", "--tol", "0.1"], "give --relu, too"),
     "no such channel": (

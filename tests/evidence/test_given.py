@@ -295,5 +295,5 @@ def test_a_leaf_that_is_missing_in_the_array_may_be_given_by_name(grid):
 
 def test_the_first_argument_is_the_tree():
     for read in (hgm.infer, hgm.log_evidence, hgm.fit):
-        with pytest.raises(hgm.BadSpec, match="the first argument is the tree; got a str"):
+        with pytest.raises(hgm.BadSpec, match=r"tree must be a Tree; got 'model.yaml'; hgm.load"):
             read("model.yaml", {"a": 1})

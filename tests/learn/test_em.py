@@ -749,7 +749,7 @@ def test_tied_tables_of_two_directions_are_refused():
         ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1; got 2.5"),
         ({"seed": 0.5}, "seed must be a whole number of at least 0; got 0.5"),
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
-        ({"checkpoint": 7}, "checkpoint is a path; got 7"),
+        ({"checkpoint": 7}, "the path of a checkpoint is .* got 7"),
     ],
 )
 def test_settings_out_of_range(settings, message):

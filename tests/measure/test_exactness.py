@@ -77,7 +77,7 @@ def test_it_prints_a_table():
 @pytest.mark.parametrize(
     ("wrong", "kind", "text"),
     [
-        ({"batch": 0}, hgm.BadSpec, "batch=0"),
+        ({"batch": 0}, hgm.BadSpec, "batch must be a whole number of at least 1; got 0"),
         ({"tasks": ["clasify"]}, hgm.BadSpec, "clasify"),
         ({"query": "nobody"}, hgm.BadEvidence, "nobody"),
     ],

@@ -74,7 +74,7 @@ def test_what_cannot_be_built_is_refused():
         build("constant", matrix("4x4"), 0.1)
     with pytest.raises(HgmError, match="positive"):
         build("C", matrix("4x4"), 0.0)
-    with pytest.raises(HgmError, match="no construction"):
+    with pytest.raises(HgmError, match="construction must be"):
         build("E", matrix("4x4"), 0.1)
     with pytest.raises(BadPotential, match="matrix"):
         build("C", [0.0, 1.0], 0.1)

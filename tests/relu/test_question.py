@@ -24,9 +24,9 @@ def question(tree=TREE, query=None, channel=None, **options):
         ({"tol": float("nan")}, "positive and finite"),
         ({"floor": -1.0}, "floored at -B"),
         ({"floor": float("inf")}, "floored at -B"),
-        ({"bound": "l2"}, "one of 'log_posterior', 'tv', 'mean'; got 'l2'"),
-        ({"allocation": "best"}, "one of 'optimal', 'uniform'; got 'best'"),
-        ({"construction": "E"}, "no construction 'E'; there are constant, A, B, C, D"),
+        ({"bound": "l2"}, "'log_posterior', 'tv' or 'mean'; got 'l2'"),
+        ({"allocation": "best"}, "'optimal' or 'uniform'; got 'best'"),
+        ({"construction": "E"}, "construction must be 'constant', 'A', 'B', 'C' or 'D'; got 'E'"),
     ],
 )
 def test_bad_options_are_refused(options, said):

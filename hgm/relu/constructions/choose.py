@@ -35,6 +35,7 @@ from hgm.relu.constructions.logmatrix import LogMatrix
 from hgm.relu.constructions.tournament import Tournament
 from hgm.relu.constructions.trial import check_kind, number, try_out
 from hgm.relu.pieces.piecewise import PiecewiseLinear
+from hgm.tree.arguments import choice
 
 __all__ = [
     "CONSTRUCTIONS",
@@ -52,8 +53,7 @@ CONSTRUCTIONS: dict[str, type[LogMatrix]] = {c.kind: c for c in (Constant, Unifo
 
 def construction(kind: str) -> type[LogMatrix]:
     """The construction of a name. Raises `BadSpec` if there is none, `BadExtension` if it is no whole one."""
-    if kind not in CONSTRUCTIONS:
-        raise BadSpec(f"no construction {kind!r}; there are {', '.join(CONSTRUCTIONS)}")
+    choice("construction", kind, list(CONSTRUCTIONS))
     return check_kind(kind, CONSTRUCTIONS[kind])
 
 

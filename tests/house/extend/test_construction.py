@@ -109,5 +109,5 @@ def test_a_file_keeps_it_while_it_is_registered(monkeypatch, tmp_path, kind):
     e = torch.randn(5, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(again(e), net(e), rtol=0, atol=0)
     monkeypatch.delitem(CONSTRUCTIONS, "E")
-    with pytest.raises(BadSpec, match="no construction 'E'; there are constant, A, B, C, D"):
+    with pytest.raises(BadSpec, match="construction must be 'constant', 'A', 'B', 'C' or 'D'"):
         hgm.load_network(tmp_path / "net.safetensors")
