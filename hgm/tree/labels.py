@@ -37,20 +37,22 @@ class LabelSet(tuple[Label, ...]):
     It serves wherever states are declared. A code is read as the set of its labels, in evidence and in data; it is no
     state, and two label sets that differ in their codes only are equal.
 
-    Args:
-        labels: distinct, in order.
-        codes: the labels that each code stands for; a code is no label.
-
     Attributes:
         codes: ``{code: frozenset of labels}``, read-only.
-
-    Raises:
-        BadSpec: for labels that are no declaration of states, or a code that is a label or stands for none.
     """
 
     codes: Mapping[Label, frozenset[Label]]
 
     def __new__(cls, labels: Sequence[Label], codes: Mapping[Label, Iterable[Label]] | None = None) -> Self:
+        """A label set.
+
+        Args:
+            labels: distinct, in order.
+            codes: the labels that each code stands for; a code is no label.
+
+        Raises:
+            BadSpec: for labels that are no declaration of states, or a code that is a label or stands for none.
+        """
         _, read = read_states(labels, "a label set")
         if read is None:
             raise BadSpec(f"a label set is made of a list of labels; got {brief(labels)}")
