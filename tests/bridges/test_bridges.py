@@ -387,7 +387,7 @@ def test_a_bad_directed_tree_is_refused(change, error, message):
     [
         (nx.MultiDiGraph(), "a MultiDiGraph has parallel edges"),
         (nx.Graph(), "a tree needs at least one variable"),
-        ("graph", "reads a networkx.Graph or networkx.DiGraph; got str"),
+        ("graph", "reads a networkx.Graph or networkx.DiGraph; got 'graph'"),
         (nx.path_graph(3), "0 - 1 joins two variables"),
     ],
 )
@@ -849,7 +849,7 @@ def test_a_factor_graph_with_missing_edges_is_refused():
         (lambda: nx.DiGraph(), "a DiGraph"),
         (lambda: models.DiscreteBayesianNetwork, "the class DiscreteBayesianNetwork"),
         (lambda: models.BayesianNetwork, "the class BayesianNetwork"),
-        (lambda: None, "a NoneType"),
+        (lambda: None, "None"),
     ],
     ids=["junction tree", "dynamic", "networkx", "class", "old name", "none"],
 )
