@@ -84,6 +84,8 @@ def _log_partition(tree: Tree, e: Tensor, batched: bool, given: GivenPotentials)
         """One row for each of the batch, from a tensor whose first axes are its own batch."""
         return x.expand(*batch, *x.shape[before:]).reshape(prod(batch), *x.shape[before:])
 
+    if not given.tensors:
+        return collect(tree, e).log_partition.reshape(batch)
     logs = [torch.tensor(p.log_potential, device=e.device) for p in tree.potentials]
     for i, log in given.tensors.items():
         before = log.ndim - given.axes[i]

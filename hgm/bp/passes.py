@@ -31,10 +31,10 @@ from torch.nn import functional
 from hgm.bp.factor import Bank, Choose, bank_of
 from hgm.bp.ops import Array, Reduce, added, joined, logsumexp, normalised, padded, repeated, take
 from hgm.bp.schedule import Group, Step, schedule
-from hgm.evidence.checked import check_log_evidence, unobserved
+from hgm.evidence.checked import unobserved
 from hgm.tree.tree import Tree
 
-__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors", "log_partition"]
+__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors"]
 
 
 @dataclass(frozen=True)
@@ -98,27 +98,14 @@ class Distributed:
             self.b.append(r + c.h[at + 1])
 
 
-def log_partition(tree: Tree, log_evidence: Tensor, log_potentials: Sequence[Tensor] | None = None) -> Tensor:
-    """log Z of each row: ``(B,)``, ``-inf`` for impossible evidence (no error here).
-
-    Args:
-        tree: the model.
-        log_evidence: ``(B, S, V)`` as made by `hgm.log_evidence`.
-        log_potentials: tensors to use instead of the tree's own, one per potential, of its `log_potential`'s shape.
-
-    The gradient with respect to `log_evidence` is the marginals, that with respect to `log_potentials` the sum of the
-    factor marginals of all tied factors (over the batch too). Both are finite, also at zeros.
-
-    Raises:
-        BadEvidence: for log evidence of the wrong shape, NaN or ``+inf``.
-    """
-    return collect(tree, check_log_evidence(tree, log_evidence), log_potentials=log_potentials).log_partition
-
-
 def collect(
     tree: Tree, log_evidence: Array, reduce: Reduce = logsumexp, log_potentials: Sequence[Tensor] | None = None
 ) -> Collected:
-    """The pass from the leaves to the roots, of log evidence that is checked: a tensor, or a float64 array."""
+    """The pass from the leaves to the roots, of log evidence that is checked: a tensor, or a float64 array.
+
+    With `log_potentials`, tensors of the shapes of the potentials' own, those are used instead, and are differentiated:
+    the gradient of log Z by them is the sum of the factor marginals of all tied factors, over the batch too.
+    """
     if isinstance(log_evidence, Tensor):
         log_evidence = log_evidence.to(torch.float64)
         device = log_evidence.device

@@ -26,6 +26,7 @@ from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.sequences import are_sequences
 from hgm.tree.arguments import listed, whole
+from hgm.tree.called import factors_over
 from hgm.tree.checks import shown
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree
@@ -193,14 +194,9 @@ class Posterior(ByName):
         return log_score(self.tree, x) + seen.sum((-1, -2)) - self.log_partition
 
     def _factor_over(self, names: Sequence[Label]) -> int:
-        tree, wanted = self.tree, {self.tree.index(name) for name in names}
-        candidates = {int(tree.parent_factor[v]) for v in wanted} - {-1}
-        if len(wanted) == 1:
-            (v,) = wanted
-            candidates |= set(tree.factors_of(v))
-        for f in sorted(candidates):
-            if set(tree.scope_of(f).tolist()) == wanted:
-                return f
+        over = factors_over(self.tree, {self.tree.index(name) for name in names})
+        if over:
+            return over[0]
         raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
 
     def _out(self, x: Array) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hgm.errors import BadPotential, listing
 from hgm.evidence.potentials import GivenPotentials
+from hgm.tree.called import potential_called
 from hgm.tree.flat import flatten, owners, unflatten
 from hgm.tree.potential import Potential
 
@@ -144,7 +145,7 @@ class Weights(nn.Module):
 
     def called(self, which: list[int]) -> str:
         """Some of the potentials, for a message: by their names, or numbers."""
-        return listing([i if self.of[i].name is None else repr(self.of[i].name) for i in which])
+        return listing([potential_called(self.of, i) for i in which])
 
     def extra_repr(self) -> str:
         kind = "trainable" if isinstance(self.log_potential, nn.Parameter) else "fixed"

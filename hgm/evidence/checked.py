@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
@@ -16,7 +17,7 @@ from hgm.tree.structure import once
 if TYPE_CHECKING:
     from hgm.tree.tree import Tree
 
-__all__ = ["check_log_evidence", "check_numbers", "check_states", "padding", "unobserved"]
+__all__ = ["check_log_evidence", "check_numbers", "check_states", "padded", "padding", "unobserved"]
 
 
 def check_log_evidence(tree: Tree, e: Tensor) -> Tensor:
@@ -81,6 +82,11 @@ def _states(tree: Tree) -> tuple[int, bool]:
     """The largest number of states of a variable, and whether some have fewer."""
     most = int(tree.cardinality.max())
     return most, bool((tree.cardinality < most).any())
+
+
+def padded(tree: Tree, e: Tensor) -> Tensor:
+    """Log evidence ``(B, S', n)`` with ``-inf`` for more states, as many as the tree's largest cardinality."""
+    return functional.pad(e, (0, 0, 0, _states(tree)[0] - e.shape[1]), value=-torch.inf)
 
 
 def padding(card: np.ndarray, states: int, device: torch.device | str) -> Tensor:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.frames import by_name
 from hgm.evidence.likelihood import Likelihood
-from hgm.evidence.symbols import MISSING, as_tensor, signed, unmasked
+from hgm.evidence.symbols import MISSING, as_tensor, plain_values, signed, unmasked, visible
 from hgm.tree.labels import StateNames
 from hgm.tree.tree import Tree
 
@@ -68,7 +68,7 @@ def seen(tree: Tree, v: int, given: Any) -> Seen:
         return _by_label(tree, v, labelled)
     if isinstance(given, AbstractSet):
         return Seen(False, likelihood=_choices(tree, v, [given]))
-    if isinstance(given, tuple) and any(isinstance(label, tuple) for label in names.labels or ()):
+    if isinstance(given, tuple) and names.has_tuples:
         return _one(tree, v, given)
     if isinstance(given, list | tuple):
         return _listed(tree, v, list(given))
@@ -79,14 +79,13 @@ def seen(tree: Tree, v: int, given: Any) -> Seen:
 
 def column_of(tree: Tree, v: int, given: Any) -> Tensor:
     """``()`` or ``(...)`` states of variable v, of any shape. Raises `BadEvidence` as `seen`, also for a likelihood."""
-    array = np.asarray(given) if not isinstance(given, list | tuple) else None
-    if isinstance(given, Tensor) or (array is not None and array.ndim > 1):
-        flat = given.reshape(-1) if isinstance(given, Tensor) else array.reshape(-1)  # type: ignore[union-attr]
-        shape = tuple(given.shape) if isinstance(given, Tensor) else array.shape  # type: ignore[union-attr]
-        return _states(tree, v, flat).reshape(shape)
+    if not isinstance(given, list | tuple):
+        x, hole = unmasked(given, f"the states of variable {tree.names[v]!r}")
+        if isinstance(given, Tensor) or x.ndim > 1:
+            return _states(tree, v, visible(x, hole)).reshape(tuple(x.shape))
     found = seen(tree, v, given)
     if found.states is None:
-        raise BadEvidence(f"variable {tree.names[v]!r} needs a state in each row; got {_short(given)}")
+        raise BadEvidence(f"variable {tree.names[v]!r} needs a state in each row; got {brief(given, 80)}")
     return found.states if found.batched else found.states[0]
 
 
@@ -110,27 +109,19 @@ def _one(tree: Tree, v: int, given: Any) -> Seen:
     names = tree.state_names(v)
     if is_missing(given, names):
         return Seen(False, torch.full((1,), MISSING))
-    if names.codes and _is_code(names, given):
+    if names.is_code(given):
         return Seen(False, likelihood=_choices(tree, v, [given]))
-    state = names.find(given)
-    return Seen(False, torch.tensor([_refused(tree, v, given) if state is None else state]))
+    return Seen(False, torch.tensor([_state(tree, v, given)]))
 
 
 def _column(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Seen:
     """A column of states, or of states and ambiguity codes."""
     names = tree.state_names(v)
     if names.codes:
-        values = column if isinstance(column, list) else column.tolist()
-        if any(_is_code(names, value) for value in values):
+        values = plain_values(column)
+        if any(map(names.is_code, values)):
             return Seen(True, likelihood=_choices(tree, v, values))
     return Seen(True, _states(tree, v, column))
-
-
-def _is_code(names: StateNames, value: Any) -> bool:
-    try:
-        return value in names.codes
-    except TypeError:
-        return False
 
 
 def _states(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Tensor:
@@ -147,8 +138,7 @@ def _states(tree: Tree, v: int, column: Tensor | np.ndarray | list[Any]) -> Tens
         fast = _numbers(names, column)
         if fast is not None:
             return torch.from_numpy(fast).to(device)
-    if isinstance(column, np.ndarray):
-        column = column.tolist() if column.dtype.kind in "biufUO" else list(column)  # a date stays a date
+    column = plain_values(column)
     types = set(map(type, column))
     if any(issubclass(kind, Tensor) for kind in types):
         column = [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in column]
@@ -201,7 +191,7 @@ def _refused(tree: Tree, v: int, value: object, row: int | None = None) -> int:
             "hgm.Likelihood([...])"
         )
     elif not isinstance(value, str | int | float | tuple | np.generic):
-        message = f"variable {tree.names[v]!r} takes {FORMS}; got {_short(value)}"
+        message = f"variable {tree.names[v]!r} takes {FORMS}; got {brief(value, 80)}"
         message += "" if row is None else f" in batch row {row}"
     raise BadEvidence(message) from None
 
@@ -231,7 +221,7 @@ def _by_label(tree: Tree, v: int, given: Mapping[Any, Any]) -> Seen:
         for label, number in given.items()
     }
     if len(parts) < len(given):
-        raise BadEvidence(f"the likelihood of variable {name!r} names a state twice; got {_short(dict(given))}")
+        raise BadEvidence(f"the likelihood of variable {name!r} names a state twice; got {brief(dict(given), 80)}")
     single = (part.ndim == 0 and part.dtype == torch.bool for part in parts.values())
     if any(single) or any(part.ndim > 1 or part.is_complex() for part in parts.values()):
         raise BadEvidence(
@@ -254,7 +244,7 @@ def _choices(tree: Tree, v: int, sets: list[Any]) -> Tensor:
     out = np.zeros((len(sets), names.size), dtype=bool)
     known: dict[Any, np.ndarray] = {}
     for row, choice in enumerate(sets):
-        choice = {choice} if _is_code(names, choice) else choice
+        choice = {choice} if names.is_code(choice) else choice
         if not isinstance(choice, AbstractSet):
             out[row] = True if is_missing(choice, names) else np.arange(names.size) == _state(tree, v, choice, row)
             continue
@@ -270,7 +260,7 @@ def _choices(tree: Tree, v: int, sets: list[Any]) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _state(tree: Tree, v: int, label: Any, row: int) -> int:
+def _state(tree: Tree, v: int, label: Any, row: int | None = None) -> int:
     state = tree.state_names(v).find(label)
     return _refused(tree, v, label, row) if state is None else state
 
@@ -283,8 +273,7 @@ def _listed(tree: Tree, v: int, given: list[Any]) -> Seen:
     kinds = set(map(type, given))
     if any(issubclass(kind, AbstractSet) for kind in kinds):
         return Seen(True, likelihood=_choices(tree, v, given))
-    tuples = any(isinstance(label, tuple) for label in tree.labels(v) or ())
-    nested = (list, Likelihood) if tuples else (list, tuple, Likelihood)
+    nested = (list, Likelihood) if tree.state_names(v).has_tuples else (list, tuple, Likelihood)
     arrays = any(issubclass(kind, Tensor | np.ndarray) for kind in kinds)
     if any(issubclass(kind, nested) for kind in kinds) or (arrays and any(getattr(row, "ndim", 0) for row in given)):
         if Likelihood in kinds:
@@ -301,9 +290,7 @@ def _array(tree: Tree, v: int, given: Any) -> Seen:
         value = x.item()
         return _one(tree, v, None if hole is not None and bool(hole) else value)
     if x.ndim == 1:
-        if hole is not None:  # what lies under the mask may be anything
-            x = [None if masked else value for value, masked in zip(x.tolist(), hole.tolist(), strict=True)]
-        return _column(tree, v, x)
+        return _column(tree, v, visible(x, hole))
     if x.ndim > 2:
         raise BadEvidence(f"variable {name!r} takes {FORMS}; got an array of shape {tuple(x.shape)}")
     x = as_tensor(x, f"the likelihood of variable {name!r}")
@@ -314,7 +301,3 @@ def _array(tree: Tree, v: int, given: Any) -> Seen:
             )
         x = torch.where(torch.as_tensor(hole), torch.ones((), dtype=x.dtype), x)
     return _likelihood(tree, v, x if x.is_floating_point() or x.dtype == torch.bool else x.double())
-
-
-def _short(given: object) -> str:
-    return f"{given!r:.80}" if len(repr(given)) <= 80 else f"{repr(given)[:76]} ..."

@@ -119,12 +119,8 @@ class _Columns:
         states = torch.full((rows, len(variables)), MISSING, dtype=torch.int32, device=device)
         for which, block in self.hard:
             states[:, column[which]] = block.to(device, torch.int32)
-        widest = max((x.shape[1] for _, x in self.soft), default=0)
-        padded = [
-            functional.pad(x.to(device), (0, 0, 0, widest - x.shape[1]), value=-torch.inf).expand(rows, -1, -1)
-            for _, x in self.soft
-        ]
-        soft = torch.cat(padded, 2) if padded else torch.zeros(rows, 0, 0, dtype=torch.float64, device=device)
+        blocks = [x.to(device).expand(rows, -1, -1) for _, x in self.soft]
+        soft = torch.cat(blocks, 2) if blocks else torch.zeros(rows, 0, 0, dtype=torch.float64, device=device)
         which_soft = np.concatenate([np.zeros(0, dtype=np.int64), *(which for which, _ in self.soft)])
         return Data(
             variables,

@@ -19,9 +19,9 @@ from torch import Tensor
 from hgm.errors import BadEvidence, brief
 from hgm.evidence.ambient import checked_device, checked_dtype
 from hgm.evidence.channel import Channel
-from hgm.evidence.checked import unobserved
+from hgm.evidence.checked import padded, unobserved
 from hgm.evidence.frames import by_name
-from hgm.evidence.leaves import padded, read_array, through_channel, through_channel_by_name
+from hgm.evidence.leaves import read_array, through_channel, through_channel_by_name
 from hgm.evidence.named import named
 from hgm.evidence.part import Part
 from hgm.evidence.symbols import allowed
@@ -149,5 +149,6 @@ def parts(tree: Tree, observation: Any, noise: Sequence[Any], channel: Channel |
 
 
 def _of_array(tree: Tree, variables: np.ndarray, x: Tensor) -> list[Part]:
-    states = not x.is_floating_point()
-    return [Part("the array", variables, True, x if states else None, None if states else padded(tree, x))]
+    if x.is_floating_point():
+        return [Part("the array", variables, True, logs=padded(tree, x))]
+    return [Part("the array", variables, True, x)]

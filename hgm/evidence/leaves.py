@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hgm.errors import BadEvidence, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
-from hgm.evidence.checked import check_numbers, check_states
+from hgm.evidence.checked import check_numbers, check_states, padded
 from hgm.evidence.column import column_of, is_missing
 from hgm.evidence.part import Part
 from hgm.evidence.symbols import MISSING, as_tensor, signed, unmasked
 from hgm.tree.tree import Tree
 
-__all__ = ["check_no_labels", "padded", "read_array", "through_channel", "through_channel_by_name"]
+__all__ = ["check_no_labels", "read_array", "through_channel", "through_channel_by_name"]
 
 
 def read_array(tree: Tree, given: Any) -> tuple[np.ndarray, Tensor]:
@@ -150,11 +149,6 @@ def _observed(tree: Tree, v: int, channel: Channel, given: Any) -> tuple[Tensor,
     nothing = x.isnan()
     x = x.masked_fill(nothing, 0) if x.is_floating_point() else x
     return x, nothing.any(-1) if channel.table().ndim == 2 else nothing
-
-
-def padded(tree: Tree, logs: Tensor) -> Tensor:
-    """Log evidence ``(B, S', n)`` with ``-inf`` for more states, as many as the tree's largest cardinality."""
-    return functional.pad(logs, (0, 0, 0, int(tree.cardinality.max()) - logs.shape[1]), value=-torch.inf)
 
 
 def _bound(tree: Tree, channel: Channel) -> Channel:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
+from hgm.evidence.checked import padded
 from hgm.evidence.column import Seen, seen
 from hgm.evidence.frames import check_rows
 from hgm.evidence.part import Part
@@ -54,8 +54,7 @@ def named(tree: Tree, evidence: Mapping[Any, Any]) -> list[Part]:
     for (batched, _, *soft), members in groups.items():
         called, variables = _called(tree, list(members)), np.array(list(members))
         if soft:
-            logs = _logs(tree, members)
-            parts.append(Part(called, variables, batched, logs=logs))
+            parts.append(Part(called, variables, batched, logs=_logs(tree, members)))
         else:
             states = torch.stack([found.states for found in members.values()], -1)  # type: ignore[misc]
             parts.append(Part(called, variables, batched, states))
@@ -83,4 +82,4 @@ def _logs(tree: Tree, members: dict[int, Seen]) -> Tensor:
     if not is_log:
         positive = x > 0  # log only where positive, so that no gradient is 0 * inf
         x = torch.where(positive, torch.where(positive, x, 1.0).log(), -torch.inf)
-    return functional.pad(x, (0, 0, 0, int(tree.cardinality.max()) - x.shape[1]), value=-torch.inf)
+    return padded(tree, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,5 +57,5 @@ class Part:
         if keep.all():
             return self
         held = self.held[..., torch.as_tensor(keep, device=self.held.device)]
-        states = self.states is not None
-        return Part(self.of, self.variables[keep], self.batched, held if states else None, None if states else held)
+        part = replace(self, variables=self.variables[keep])
+        return replace(part, logs=held) if self.states is None else replace(part, states=held)

@@ -59,7 +59,9 @@ def read_potentials(tree: Tree, log_potentials: Mapping[Any, Any]) -> GivenPoten
     for key, given in log_potentials.items():
         number = potential_number(tree, key)
         if number in tensors:
-            raise BadPotential(f"the potential {potential_called(tree, number)} is given twice, once as {key!r}")
+            raise BadPotential(
+                f"the potential {potential_called(tree.potentials, number)} is given twice, once as {key!r}"
+            )
         log, shape = _tensor(key, given), tree.potentials[number].log_potential.shape
         before = log.ndim - len(shape)
         if before < 0 or tuple(log.shape[before:]) != shape:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence
 from hgm.evidence.given import log_evidence
+from hgm.evidence.symbols import plain_values, unmasked, visible
 from hgm.tree.timeline import cut, timeline
 from hgm.tree.tree import Tree
 
@@ -85,4 +86,6 @@ def _row(i: int, sequence: Any) -> list[Any]:
             "a list, for a chain, is a list of sequences, each with one state for each step, as a list or an array of "
             f"shape (steps,); sequence {i} is a {got}{hint}"
         )
+    if isinstance(sequence, Tensor):
+        return plain_values(visible(*unmasked(sequence, f"sequence {i}")))
     return list(sequence.tolist())

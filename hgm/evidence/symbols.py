@@ -1,7 +1,7 @@
 """Integer symbols, -1 = missing, as log evidence: 0 at the symbol, ``-inf`` elsewhere, and 0 everywhere if missing.
 
-And what comes in as numbers of any kind: `as_tensor` for arrays and lists, `unmasked` for those with a mask, `signed`
-for types that do not hold -1.
+And what comes in as numbers of any kind: `as_tensor` for arrays and lists, `unmasked` and `visible` for
+those with a mask, `signed` for types that do not hold -1.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from torch import Tensor
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import concrete
 from hgm.evidence.frames import check_unnamed
+from hgm.tree.labels import MISSING
 
-__all__ = ["MISSING", "allowed", "as_tensor", "checked_symbols", "clamped", "signed", "unmasked"]
-
-#: stands for a symbol that was not seen
-MISSING = -1
-
+__all__ = [
+    "MISSING",
+    "allowed",
+    "as_tensor",
+    "checked_symbols",
+    "clamped",
+    "plain_values",
+    "signed",
+    "unmasked",
+    "visible",
+]
 
 UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 
@@ -75,6 +82,20 @@ def unmasked(given: Any, what: str) -> tuple[Any, Any]:
     if array.dtype.kind in "cV":
         raise BadEvidence(f"{what} must be an array of states or real numbers; got {array.dtype}")
     return array, None
+
+
+def plain_values(column: Tensor | np.ndarray | list[Any]) -> list[Any]:
+    """The values of a column as Python has them, but a date, which would become a number."""
+    plain = isinstance(column, Tensor) or (isinstance(column, np.ndarray) and column.dtype.kind in "biufUO")
+    return column.tolist() if plain else list(column)  # type: ignore[union-attr]
+
+
+def visible(x: Any, hole: Any) -> Any:
+    """What `unmasked` gave, flat, with ``None`` where it is masked: what lies under a mask may be anything."""
+    x = x.reshape(-1)
+    if hole is None:
+        return x
+    return [None if masked else value for value, masked in zip(plain_values(x), hole.reshape(-1).tolist(), strict=True)]
 
 
 def signed(symbols: Tensor) -> Tensor:

@@ -147,13 +147,15 @@ class Network(Intake):
                 must be in the range that the network's kernels were chosen for.
 
         Raises:
-            BadEvidence: for a wrong shape, a NaN or +inf.
+            BadEvidence: for a wrong shape, a NaN or +inf, or ``None`` before an argument that is given.
             ImpossibleEvidence: with the batch rows whose evidence has probability zero.
             BadSpec: for an output that is unknown, or that this network cannot give.
             BadPotential: for given potentials that do not fit, or are out of range.
             HgmError: for given potentials of a ReLU network.
         """
-        given = [x for x in (observation, noise, scale, *more) if x is not None]
+        given = [observation, noise, scale, *more]
+        while given and given[-1] is None:  # not given; before one that is, a None is wrong
+            given.pop()
         outputs = self.answer if outputs is None else outputs
         tables = read_potentials(self.plan.tree, log_potentials) if log_potentials is not None else None
         return as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))

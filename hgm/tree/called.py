@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hgm.errors import BadPotential, did_you_mean, listing
 from hgm.tree.checks import shown
+from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
 
-__all__ = ["potential_called", "potential_number"]
+__all__ = ["factors_over", "potential_called", "potential_number"]
+
+
+def factors_over(tree: Tree, variables: Collection[int]) -> list[int]:
+    """The numbers of all factors whose scope has exactly these variables, in any order; several only over one."""
+    if len(variables) == 1:
+        among = set(tree.factors_of(*variables))
+    else:  # the parent is one of them, and the factor is above the others
+        among = {int(tree.parent_factor[v]) for v in variables} - {-1}
+    return [f for f in sorted(among) if sorted(tree.scope_of(f).tolist()) == sorted(variables)]
 
 
 def potential_number(tree: Tree, key: Any) -> int:
@@ -38,8 +49,7 @@ def potential_number(tree: Tree, key: Any) -> int:
             f"a potential is called by its name or the tuple of its factor's variables; got {key!r:.100}"
         )
     scope = [tree.index(name) for name in key]
-    among = {int(tree.parent_factor[v]) for v in scope} if len(scope) > 1 else set(tree.factors_of(scope[0]))
-    over = [f for f in sorted(among - {-1}) if sorted(tree.scope_of(f).tolist()) == sorted(scope)]
+    over = factors_over(tree, scope)
     if len(over) != 1:
         raise BadPotential(f"the tree has {'several factors' if over else 'no factor'} over {shown(key)}")
     if tree.scope_of(over[0]).tolist() != scope:
@@ -54,7 +64,7 @@ def potential_number(tree: Tree, key: Any) -> int:
     return number
 
 
-def potential_called(tree: Tree, number: int) -> str:
-    """A potential in a message: by its name if it has one."""
-    name = tree.potentials[number].name
+def potential_called(potentials: Sequence[Potential], number: int) -> str:
+    """One of a tree's potentials in a message: by its name if it has one."""
+    name = potentials[number].name
     return str(number) if name is None else repr(name)

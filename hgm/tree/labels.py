@@ -18,12 +18,23 @@ import numpy as np
 from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean, listing
 from hgm.tree.arguments import MOST, is_series, mapping
 
-__all__ = ["Label", "LabelSet", "StateNames", "States", "distinct_labels", "read_key", "read_states"]
+__all__ = [
+    "MISSING",
+    "Label",
+    "LabelSet",
+    "StateNames",
+    "States",
+    "distinct_labels",
+    "plain",
+    "read_key",
+    "read_states",
+]
 
 #: hashable; not `Hashable`, because a ``dict[str, ...]`` is no ``Mapping[Hashable, ...]`` to type checkers
 Label = Any
 States = int | Sequence[Label]
 
+#: stands for a symbol that was not seen
 MISSING = -1
 
 
@@ -94,6 +105,7 @@ class StateNames:
         codes: the labels that each ambiguity code stands for.
         by_index: whether a state may be given by its number: it cannot be mistaken for another one's label, or a code.
         has_hole: whether -1 stands for a missing observation: it is no label and no code.
+        has_tuples: whether a tuple may be a label, and so is no list of states.
     """
 
     def __init__(self, size: int, labels: tuple[Label, ...] | None) -> None:
@@ -104,11 +116,19 @@ class StateNames:
         codes = [number for number in map(_number, self.codes) if number is not None]
         self.by_index = not codes and all(number == i for i, number in read)
         self.has_hole = MISSING not in codes and MISSING not in (number for _, number in read)
+        self.has_tuples = any(isinstance(label, tuple) for label in labels or ())
+
+    def is_code(self, given: object) -> bool:
+        """Whether this is an ambiguity code."""
+        try:
+            return given in self.codes
+        except TypeError:  # a list, say
+            return False
 
     def find(self, state: object) -> int | None:
         """The number of the state that is called so, ``None`` if there is none."""
         if isinstance(state, np.generic):
-            state = _plain(state)
+            state = plain(state)
         try:
             found = self.number.get(state)
         except TypeError:  # a list, say
@@ -166,8 +186,9 @@ def read_states(states: States, what: str) -> tuple[int, tuple[Label, ...] | Non
     for i, label in enumerate(labels):
         if number.setdefault(label, i) != i:
             other = labels[number[label]]
-            twice = f"the state label {label!r} twice" if repr(other) == repr(label) else f"{other!r} and {label!r}"
-            raise BadSpec(f"{what} has {twice}{'' if 'twice' in twice else ', which are equal'}: {listing(labels)}")
+            same = repr(other) == repr(label)
+            wrong = f"the state label {label!r} twice" if same else f"{other!r} and {label!r}, which are equal"
+            raise BadSpec(f"{what} has {wrong}: {listing(labels)}")
     return len(labels), labels
 
 
@@ -188,7 +209,7 @@ def distinct_labels(of: Sequence[tuple[Label, ...] | None]) -> tuple[tuple[tuple
 
 def read_key(given: object, what: str) -> Label:
     """A label, or the name of a variable, as plain Python has it. Raises `BadSpec` for what can be neither."""
-    key = _plain(given) if isinstance(given, np.generic) else given
+    key = plain(given) if isinstance(given, np.generic) else given
     if getattr(key, "ndim", None) == 0 and hasattr(key, "item") and not isinstance(key, np.generic):
         key = key.item()  # a tensor, hashed by its identity, would be found by nobody
     try:
@@ -207,7 +228,7 @@ def read_key(given: object, what: str) -> Label:
     return key
 
 
-def _plain(value: np.generic) -> object:
+def plain(value: np.generic) -> object:
     """A number, boolean or string of NumPy as one of Python, which a file can hold."""
     return value.item() if value.dtype.kind in "biufU" else value
 

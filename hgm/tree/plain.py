@@ -11,7 +11,7 @@ from math import isfinite
 import numpy as np
 
 from hgm.errors import BadSpec
-from hgm.tree.labels import Label
+from hgm.tree.labels import Label, plain
 
 __all__ = ["held", "label_of"]
 
@@ -28,8 +28,8 @@ def held(label: Label, what: str) -> Label:
 
 
 def _held(part: object, whole: Label, what: str, levels: int) -> Label:
-    if isinstance(part, np.generic) and part.dtype.kind in "biufU":
-        part = part.item()
+    if isinstance(part, np.generic):
+        part = plain(part)
     if type(part) is tuple and levels:
         return tuple(_held(inner, whole, what, levels - 1) for inner in part)
     if type(part) in (str, bool):
@@ -47,13 +47,13 @@ def _held(part: object, whole: Label, what: str, levels: int) -> Label:
     )
 
 
-def label_of(plain: object) -> Label:
+def label_of(given: object) -> Label:
     """The label or name that a file holds. Raises `BadSpec` for what is none, such as null or a mapping."""
-    if isinstance(plain, list):
-        return tuple(label_of(part) for part in plain)
-    if type(plain) in (str, bool, int) or (isinstance(plain, float) and isfinite(plain)):
-        return plain
+    if isinstance(given, list):
+        return tuple(label_of(part) for part in given)
+    if type(given) in (str, bool, int) or (isinstance(given, float) and isfinite(given)):
+        return given
     raise BadSpec(
         "expected a string, a boolean, a finite number, or a list of these; "
-        f"got {json.dumps(plain, default=str, ensure_ascii=False):.60}"
+        f"got {json.dumps(given, default=str, ensure_ascii=False):.60}"
     )

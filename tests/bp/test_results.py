@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracles.trees import CASES
+from torch.masked import masked_tensor
 
 import hgm
 
@@ -237,3 +238,15 @@ def test_samples_of_one_tree_are_read_by_another_one_by_name_and_label():
     for other, message in ((smaller, "no variable 'c'"), (larger, "missing: d"), (others, "variable 'a' are n, y; in")):
         with pytest.raises(hgm.BadEvidence, match=message):
             hgm.log_likelihood(other, samples)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 1, 1)])
+def test_a_complete_assignment_has_no_masked_states(shape):
+    tree = hgm.Tree.from_edges([("a", "b", [[1.0, 3.0], [2.0, 2.0]])])
+    states, hidden = np.array([0, 1]).reshape(shape), np.array([False, True]).reshape(shape)
+    for masked in (np.ma.array(states, mask=hidden), masked_tensor(torch.tensor(states), torch.tensor(~hidden))):
+        with pytest.raises(hgm.BadEvidence, match="has no missing states; variable 'b' has one"):
+            hgm.log_likelihood(tree, {"a": states, "b": masked})
+    whole = hgm.log_likelihood(tree, {"a": states, "b": np.ma.array(states, mask=False)})
+    assert torch.equal(whole, hgm.log_likelihood(tree, {"a": states, "b": states}))

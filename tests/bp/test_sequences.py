@@ -3,8 +3,10 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch.masked import masked_tensor
 
 import hgm
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence
@@ -81,7 +83,15 @@ def test_a_chain_is_observed_itself():
     assert hgm.infer(hgm.chain(1, prior=PRIOR), [[2], [0]]).log_partition.exp().tolist() == pytest.approx(PRIOR[[2, 0]])
 
 
-@pytest.mark.parametrize("form", [list, tuple, np.array, torch.tensor])
+def with_mask(row):
+    seen = np.array(row) >= 0
+    return masked_tensor(torch.tensor(row).where(torch.tensor(seen), 9), torch.tensor(seen))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+@pytest.mark.parametrize(
+    "form", [list, tuple, np.array, torch.tensor, pd.Series, lambda row: np.ma.masked_less(row, 0), with_mask]
+)
 def test_a_sequence_may_be_a_list_or_an_array_and_lengths_may_be_equal(form):
     rows = [[0, 1, 2, 3, 0, -1], [1, 1, -1, 1, 1, 1]]
     out = hgm.infer(HMM, [form(row) for row in rows])
@@ -119,6 +129,7 @@ def test_impossible_sequences_are_named():
         (["0"], "sequence 0 is a str; a word is list"),
         ([[0], np.zeros((2, 4))], r"sequence 1 is a ndarray of shape \(2, 4\)"),
         ([[0, 9]], "variable 'x1' has no state 9"),
+        ([[0], torch.zeros(3).to_sparse()], "sequence 1 must be an array of states.*; got a sparse tensor"),
     ],
 )
 def test_what_is_no_list_of_sequences_is_one_clear_error(sequences, message):

@@ -612,3 +612,16 @@ def test_evidence_by_name_under_inference_mode_leaves_later_gradients_alone():
     net.given({"x1": hgm.Likelihood(values)})[0, 0, 2].backward()
     assert values.grad is not None and bool(values.grad.abs().sum() > 0)
     torch.testing.assert_close(net.given({"x1": 2}), first.clone())
+
+
+@pytest.mark.parametrize("query", ["x0", "leaves"])
+def test_none_stands_for_what_is_left_out_at_the_end_only(query):
+    tree = hgm.chain(4, 3, seed=0)
+    net = hgm.compile(tree, query=query, channel=hgm.Gaussian([-1.0, 0.0, 1.0]))
+    z, sigma, alpha = torch.zeros(2, *tree.leaf_shape), 0.5, 0.7
+    assert torch.equal(net(z, sigma, None), net(z, sigma))
+    assert not torch.equal(net(z, sigma, alpha), net(z, alpha))
+    for given in ((z, None, alpha), (None, sigma), (z, sigma, None, 0.3)):
+        for answer in (net, net.log_partition):
+            with pytest.raises(hgm.BadEvidence, match="must be an array of numbers; got a NoneType"):
+                answer(*given)

@@ -26,8 +26,8 @@ def test_by_name_and_by_scope():
     for key in (("x", "c"), ("a",)):
         number = potential_number(TREE, key)
         (factor,) = (f for f in range(TREE.factors) if TREE.scope_names(f) == key)
-        assert number == TREE.potential_id[factor] and potential_called(TREE, number) == str(number)
-    assert potential_called(TREE, potential_number(TREE, "step")) == "'step'"
+        assert number == TREE.potential_id[factor] and potential_called(TREE.potentials, number) == str(number)
+    assert potential_called(TREE.potentials, potential_number(TREE, "step")) == "'step'"
 
 
 @pytest.mark.parametrize(
