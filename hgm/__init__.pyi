@@ -1,5 +1,6 @@
 """The public names of hgm. This list is the only one: `hgm/__init__.py` reads it."""
 
+from . import diffusion as diffusion
 from . import testing as testing
 from . import zoo as zoo
 from .bp.partition import log_partition as log_partition

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo", "onnx": "export", "onnxscript": "export"}
+EXTRAS = {"diffusers": "diffusion", "accelerate": "diffusion"}
+EXTRAS |= {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo", "onnx": "export", "onnxscript": "export"}
 
 
 def main(args: Sequence[str] | None = None) -> int:
