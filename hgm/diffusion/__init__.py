@@ -1,5 +1,50 @@
-"""Noise as a process: what is exact at every time, samplers, and how good samples are.
+"""Noise as a process: what is exact at every time, samplers, and how good their samples are.
 
-==========================  ==========================================================================================
-==========================  ==========================================================================================
+==============================  ======================================================================================
+`VariancePreserving`, ...       forward processes: `VarianceExploding`, `RectifiedFlow`, `StochasticLocalisation`, and for
+                                symbols `Masked` and `Uniform`
+`convert`                       one prediction (x0, noise, v, score, velocity) from another
+`Denoiser`, `guided`            the exact denoiser given evidence; one that a classifier leads to a label
+`Exact`                         log p_t(z), score, covariance, posterior samples and entropies at every time
+`sample`, `scheduler`           from noise to data, on the schedulers of diffusers
+`flow_log_prob`                 log likelihood by the probability flow, of any denoiser
+`as_diffusers`,                 a compiled network as a model of diffusers, and such a model as a denoiser
+`from_diffusers`
+==============================  ======================================================================================
 """
+
+from hgm.diffusion.bridge import as_diffusers, from_diffusers
+from hgm.diffusion.denoiser import Denoiser
+from hgm.diffusion.exact import Exact
+from hgm.diffusion.flow import flow_log_prob
+from hgm.diffusion.guidance import guided
+from hgm.diffusion.prediction import convert
+from hgm.diffusion.process import (
+    Masked,
+    RectifiedFlow,
+    StochasticLocalisation,
+    Uniform,
+    VarianceExploding,
+    VariancePreserving,
+)
+from hgm.diffusion.sampler import Step, sample
+from hgm.diffusion.schedulers import scheduler
+
+__all__ = [
+    "Denoiser",
+    "Exact",
+    "Masked",
+    "RectifiedFlow",
+    "Step",
+    "StochasticLocalisation",
+    "Uniform",
+    "VarianceExploding",
+    "VariancePreserving",
+    "as_diffusers",
+    "convert",
+    "flow_log_prob",
+    "from_diffusers",
+    "guided",
+    "sample",
+    "scheduler",
+]

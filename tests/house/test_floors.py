@@ -34,7 +34,7 @@ LIBRARIES = {
     "networks": ("numpy torch", ""),
     "files": ("numpy torch pydantic pydantic_core yaml", "safetensors onnxscript onnxruntime"),
     "measure": ("numpy torch tabulate", "scipy.special"),
-    "diffusion": ("numpy torch", "diffusers tqdm scipy.integrate"),
+    "diffusion": ("numpy torch diffusers", "tqdm scipy.integrate"),
     "learn": ("numpy torch", "tqdm"),
     "testing": ("numpy torch", ""),
     "viz": ("numpy", "matplotlib"),

@@ -1,0 +1,188 @@
+"""What is exact about a tree under a forward process, at every time.
+
+log p_t(z)   = log Z(z) - log Z() + log of the constants       Z: the sum over states of potentials times evidence
+score        = grad_z log p_t(z) = (alpha E[x | z] - z) / sigma^2                                       Tweedie
+Cov[x | z]   = (sigma^2 / alpha) dE[x | z]/dz
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hgm.bp.assignment import Assignment
+from hgm.bp.partition import log_partition
+from hgm.bp.posterior import infer
+from hgm.diffusion.denoiser import Denoiser
+from hgm.diffusion.process import GaussianProcess, Process, checked_process
+from hgm.errors import BadEvidence, BadSpec
+from hgm.evidence.channel import Channel
+from hgm.evidence.given import log_evidence
+from hgm.evidence.noise import along
+from hgm.evidence.symbols import as_tensor
+from hgm.tree.tree import Tree, checked_tree
+
+__all__ = ["Exact"]
+
+LARGEST = 1 << 28  # numbers of the covariances of a batch
+
+
+class Exact(nn.Module):
+    """A tree whose leaves are seen through a forward process: density, score, moments and samples at every time.
+
+        exact = hgm.diffusion.Exact(tree, hgm.diffusion.VariancePreserving(), hgm.Gaussian(values))
+        exact.log_prob(z, 0.3), exact.score(z, 0.3), exact.variance(z, 0.3), exact.sample(z, 0.3, n=10)
+
+    Everywhere z is ``(B, *leaf shape)`` as the process makes it (of values in R^k ``(B, k, *leaf shape)``; symbols for
+    the discrete processes), and t the time, a number in [0, 1] or one per row ``(B,)``. Results have z's precision.
+
+    Args:
+        tree: the model.
+        process: how data turn into noise.
+        channel: the values of the states; default `Gaussian()`, `Erasure()` or `Flip()`, with values 0 to S - 1.
+        evidence: what else is known, as for `hgm.infer`: then everything is given that too.
+
+    Attributes:
+        tree, process: as given.
+        channel: as it was bound to the leaves.
+        evidence_log: ``()`` or ``(B,)`` log Z of the evidence alone.
+
+    Raises:
+        BadSpec: for a channel of another process.
+        BadEvidence: for evidence or values that do not fit the tree.
+        ImpossibleEvidence: for evidence of probability zero.
+    """
+
+    evidence_log: Tensor
+    told: Tensor | None
+
+    def __init__(self, tree: Tree, process: Process, channel: Channel | None = None, evidence: Any = None) -> None:
+        super().__init__()
+        states = int(checked_tree(tree).cardinality[tree.leaves].max())
+        self.tree, self.process = tree, checked_process(process)
+        self.channel = process.channel(channel, states)
+        self.continuous = isinstance(process, GaussianProcess)
+        task = "denoise" if self.continuous else "posterior"
+        self.denoiser = Denoiser(tree, self.channel, evidence, task)  # type: ignore[arg-type]
+        self.everything = Denoiser(tree, self.channel, evidence, "posterior", "all")
+        self.states = states
+        infer(tree, evidence)  # which must be possible
+        told = None if evidence is None else log_evidence(tree, evidence)
+        self.register_buffer("told", told)
+        log_z = log_partition(tree, evidence)
+        self.register_buffer("evidence_log", log_z if log_z.ndim == 0 or len(log_z) > 1 else log_z[0])
+
+    def _read(self, z: Any) -> Tensor:
+        z = as_tensor(z, "z")
+        return z if z.is_floating_point() or not self.continuous else z.to(torch.get_default_dtype())
+
+    def _noise(self, t: Any, z: Tensor) -> tuple[Tensor, ...]:
+        """What the channel takes, on the device of z."""
+        return tuple(x.to(z.device) for x in self.process.noise(t, self.states))
+
+    def _continuous(self, what: str) -> GaussianProcess:
+        if not isinstance(self.process, GaussianProcess):
+            raise BadSpec(f"{what} is of continuous processes; {type(self.process).__name__} has symbols")
+        return self.process
+
+    def mean(self, z: Any, t: Any) -> Tensor:
+        """``(B, *leaf shape)`` E[x | z]: what the best denoiser gives. Continuous processes only."""
+        self._continuous("a mean")
+        z = self._read(z)
+        found: Tensor = self.denoiser(z, *self._noise(t, z))
+        return found
+
+    def posterior(self, z: Any, t: Any) -> Tensor:
+        """``(B, S, *leaf shape)`` p(x_v | z) of each leaf."""
+        z = self._read(z)
+        found: Tensor = self.denoiser(z, *self._noise(t, z), outputs="posterior")
+        return found
+
+    def log_prob(self, z: Any, t: Any) -> Tensor:
+        """``(B,)`` log p_t(z), a density (for symbols a probability) with all its constants, given the evidence."""
+        z = self._read(z)
+        noise = self._noise(t, z)
+        log_z = self.denoiser.log_partition(z, *noise)
+        constant = self.process.log_density(z.detach(), t).to(z.device) - self.evidence_log.to(z.device)
+        return log_z + constant.to(log_z.dtype)
+
+    def score(self, z: Any, t: Any) -> Tensor:
+        """``(B, *leaf shape)`` the gradient of log p_t(z) by z. Continuous processes only."""
+        process = self._continuous("a score")
+        z = self._read(z)
+        alpha, sigma = (along(x.to(z), z) for x in process.at(t))
+        return (alpha * self.mean(z, t) - z) / sigma.square()
+
+    # ------------------------------------------------------------------ second moments
+
+    def variance(self, z: Any, t: Any) -> Tensor:
+        """``(B, *leaf shape)`` Var[x_v | z]: the diagonal of the covariance, from the marginals of the leaves."""
+        self._continuous("a variance")
+        p = self.posterior(z, t)
+        values = self.channel.table().to(p)
+        values = values if values.ndim == 2 else values[:, None]
+        values = values - values.mean(0)  # less is lost where all are large
+        first, second = (torch.einsum("bs...,sk->bk...", p, moment) for moment in (values, values.square()))
+        variance = (second - first.square()).clamp_min(0)
+        return variance if self.channel.table().ndim == 2 else variance[:, 0]
+
+    def covariance(self, z: Any, t: Any) -> Tensor:
+        """``(B, d, d)`` Cov[x | z], with the d numbers of a row in their order: the derivative of the denoiser.
+
+        Raises:
+            BadSpec: if that is too large; there is `covariance_times`.
+        """
+        process = self._continuous("a covariance")
+        z = self._read(z)
+        d = prod(z.shape[1:])
+        if len(z) * d * d > LARGEST:
+            raise BadSpec(f"{len(z)} covariances of {d:,} x {d:,} are too large; take products, by covariance_times")
+        alpha, sigma = (x.to(z) for x in process.at(t))
+        with torch.enable_grad():
+            x = z.detach().requires_grad_()
+            mean = self.mean(x, t)
+            units = torch.eye(d, dtype=z.dtype, device=z.device).reshape(d, 1, *z.shape[1:]).expand(d, *z.shape)
+            (rows,) = torch.autograd.grad(mean, x, units.contiguous(), is_grads_batched=True)
+        return rows.flatten(2).transpose(0, 1) * (sigma.square() / alpha).reshape(-1, 1, 1)
+
+    def covariance_times(self, z: Any, t: Any, vector: Any) -> Tensor:
+        """``(B, *leaf shape)`` Cov[x | z] times a vector in the shape of z: sigma^2 / alpha d/dz <E[x | z], vector>."""
+        process = self._continuous("a covariance")
+        z, vector = self._read(z), as_tensor(vector, "the vector")
+        if vector.shape != z.shape:
+            raise BadEvidence(f"the vector must have the shape of z, {tuple(z.shape)}; got {tuple(vector.shape)}")
+        alpha, sigma = (along(x.to(z), z) for x in process.at(t))
+        with torch.enable_grad():
+            x = z.detach().requires_grad_()
+            (slope,) = torch.autograd.grad((self.mean(x, t) * vector.to(x)).sum(), x)
+        return slope * sigma.square() / alpha
+
+    # ------------------------------------------------------------------ all variables
+
+    def sample(self, z: Any, t: Any, n: int = 1, *, generator: torch.Generator | None = None) -> Assignment:
+        """n exact samples of all variables given each row of z: the clean leaves, and what is above them.
+
+        Args:
+            z: as everywhere.
+            t: as everywhere.
+            n: how many for each row.
+            generator: source of randomness; default torch's global one.
+
+        Returns:
+            States ``(n, B, V)``: `Assignment.leaves` and `Assignment.values` are the clean data.
+        """
+        z = self._read(z)
+        e = log_evidence(self.tree, z, *self._noise(t, z), channel=self.channel)
+        return infer(self.tree, e if self.told is None else e + self.told.to(e)).sample(n, generator=generator)
+
+    def entropy(self, z: Any, t: Any) -> Tensor:
+        """``(B, L + 1)`` nats: for each level, root first, the sum over its variables v of H(x_v | z)."""
+        z = self._read(z)
+        p: Tensor = self.everything(z, *self._noise(t, z))
+        each = torch.special.entr(p).sum(1)
+        return torch.stack(
+            [each[:, slice(*self.tree.level_ptr[level : level + 2])].sum(1) for level in range(self.tree.depth + 1)], 1
+        )
