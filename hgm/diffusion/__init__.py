@@ -1,8 +1,8 @@
 """Noise as a process: what is exact at every time, samplers, and how good their samples are.
 
 ==============================  ======================================================================================
-`VariancePreserving`, ...       forward processes: `VarianceExploding`, `RectifiedFlow`, `StochasticLocalisation`, and for
-                                symbols `Masked` and `Uniform`
+`VariancePreserving`, ...       forward processes; also `VarianceExploding`, `RectifiedFlow`, `StochasticLocalisation`,
+                                and for symbols `Masked` and `Uniform`
 `convert`                       one prediction (x0, noise, v, score, velocity) from another
 `Denoiser`, `guided`            the exact denoiser given evidence; one that a classifier leads to a label
 `Exact`                         log p_t(z), score, covariance, posterior samples and entropies at every time
