@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hgm.diffusion.prediction import convert
-from hgm.diffusion.scale import Scale
+from hgm.diffusion.sampler import answered
+from hgm.diffusion.scale import Scale, components, row_shape
 from hgm.diffusion.schedulers import checked_scheduler, predicts
 from hgm.errors import BadEvidence, BadSpec, brief, listing
 from hgm.evidence.channel import Channel
@@ -58,11 +59,11 @@ def as_diffusers(net: Any, scheduler: Any) -> Any:
     shape, channel = tuple(net.leaf_shape), getattr(net, "channel", None)
     if isinstance(channel, Channel) and channel.reads_symbols:
         raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
-    table = None if channel is None else channel.table()
-    components = table.shape[1] if table is not None and table.ndim == 2 else 1
     from hgm.diffusion.model import HgmModel  # which loads diffusers
 
-    model = HgmModel(list(shape), components, alphas, scheduler.config.prediction_type)
+    with torch.no_grad():
+        answered(net, torch.zeros(1, *row_shape(shape, channel)), 1.0, "when it was tried out")
+    model = HgmModel(list(shape), components(channel) or 1, alphas, scheduler.config.prediction_type)
     model.network = net
     return model
 
@@ -137,7 +138,7 @@ class FromDiffusers(nn.Module):
         alpha_u = torch.rsqrt(1 + (2 * log_ratio).exp())
         sigma_u = (log_ratio.exp() * alpha_u).to(z)
         u = self.scale.into(z / along(a, z)) * along(alpha_u.to(z), z)
-        vectors = self.channel is not None and self.channel.table().ndim == 2
+        vectors = components(self.channel) is not None
         shown = u if vectors else u.unsqueeze(1)
         whole = bool((t == t.round()).all())
         out = self.model(shown, t.long() if whole else t.to(z), return_dict=False)[0]

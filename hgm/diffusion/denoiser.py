@@ -6,6 +6,8 @@ say: independent observations of one variable multiply.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from hgm.networks.outputs import Outputs
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree, checked_tree
 
-__all__ = ["Denoiser"]
+__all__ = ["Denoiser", "differentiable"]
 
 
 class Denoiser(nn.Module):
@@ -108,6 +110,13 @@ class Denoiser(nn.Module):
         """``(B,)`` log of the sum over all states of potentials, evidence and observation."""
         found: Tensor = self(z, *noise, outputs="log_partition")
         return found
+
+
+@contextmanager
+def differentiable(z: Tensor) -> Iterator[Tensor]:
+    """A copy of z to take derivatives by, whatever mode of autograd is outside."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield z.detach().clone().requires_grad_()
 
 
 class _Known(Channel):

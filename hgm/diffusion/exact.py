@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from hgm.bp.assignment import Assignment
 from hgm.bp.partition import log_partition
 from hgm.bp.posterior import infer
-from hgm.diffusion.denoiser import Denoiser
+from hgm.diffusion.denoiser import Denoiser, differentiable
 from hgm.diffusion.process import GaussianProcess, Process, checked_process
+from hgm.diffusion.scale import components
 from hgm.errors import BadEvidence, BadSpec
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import log_evidence
@@ -51,7 +52,7 @@ class Exact(nn.Module):
         evidence_log: ``()`` or ``(B,)`` log Z of the evidence alone.
 
     Raises:
-        BadSpec: for a channel of another process.
+        BadSpec: for a channel of another process, or leaves that it cannot run on.
         BadEvidence: for evidence or values that do not fit the tree.
         ImpossibleEvidence: for evidence of probability zero.
     """
@@ -63,6 +64,7 @@ class Exact(nn.Module):
         super().__init__()
         states = int(checked_tree(tree).cardinality[tree.leaves].max())
         self.tree, self.process = tree, checked_process(process)
+        process.check(tree)
         self.channel = process.channel(channel, states)
         self.continuous = isinstance(process, GaussianProcess)
         task = "denoise" if self.continuous else "posterior"
@@ -127,7 +129,7 @@ class Exact(nn.Module):
         values = values - values.mean(0)  # less is lost where all are large
         first, second = (torch.einsum("bs...,sk->bk...", p, moment) for moment in (values, values.square()))
         variance = (second - first.square()).clamp_min(0)
-        return variance if self.channel.table().ndim == 2 else variance[:, 0]
+        return variance if components(self.channel) is not None else variance[:, 0]
 
     def covariance(self, z: Any, t: Any) -> Tensor:
         """``(B, d, d)`` Cov[x | z], with the d numbers of a row in their order: the derivative of the denoiser.
@@ -141,8 +143,9 @@ class Exact(nn.Module):
         if len(z) * d * d > LARGEST:
             raise BadSpec(f"{len(z)} covariances of {d:,} x {d:,} are too large; take products, by covariance_times")
         alpha, sigma = (x.to(z) for x in process.at(t))
-        with torch.enable_grad():
-            x = z.detach().requires_grad_()
+        if not len(z):
+            return z.new_zeros(0, d, d)
+        with differentiable(z) as x:
             mean = self.mean(x, t)
             units = torch.eye(d, dtype=z.dtype, device=z.device).reshape(d, 1, *z.shape[1:]).expand(d, *z.shape)
             (rows,) = torch.autograd.grad(mean, x, units.contiguous(), is_grads_batched=True)
@@ -155,8 +158,9 @@ class Exact(nn.Module):
         if vector.shape != z.shape:
             raise BadEvidence(f"the vector must have the shape of z, {tuple(z.shape)}; got {tuple(vector.shape)}")
         alpha, sigma = (along(x.to(z), z) for x in process.at(t))
-        with torch.enable_grad():
-            x = z.detach().requires_grad_()
+        if not len(z):
+            return z.clone()
+        with differentiable(z) as x:
             (slope,) = torch.autograd.grad((self.mean(x, t) * vector.to(x)).sum(), x)
         return slope * sigma.square() / alpha
 
@@ -182,7 +186,7 @@ class Exact(nn.Module):
         """``(B, L + 1)`` nats: for each level, root first, the sum over its variables v of H(x_v | z)."""
         z = self._read(z)
         p: Tensor = self.everything(z, *self._noise(t, z))
-        each = torch.special.entr(p).sum(1)
+        each = torch.special.entr(p.clamp(0, 1)).sum(1)
         return torch.stack(
             [each[:, slice(*self.tree.level_ptr[level : level + 2])].sum(1) for level in range(self.tree.depth + 1)], 1
         )

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgm.diffusion.denoiser import differentiable
 from hgm.diffusion.process import GaussianProcess, VariancePreserving, checked_process
 from hgm.diffusion.sampler import answered
 from hgm.diffusion.scale import Scale
@@ -110,8 +111,7 @@ def flow_log_prob(
 
 def _mean_and_trace(denoiser: Any, z: Tensor, sigma: float, probes: Tensor | None) -> tuple[Tensor, Tensor]:
     """E[x | z], and the trace ``(B,)`` of its derivative, or an estimate of that by `probes`."""
-    with torch.enable_grad():
-        x = z.detach().requires_grad_()
+    with differentiable(z) as x:
         mean = answered(denoiser, x, sigma, f"in the flow (sigma {sigma:.4g})")
         if probes is not None:
             (rows,) = torch.autograd.grad((mean * probes).sum(), x)

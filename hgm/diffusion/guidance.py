@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hgm.diffusion.denoiser import Denoiser, differentiable
 from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
 from hgm.evidence.column import column_of
 from hgm.evidence.noise import along, as_noise
@@ -76,20 +77,22 @@ class Guided(nn.Module):
 
     def rows(self, part: slice) -> Guided:
         """The same for some rows of the labels; of one label itself."""
-        denoiser = getattr(self.denoiser, "rows", lambda _: self.denoiser)(part)
+        denoiser = self.denoiser.rows(part) if isinstance(self.denoiser, Denoiser) else self.denoiser
         return Guided(denoiser, self.classifier, self.states[part] if self.states.ndim else self.states, self.strength)
 
-    def forward(self, z: Tensor, sigma: Any, alpha: Any = 1.0) -> Tensor:
+    def forward(self, z: Any, sigma: Any, alpha: Any = 1.0) -> Tensor:
         """``(B, *leaf shape)`` the denoiser's mean, led to the label.
 
         Raises:
             BadEvidence: for a classifier without that label, or other rows than there are labels.
             ImpossibleEvidence: where the classifier excludes the label.
         """
+        z = as_tensor(z, "z")
         more = () if isinstance(alpha, float) and alpha == 1.0 else (alpha,)
-        mean = self.denoiser(z, sigma, *more)
-        with torch.enable_grad():
-            x = z.detach().requires_grad_()
+        mean: Tensor = self.denoiser(z, sigma, *more)
+        if not len(z):
+            return mean
+        with differentiable(z) as x:
             log_p = self._log_posterior(x, sigma, *more)
             (slope,) = torch.autograd.grad(log_p.sum(), x)
         a, s = (along(as_noise(value, z, name), z) for value, name in ((alpha, "alpha"), (sigma, "sigma")))

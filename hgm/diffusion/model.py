@@ -13,7 +13,7 @@ from diffusers.utils.outputs import BaseOutput
 from torch import Tensor
 
 from hgm.diffusion.prediction import DIFFUSERS, convert
-from hgm.diffusion.scale import Scale
+from hgm.diffusion.scale import Scale, components
 from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.noise import along
 from hgm.files.network import load_network, save_network
@@ -73,18 +73,14 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
             raise BadEvidence(f"the model takes {('B', *want)}; got {tuple(sample.shape)}".replace("'B'", "B"))
         square = self._squares(timestep, len(sample)).to(sample)
         alpha, sigma = square.sqrt(), (1 - square).sqrt()
-        vectors = config.in_channels > 1 or self._values_are_vectors()
+        channel = getattr(self.network, "channel", None)
+        vectors, scale = components(channel) is not None, Scale.of(channel)
         u = sample if vectors else sample[:, 0]
-        scale = Scale.of(getattr(self.network, "channel", None))
         z = scale.out(u / along(alpha, u))
         y = scale.into(self.network(z, scale.half * sigma / alpha))
         out = convert(y, "x0", DIFFUSERS[config.prediction_type], u, alpha=alpha, sigma=sigma)
         out = out if vectors else out.unsqueeze(1)
         return _Output(sample=out) if return_dict else (out,)
-
-    def _values_are_vectors(self) -> bool:
-        channel = getattr(self.network, "channel", None)
-        return channel is not None and channel.table().ndim == 2
 
     def _squares(self, timestep: Any, rows: int) -> Tensor:
         """``(B,)`` alpha^2 at a timestep, or at one for each row."""

@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from math import cos, log, pi
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.errors import BadSpec, brief
+from hgm.errors import BadSpec, brief, listing
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
 from hgm.evidence.symbols import MISSING, as_tensor
 from hgm.tree.arguments import choice, number
+from hgm.tree.tree import Tree
 
 __all__ = [
     "ALPHA_MIN",
@@ -84,6 +86,9 @@ class Process(ABC):
             raise BadSpec(f"{type(self).__name__} is observed through the channel {names}; got {brief(given)}")
         return channel.bound(states)
 
+    def check(self, tree: Tree) -> None:  # noqa: B027  most run on all
+        """Raises `BadSpec` if it cannot be run on the leaves of a tree."""
+
     def observe(self, x: Tensor, t: Any, channel: Channel, generator: torch.Generator | None = None) -> Tensor:
         """Symbols ``(B, *positions)`` at time t, drawn: what the channel sees. Errors as of `Channel.observe`."""
         x = as_tensor(x, "symbols to observe")
@@ -118,9 +123,9 @@ class GaussianProcess(Process):
         return sigma, alpha
 
     def log_density(self, z: Tensor, t: Any) -> Tensor:
-        """-d log sigma - d/2 log 2 pi, with d the numbers of a row."""
-        d = z[0].numel() if len(z) else 0
-        return (-d * (self.at(t)[1].log() + log(2 * pi) / 2)).expand(len(z))
+        """-d log sigma - d/2 log 2 pi, with d the numbers of a row that are there."""
+        d = (~z.isnan()).flatten(1).sum(1)
+        return -d * (self.at(t)[1].to(z.device).log() + log(2 * pi) / 2)
 
 
 @dataclass(frozen=True)
@@ -203,9 +208,9 @@ class Masked(Process):
 
     def log_density(self, z: Tensor, t: Any) -> Tensor:
         """log t for each symbol that is erased, log(1 - t) for each that is not."""
-        t = _time(t)
-        erased = (z == MISSING).flatten(1).sum(1)
-        return torch.special.xlogy(erased, t) + torch.special.xlog1py(z[0].numel() - erased if len(z) else erased, -t)
+        t = _time(t).to(z.device)
+        erased, kept = ((z == MISSING).flatten(1).sum(1), (z != MISSING).flatten(1).sum(1))
+        return torch.special.xlogy(erased, t) + torch.special.xlog1py(kept, -t)
 
     def observe(self, x: Tensor, t: Any, channel: Channel, generator: torch.Generator | None = None) -> Tensor:
         x = as_tensor(x, "symbols to observe")
@@ -222,6 +227,13 @@ class Uniform(Process):
 
     def noise(self, t: Any, states: int) -> tuple[Tensor, ...]:
         return (_time(t) * (states - 1) / states,)
+
+    def check(self, tree: Tree) -> None:
+        cards = np.unique(tree.cardinality[tree.leaves])
+        if len(cards) > 1:
+            raise BadSpec(
+                f"uniform diffusion draws from the same states everywhere; these leaves have {listing(cards.tolist())}"
+            )
 
     def log_density(self, z: Tensor, t: Any) -> Tensor:
         """0: the evidence of `Flip` is a normalised likelihood."""

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hgm.diffusion.denoiser import Denoiser
+from hgm.diffusion.guidance import Guided
 from hgm.diffusion.prediction import convert
-from hgm.diffusion.scale import Scale
+from hgm.diffusion.scale import Scale, row_shape
 from hgm.diffusion.schedulers import checked_scheduler, levels, predicts
 from hgm.diffusion.schedulers import scheduler as made
 from hgm.errors import BadEvidence, BadSpec, HgmError, brief, listing
@@ -101,7 +103,7 @@ def sample(
     run = _Run(scheduler, steps, Scale.of(channel), device, check_generator(generator, device), callback)
     bar = _bar(len(parts) * len(run.timesteps), progress)
     try:
-        found = [run(getattr(denoiser, "rows", lambda _: denoiser)(p), (p.stop - p.start, *shape), bar) for p in parts]
+        found = [run(_part(denoiser, rows), (rows.stop - rows.start, *shape), bar) for rows in parts]
     finally:
         bar.close()
     return torch.cat(found) if found else torch.zeros(0, *shape, device=device)
@@ -170,6 +172,11 @@ def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float, where: str) 
     return mean
 
 
+def _part(denoiser: Any, rows: slice) -> Any:
+    """The denoiser of some of the samples: what it was given may have rows of its own."""
+    return denoiser.rows(rows) if isinstance(denoiser, Denoiser | Guided) else denoiser
+
+
 def _shape(denoiser: Any, shape: Any, channel: Channel | None) -> tuple[int, ...]:
     """The shape of a sample, with the components of vectors before the positions."""
     own = getattr(denoiser, "leaf_shape", None)
@@ -180,9 +187,7 @@ def _shape(denoiser: Any, shape: Any, channel: Channel | None) -> tuple[int, ...
         shape = tuple(whole("shape", size, 1) for size in sizes)
         if own is not None and shape != tuple(own):
             raise BadEvidence(f"the denoiser is for data of shape {tuple(own)}; got shape={shape}")
-    positions = tuple(own if shape is None else shape)  # type: ignore[arg-type]
-    vectors = channel is not None and channel.table().ndim == 2
-    return (channel.table().shape[1], *positions) if vectors else positions  # type: ignore[union-attr]
+    return row_shape(own if shape is None else shape, channel)  # type: ignore[arg-type]
 
 
 def _device(denoiser: Any, generator: torch.Generator | None) -> torch.device:

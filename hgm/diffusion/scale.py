@@ -7,6 +7,7 @@ One `half` for all components of vectors, as the noise is the same in all direct
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from hgm.evidence.channel import Channel
 
-__all__ = ["Scale"]
+__all__ = ["Scale", "components", "row_shape"]
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,14 @@ class Scale:
     def _centre(self, x: Tensor) -> Tensor:
         centre = torch.tensor(self.centre, dtype=x.dtype, device=x.device)
         return centre.reshape(-1, *(1,) * (x.ndim - 2)) if len(self.centre) > 1 else centre
+
+
+def components(channel: Channel | None) -> int | None:
+    """k of a channel whose values are vectors; ``None`` for numbers, or no channel."""
+    return channel.table().shape[1] if channel is not None and channel.table().ndim == 2 else None
+
+
+def row_shape(leaf_shape: Sequence[int], channel: Channel | None) -> tuple[int, ...]:
+    """The shape of a row of data: that of the leaves, with the components of vectors before it."""
+    k = components(channel)
+    return tuple(leaf_shape) if k is None else (k, *leaf_shape)
