@@ -73,10 +73,8 @@ def executed(script: Path) -> NotebookNode:
             "MPLCONFIGDIR": f"{folder}/.matplotlib",
         }
         client = NotebookClient(notebook, extra_arguments=KERNEL, coalesce_streams=True, record_timing=False)
-        client.km = AsyncKernelManager(
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # what is left is the Python that runs this
-            connection_file=f"{folder}/.kernel.json",
-        )
+        # No directories to look for kernels in: what is left is the Python that runs this.
+        client.km = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
         try:
             client.execute(env=env, cwd=str(folder))
         except CellExecutionError as error:

@@ -19,10 +19,11 @@ NOISY = """\
 # and prose
 
 # %%
-import os, sys, warnings
+import os, time, warnings
 import hgm
 from tqdm import tqdm
 print("\\x1b[31mred\\x1b[0m", os.getcwd(), hgm.__file__)
+time.sleep(0.5)
 print("```")
 for _ in tqdm(range(3), disable=False):
     pass
@@ -97,14 +98,20 @@ def test_every_tutorial_has_a_line_in_the_navigation_and_on_the_index():
 
 
 def test_a_page_depends_on_the_script_alone(tmp_path):
-    """Twice, in a home that cannot be written and with someone's own kernel and settings: the same bytes."""
+    """The second time in a home that cannot be written and with someone's own kernel and settings: the same bytes."""
     script = tmp_path / "noisy.py"
     script.write_text(NOISY)
-    kernel = tmp_path / "jupyter" / "kernels" / "python3"
-    kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text('{"argv": ["false"], "display_name": "mine", "language": "python"}')
+    own = {
+        "kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "mine", "language": "python"}',
+        "profile_default/startup/first.py": "def object(): return 1",
+        "matplotlibrc": "lines.color: red\naxes.facecolor: blue",
+    }
+    for name, text in own.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+    mine = dict.fromkeys(["JUPYTER_PATH", "IPYTHONDIR", "MPLCONFIGDIR"], str(tmp_path / "own"))
     first = built(script, "--out", tmp_path / "a")
-    again = built(script, "--out", tmp_path / "b", HOME=str(script), JUPYTER_PATH=str(tmp_path / "jupyter"))
+    again = built(script, "--out", tmp_path / "b", HOME=str(script), **mine)
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert set(contents(tmp_path / "a")) == {"noisy.md", "noisy.ipynb", "noisy.py", "noisy_files/1.svg"}
