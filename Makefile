@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors docs docs-serve pytest fast search wheel-test bench study-relu clean
+.PHONY: help venv demo test check lint format types floors tutorials docs docs-serve pytest fast search wheel-test bench study-relu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -52,12 +52,15 @@ types: $(INSTALLED) ## mypy
 floors: $(INSTALLED) ## no module imports from a floor above its own
 	$(BIN)/lint-imports --no-logo
 
+tutorials: $(INSTALLED) ## the pages of the tutorials, into docs/tutorials/: each is run if it, or hgm, has changed
+	$(BIN)/python tutorials/_build.py
+
 docs: export NO_MKDOCS_2_WARNING = 1
-docs: $(INSTALLED) ## the site, strictly, into site/
+docs: tutorials ## the site, strictly, into site/
 	$(BIN)/mkdocs build --strict
 
 docs-serve: export NO_MKDOCS_2_WARNING = 1
-docs-serve: $(INSTALLED) ## the site, at http://127.0.0.1:8000, as the pages change
+docs-serve: tutorials ## the site, at http://127.0.0.1:8000, as the pages change
 	$(BIN)/mkdocs serve
 
 pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
@@ -85,5 +88,6 @@ study-relu: $(INSTALLED) ## the study of ReLU networks with a certificate
 	$(BIN)/hgm study relu
 
 clean: ## remove what was built and the caches; environments stay
+	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*))
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

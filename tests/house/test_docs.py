@@ -1,7 +1,6 @@
 """The code on the pages runs as it stands, block after block."""
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,6 @@ from places import ROOT, needs_checkout, page
 pytestmark = [pytest.mark.docs, needs_checkout]
 NAMES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 PAGES = [name for name in NAMES if "```python" in page(name)]
-
-
-@pytest.mark.parametrize("script", sorted((ROOT / "tutorials").glob("*.py")), ids=lambda script: script.name)
-def test_tutorial_runs(script):
-    runpy.run_path(str(script))
 
 
 def blocks(name, language):
