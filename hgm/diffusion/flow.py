@@ -25,7 +25,7 @@ from hgm.diffusion.scale import Scale
 from hgm.errors import BadSpec, HgmError, brief
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.symbols import as_tensor
-from hgm.tree.arguments import choice
+from hgm.tree.arguments import choice, number
 
 __all__ = ["EXACT_TRACE", "flow_log_prob"]
 
@@ -56,7 +56,7 @@ def flow_log_prob(
         process: default `VariancePreserving()`.
         trace: ``"exact"``, by d derivatives, or ``"hutchinson"``, an unbiased estimate by one random direction for each
             row. Default: exact up to 256 numbers a row.
-        tolerance: of the solver (`scipy.integrate.solve_ivp`, of order 8), relative and absolute.
+        tolerance: of the solver (`scipy.integrate.solve_ivp`, of order 8), relative and absolute, from 1e-12.
         generator: for the directions; default torch's global one.
 
     Returns:
@@ -77,6 +77,7 @@ def flow_log_prob(
     alpha, sigma = (float(x) for x in process.at(t))
     if not sigma > 0 or not 0 <= t < 1:
         raise BadSpec(f"the flow starts at a time with noise, in (0, 1); got t={t}")
+    number(tolerance, "tolerance must be a number from 1e-12 to 0.1", lambda x: 1e-12 <= x <= 0.1)
     last_alpha, last_sigma = (float(x) for x in process.at(1.0))
     d = z[0].numel() if len(z) else 0
     kind = choice("trace", trace or ("exact" if d <= EXACT_TRACE else "hutchinson"), ("exact", "hutchinson"))

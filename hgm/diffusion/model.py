@@ -56,6 +56,11 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
         self.network: Any = None
         self.register_buffer("square", torch.tensor(alphas_cumprod, dtype=torch.float64), persistent=False)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which pipelines draw: that of the network's answers to symbols, by default torch's own."""
+        return getattr(self.network, "dtype", torch.get_default_dtype())
+
     def forward(self, sample: Tensor, timestep: Any, return_dict: bool = True, **_: Any) -> Any:
         """The prediction for a noisy sample.
 
