@@ -4,8 +4,8 @@
                 `unmask_in_time`  each hidden symbol with probability (t - s) / t, from time t to s
     uniform     `unflip`          p(x_s = a | x_t) ∝ q(x_t | x_s = a) ((1 - s) loo(a) + s / S)
 
-with loo the leave-one-out posterior of the clean symbol, given all of x_t but its own. The kernels of single symbols are
-exact, with an exact denoiser; that symbols of one step are drawn independently is the only error.
+with loo the leave-one-out posterior of the clean symbol, given all of x_t but its own. With an exact denoiser the
+kernels of single symbols are exact; that the symbols of one step are drawn independently is the only error.
 
 Each sampler is a generator, which yields the state after each step: ``*_, x = unmask(...)`` is the sample, and memory
 does not grow with the number of steps.
@@ -67,7 +67,7 @@ def unmask(
         ``(B, *leaf shape)`` after each step.
 
     Raises:
-        BadSpec: unless the sizes sum to the number of hidden symbols of every row, and the order has each position once.
+        BadSpec: unless the sizes sum to the number of hidden symbols of every row, and an order has each position once.
         BadEvidence: for symbols that are none, or a denoiser that does not give posteriors: it says at which step.
     """
     z, generator = _start(z, generator)
@@ -97,8 +97,7 @@ def _unmask(
 def unmask_in_time(
     denoiser: PosteriorOf, z: Any, times: Sequence[float], *, generator: torch.Generator | None = None
 ) -> Iterator[Tensor]:
-    """Masked diffusion by its reverse process: from time t to s each hidden symbol is revealed with probability
-    (t - s) / t.
+    """Masked diffusion by its reverse process: from t to s a hidden symbol is revealed with probability (t - s) / t.
 
     Args:
         denoiser: as for `unmask`.
@@ -269,9 +268,11 @@ def _ranks(hidden: Tensor, order: Sequence[int] | None, generator: torch.Generat
 
 
 def _times(times: Sequence[float]) -> list[float]:
-    given = times.tolist() if isinstance(times, Tensor) else listed("times", times, "numbers")
     falls = "times must be numbers in [0, 1] that fall to 0, such as [1, 0.5, 0]"
-    held = [number(t, falls, lambda t: 0 <= t <= 1) for t in given]
+    held = [
+        number(float(t) if isinstance(t, Tensor) else t, falls, lambda t: 0 <= t <= 1)
+        for t in listed("times", times, "numbers")
+    ]
     if len(held) < 2 or held[-1] != 0 or any(t <= s for t, s in pairwise(held)):
         raise BadSpec(f"{falls}; got {brief(times)}")
     return held

@@ -1,15 +1,16 @@
-"""diffusers' schedulers of discrete data, driven with posteriors: what each must be handed, and when its samples are right.
+"""diffusers' schedulers of discrete data: what each must be handed, and when its samples are right.
 
-=========================  ==============================================================================================
+=========================  ============================================================================================
 `DiscreteDDIMScheduler`    uniform diffusion, by the kernel of `unflip`: right with many steps. It makes the
-                           leave-one-out posterior itself, from the plain one.
+                           leave-one-out posterior itself, from the plain one. Its corrector keeps the law only with
+                           ``corrector_selection="random"``: the others look at the symbols they are to replace.
 `VQDiffusionScheduler`     masks, and replaces: right with many steps.
 `EntropyBoundScheduler`    accepts the positions of least entropy, up to a bound: exact with a bound of 0,
                            ``t_min=t_max=1`` and as many steps as leaves; with fewer, noise may be left.
-`AmusedScheduler`          unmasks the symbols that came out likeliest, or, the higher its temperature, any: too many
-                           likely samples, however many steps it takes.
-`BlockRefinementScheduler` unmasks the symbols that came out likeliest: too many likely samples.
-=========================  ==============================================================================================
+`AmusedScheduler`          unmasks the symbols that came out likeliest, or, the higher its temperature, any. With few
+                           steps or low temperatures too many samples are likely ones.
+`BlockRefinementScheduler` unmasks the symbols that came out likeliest: too many samples are likely ones.
+=========================  ============================================================================================
 
 The last two choose positions by the symbols that were drawn there, so what `hgm.diffusion.schedule` says is not about
 them. Schedulers of masked diffusion ask ``denoiser(z)``, those of uniform diffusion ``denoiser(z, eps)``, where z holds
@@ -76,10 +77,6 @@ class Run:
         """``(B, n, S)``, as most schedulers take them."""
         return self.log_posterior(z, *noise, step=step).transpose(1, 2).contiguous()
 
-    def out(self, z: Tensor) -> Tensor:
-        """A state as it is yielded."""
-        return self.seen(z)
-
 
 @dataclass(frozen=True)
 class Driver:
@@ -115,7 +112,7 @@ def _discrete_ddim(run: Run) -> Iterator[Tensor]:
         if step + 1 < total:  # clean symbols need no correction
             for _ in range(scheduler.config.corrector_steps):
                 z = scheduler.step_correct(logits(step + 1, step), step, z, generator=run.generator).prev_sample
-        yield run.out(z)
+        yield run.seen(z)
 
 
 def _vq_diffusion(run: Run) -> Iterator[Tensor]:
@@ -141,7 +138,7 @@ def _vq_diffusion(run: Run) -> Iterator[Tensor]:
         others = (run.states - 1) * b[t]
         log_p = run.log_posterior(z, float(others / (a[t] + b[t] + others)), step=step)
         z = scheduler.step(log_p, t, z, generator=run.generator).prev_sample
-        yield run.out(z)
+        yield run.seen(z)
 
 
 def _entropy_bound(run: Run) -> Iterator[Tensor]:
@@ -149,7 +146,7 @@ def _entropy_bound(run: Run) -> Iterator[Tensor]:
     for step in range(len(run.scheduler.timesteps)):
         done = run.scheduler.step(run.logits(z, step=step), step, z, generator=run.generator)
         z = torch.where(done.accepted_index, done.prev_sample, MISSING)
-        yield run.out(done.prev_sample)
+        yield run.seen(done.prev_sample)
 
 
 def _amused(run: Run) -> Iterator[Tensor]:
@@ -159,7 +156,7 @@ def _amused(run: Run) -> Iterator[Tensor]:
         raise BadSpec("AmusedScheduler has no timesteps yet: call its set_timesteps(steps, temperature=...)")
     for step, t in enumerate(scheduler.timesteps):
         z = scheduler.step(run.logits(z, step=step), t, z, generator=run.generator).prev_sample
-        yield run.out(z)
+        yield run.seen(z)
 
 
 def _block_refinement(run: Run) -> Iterator[Tensor]:
@@ -175,7 +172,7 @@ def _block_refinement(run: Run) -> Iterator[Tensor]:
             sampling_method="multinomial",
             generator=run.generator,
         ).prev_sample
-        yield run.out(z)
+        yield run.seen(z)
 
 
 def _check_mask(given: Any, run: Run) -> None:

@@ -116,7 +116,7 @@ class Schedule:
     def __str__(self) -> str:
         n, steps = len(self.h), len(self.sizes)
         order = "a random order" if self.order is None else "the given order"
-        kl, equal = ("{:.3g} ± {:.1g}".format(c.kl, 2 * c.stderr) for c in (self.best, self.equal))
+        kl, equal = (f"{c.kl:.3g} ± {2 * c.stderr:.1g}" for c in (self.best, self.equal))
         lines = [
             f"{steps} step{'s' * (steps > 1)} for {n} leaves in {order}",
             f"{self.means}: {kl} nats; equal steps {equal}; entropy of the data {self.entropy:.4g}",
