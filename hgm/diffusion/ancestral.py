@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hgm.diffusion.process import Uniform
-from hgm.errors import BadEvidence, BadSpec, brief
+from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.symbols import MISSING, as_tensor, checked_symbols
 from hgm.tree.arguments import listed, number, whole
@@ -54,6 +54,9 @@ def unmask(
 ) -> Iterator[Tensor]:
     """Reveal hidden symbols, so many in each step. With one in each step, and an exact denoiser, samples are exact.
 
+    Where some data are impossible, symbols that were drawn at once may be; the rest of that row is then drawn as if
+    nothing were known.
+
     Args:
         denoiser: ``denoiser(z)`` gives leaf posteriors ``(B, S, *leaf shape)``: ``hgm.compile(tree, "posterior",
             channel=hgm.Erasure(), query="leaves")``, say.
@@ -69,6 +72,7 @@ def unmask(
     Raises:
         BadSpec: unless the sizes sum to the number of hidden symbols of every row, and an order has each position once.
         BadEvidence: for symbols that are none, or a denoiser that does not give posteriors: it says at which step.
+        ImpossibleEvidence: for known pixels that are impossible.
     """
     z, generator = _start(z, generator)
     hidden = z.flatten(1) == MISSING
@@ -225,9 +229,24 @@ def draw(weights: Tensor, z: Tensor, where: Tensor, generator: torch.Generator |
 def checked_posterior(
     denoiser: PosteriorOf, z: Tensor, noise: tuple[Any, ...], step: int, states: int | None = None
 ) -> Tensor:
-    """What a denoiser says, in float64, of sum 1. Raises `BadEvidence`, with the step, for what are no posteriors."""
+    """What a denoiser says of symbols -1 to S - 1, in float64, of sum 1.
+
+    Symbols that were drawn at once may be impossible together, where potentials have zeros. Nothing follows from what
+    cannot be; such rows get the posteriors of a row that is all hidden.
+
+    Raises:
+        BadEvidence: with the step, for what are no posteriors.
+        ImpossibleEvidence: in step 0.
+    """
     with torch.no_grad():
-        p = denoiser(z, *noise)
+        try:
+            p = denoiser(z, *noise)
+        except ImpossibleEvidence as error:
+            if step == 0:
+                raise
+            possible = z.clone()
+            possible[list(error.rows)] = MISSING
+            p = denoiser(possible, *noise)
     what = f"step {step}: a denoiser of discrete data must give"
     shape = ("B", "S" if states is None else states, *z.shape[1:])
     if not isinstance(p, Tensor) or not p.is_floating_point():

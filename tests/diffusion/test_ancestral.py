@@ -158,6 +158,19 @@ def test_known_pixels_are_kept_and_condition_the_rest():
     assert start[0].tolist() == [-1, 1, 0, -1]
 
 
+def test_symbols_that_are_impossible_together_do_not_stop_the_others():
+    P, net = leaf_table(RHM), net_of(RHM, hgm.Erasure())
+    first, x = unmask(net, hidden(), [2, 2], order=[0, 1, 2, 3], generator=seeded())
+    possible = torch.from_numpy(P.sum((2, 3)) > 1e-14)[first[:, 0], first[:, 1]]
+    assert 0.3 < possible.double().mean() < 0.9
+    law = blockwise(P, [[0, 1], [2, 3]])
+    assert fits(x[possible], law / law.sum()) > 1e-3
+    rest = P.sum((0, 1, 3))[:, None] * P.sum((0, 1, 2))
+    assert fits(x[~possible][:, 2:], rest) > 1e-3
+    with pytest.raises(hgm.ImpossibleEvidence):
+        next(unmask(net, first[~possible][:3], [2]))
+
+
 def test_samples_have_the_leaf_shape_and_hang_on_the_generator_alone():
     case = CASES["quad_2d"]
     net, shape = net_of(case, hgm.Erasure()), case.tree.leaf_shape

@@ -1,4 +1,4 @@
-"""Schedules of masked diffusion: what they cost against enumeration and against samples, and that the sizes are best."""
+"""Schedules of masked diffusion: what they cost, by enumeration and by samples, and that the sizes are best."""
 
 import itertools
 import math
