@@ -29,6 +29,7 @@ GRAM = 1024  # exact samples whose inner products are taken
 LEAST = 20  # samples, for a p-value
 WIDTH = 4096  # columns of features that are held at a time
 TINY = 1e-12  # a probability that may be rounding
+WIDEST, STEPS = 12.0, 2401  # of the integral over one normal variable
 NORMAL = 1.959964  # 97.5% quantile
 
 
@@ -202,15 +203,23 @@ def _tail(statistic: float, samples: int, gram: np.ndarray, trace: float) -> flo
     if np.isinf(statistic):
         return 0.0
     n = len(gram)
-    norms, off = gram.diagonal(), gram - np.diag(gram.diagonal())
+    off = torch.from_numpy(gram - np.diag(gram.diagonal()))
     second = float((off**2).sum()) / (n * (n - 1))
-    variance = float(norms.var()) / samples + 2 * (1 - 1 / samples) * second
+    variance = float(gram.diagonal().var()) / samples + 2 * (1 - 1 / samples) * second
     if samples < LEAST or trace < 1e-9 or variance < 1e-12:
         return None
-    paths = torch.from_numpy(off.astype(np.float32))
-    third = float(((paths @ paths) * paths).sum(dtype=torch.float64)) / (n * (n - 1) * (n - 2))
+    third = float(((off.float() @ off.float()) * off).sum()) / (n * (n - 1) * (n - 2))
     third = min(max(third, second**2 / trace), second**1.5)  # as for every C
+    first = min(max(float(torch.linalg.eigvalsh(off)[-1]) / (n - 1), 0.0), trace)
+    z = np.linspace(0.0, WIDEST, STEPS)
+    left = statistic - first * z**2
+    trace, variance, third = trace - first, variance - 2 * first**2, third - first**3
+    if trace < 1e-3 * first or variance <= 0 or third <= 0:
+        return float(gammaincc(0.5, max(0.0, statistic / first / 2)))
     skewness = 8 * third / variance**1.5
     # the gamma distribution of shape 4 / skewness^2, scaled and shifted to this mean and variance
     shape, scale = 4 / skewness**2, variance**0.5 * skewness / 2
-    return float(gammaincc(shape, max(0.0, (statistic - trace) / scale + shape)))
+    beyond = gammaincc(shape, np.maximum(0.0, (left - trace) / scale + shape))
+    density = np.exp(-(z**2) / 2) * (2 / np.pi) ** 0.5 * z[1]
+    density[0] /= 2
+    return float(min(1.0, density @ beyond))
