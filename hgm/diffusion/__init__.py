@@ -7,6 +7,8 @@
 `Denoiser`, `guided`            the exact denoiser given evidence; one that a classifier leads to a label
 `Exact`                         log p_t(z), score, covariance, posterior samples and entropies at every time
 `sample`, `scheduler`           from noise to data, on the schedulers of diffusers
+`schedule`                      how many symbols to unmask in each step, and what that costs in nats
+`quality`                       how good samples are, exactly
 `flow_log_prob`                 log likelihood by the probability flow, of any denoiser
 `as_diffusers`,                 a compiled network as a model of diffusers, and such a model as a denoiser
 `from_diffusers`
@@ -27,14 +29,19 @@ from hgm.diffusion.process import (
     VarianceExploding,
     VariancePreserving,
 )
-from hgm.diffusion.sampler import Step, sample
+from hgm.diffusion.sampler import sample
 from hgm.diffusion.schedulers import scheduler
+from hgm.diffusion.step import Step
+from hgm.diffusion.unmasking import Schedule, schedule
+from hgm.measure.quality import Quality, quality
 
 __all__ = [
     "Denoiser",
     "Exact",
     "Masked",
+    "Quality",
     "RectifiedFlow",
+    "Schedule",
     "Step",
     "StochasticLocalisation",
     "Uniform",
@@ -45,6 +52,8 @@ __all__ = [
     "flow_log_prob",
     "from_diffusers",
     "guided",
+    "quality",
     "sample",
+    "schedule",
     "scheduler",
 ]

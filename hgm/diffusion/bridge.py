@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from hgm.diffusion.prediction import convert
-from hgm.diffusion.sampler import answered
 from hgm.diffusion.scale import Scale, components, row_shape
 from hgm.diffusion.schedulers import checked_scheduler, predicts
+from hgm.diffusion.step import answered
 from hgm.errors import BadEvidence, BadSpec, brief, listing
 from hgm.evidence.channel import Channel
 from hgm.evidence.noise import along, as_noise

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from hgm.diffusion.denoiser import differentiable
 from hgm.diffusion.process import GaussianProcess, VariancePreserving, checked_process
-from hgm.diffusion.sampler import answered
 from hgm.diffusion.scale import Scale
+from hgm.diffusion.step import answered
 from hgm.errors import BadSpec, HgmError, brief
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.symbols import as_tensor

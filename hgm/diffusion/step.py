@@ -1,0 +1,49 @@
+"""A step of a sampling run, as a callback sees it; and the answer of a denoiser of values, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hgm.errors import HgmError, brief, listing
+
+__all__ = ["Step", "answered"]
+
+
+class Step(NamedTuple):
+    """A step of a sampling run.
+
+    Attributes:
+        number: from 0; of a solver that asks twice in a step, each time counts.
+        steps: how many there are.
+        z: ``(n, *leaf shape)`` what the denoiser was shown, x + sigma g in the units of the channel's values; of
+            symbols the state after the step, -1 where hidden.
+        sigma: the noise of z; ``None`` of symbols.
+        mean: in the shape of z, what the denoiser said, E[x | z]; ``None`` of symbols.
+    """
+
+    number: int
+    steps: int
+    z: Tensor
+    sigma: float | None = None
+    mean: Tensor | None = None
+
+
+def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float, where: str) -> Tensor:
+    """What a denoiser of values says of z ``(B, ...)`` with noise sigma, checked.
+
+    Raises:
+        HgmError: for NaN, infinities, another shape, or what is no tensor; it says `where`.
+    """
+    mean = denoiser(z, torch.full((len(z),), sigma, dtype=z.dtype, device=z.device))
+    name = getattr(denoiser, "__name__", type(denoiser).__name__)
+    if not isinstance(mean, Tensor) or mean.shape != z.shape:
+        got = tuple(mean.shape) if isinstance(mean, Tensor) else brief(mean)
+        raise HgmError(f"a denoiser gives E[x | z] in the shape of z, {tuple(z.shape)}; {name} gave {got} {where}")
+    if not bool(mean.isfinite().all()):
+        rows = (~mean.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        raise HgmError(f"{name} gave NaN or infinity {where}, in batch rows {listing(rows)}")
+    return mean
