@@ -64,7 +64,7 @@ def as_diffusers(net: Any, scheduler: Any) -> Any:
     with torch.no_grad():
         answered(net, torch.zeros(1, *row_shape(shape, channel)), 1.0, "when it was tried out")
     model = HgmModel(list(shape), components(channel) or 1, alphas, scheduler.config.prediction_type)
-    model.network = net
+    model.hold(net)
     return model
 
 

@@ -53,8 +53,14 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
         self, sample_size: list[int], in_channels: int, alphas_cumprod: list[float], prediction_type: str
     ) -> None:
         super().__init__()
-        self.network: Any = None
+        self.hold(None)
         self.register_buffer("square", torch.tensor(alphas_cumprod, dtype=torch.float64), persistent=False)
+
+    def hold(self, network: Any) -> None:
+        """Take the denoiser that it is to show to diffusers."""
+        self.network = network
+        channel = getattr(network, "channel", None)
+        self.scale, self.vectors = Scale.of(channel), components(channel) is not None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,19 +82,18 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
         want = (config.in_channels, *config.sample_size)
         if tuple(sample.shape[1:]) != want:
             raise BadEvidence(f"the model takes {('B', *want)}; got {tuple(sample.shape)}".replace("'B'", "B"))
-        square = self._squares(timestep, len(sample)).to(sample)
-        alpha, sigma = square.sqrt(), (1 - square).sqrt()
-        channel = getattr(self.network, "channel", None)
-        vectors, scale = components(channel) is not None, Scale.of(channel)
-        u = sample if vectors else sample[:, 0]
-        z = scale.out(u / along(alpha, u))
-        y = scale.into(self.network(z, scale.half * sigma / alpha))
-        out = convert(y, "x0", DIFFUSERS[config.prediction_type], u, alpha=alpha, sigma=sigma)
-        out = out if vectors else out.unsqueeze(1)
+        square = self._squares(timestep, len(sample))
+        u = sample if self.vectors else sample[:, 0]
+        alpha, sigma = (x.to(u) for x in (square.sqrt(), (1 - square).sqrt()))
+        z = self.scale.out(u / (alpha.item() if len(square) == 1 else along(alpha, u)))
+        y = self.scale.into(self.network(z, (self.scale.half * sigma / alpha).expand(len(u))))
+        if config.prediction_type != "sample":
+            y = convert(y, "x0", DIFFUSERS[config.prediction_type], u, alpha=alpha, sigma=sigma)
+        out = y if self.vectors else y.unsqueeze(1)
         return _Output(sample=out) if return_dict else (out,)
 
     def _squares(self, timestep: Any, rows: int) -> Tensor:
-        """``(B,)`` alpha^2 at a timestep, or at one for each row."""
+        """``(1,)`` alpha^2 at a timestep, or ``(B,)`` at one for each row."""
         table: Tensor = self.square
         t = torch.as_tensor(timestep, device=table.device).reshape(-1)
         index = t.long()
@@ -97,7 +102,7 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
                 f"timesteps are whole numbers 0 to {len(table) - 1} of the scheduler that the model was made with, one "
                 f"or one for each row; got {brief(timestep)}"
             )
-        return table[index].expand(rows)
+        return table[index]
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *_: Any, **__: Any) -> None:
         """Write the config, and the network as a file of hgm, into a folder.
@@ -121,6 +126,6 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
         if not (place / str(cls.config_name)).is_file():
             raise BadSpec(f"{place} is no folder with a model of hgm: it has no {cls.config_name}")
         model: Any = cls.from_config(cls.load_config(place))  # type: ignore[arg-type]
-        model.network = load_network(place / WEIGHTS)
+        model.hold(load_network(place / WEIGHTS))
         dtype = kwargs.get("torch_dtype")
         return model.to(dtype) if isinstance(dtype, torch.dtype) else model

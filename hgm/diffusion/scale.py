@@ -49,9 +49,10 @@ class Scale:
         """Data in [-1, 1] as values."""
         return y * self.half + self._centre(y)
 
-    def _centre(self, x: Tensor) -> Tensor:
-        centre = torch.tensor(self.centre, dtype=x.dtype, device=x.device)
-        return centre.reshape(-1, *(1,) * (x.ndim - 2)) if len(self.centre) > 1 else centre
+    def _centre(self, x: Tensor) -> Tensor | float:
+        if len(self.centre) == 1:
+            return self.centre[0]
+        return torch.tensor(self.centre, dtype=x.dtype, device=x.device).reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def components(channel: Channel | None) -> int | None:
