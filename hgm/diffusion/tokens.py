@@ -69,9 +69,9 @@ class Run:
         return torch.where(z == self.states, MISSING, z).view(self.shape)
 
     def log_posterior(self, z: Tensor, *noise: Any, step: int) -> Tensor:
-        """``(B, S, n)`` of symbols ``(B, n)``, S or -1 where hidden; float32, at least the least finite number."""
+        """``(B, S, n)`` of symbols ``(B, n)``, S or -1 where hidden; float32, -inf where impossible."""
         p = checked_posterior(self.denoiser, self.seen(z), noise, step, self.states)
-        return p.flatten(2).log().float().clamp_min(torch.finfo(torch.float32).min)
+        return p.flatten(2).log().float()
 
     def logits(self, z: Tensor, *noise: Any, step: int) -> Tensor:
         """``(B, n, S)``, as most schedulers take them."""

@@ -42,7 +42,7 @@ KNOTS = 128
 #: in a fixed order the means of so many parts of the draws are kept, one table each
 PARTS = 32
 #: numbers in a posterior that is computed at once
-SLICE = 1 << 22
+SLICE = 1 << 20
 
 
 class Cost(NamedTuple):
@@ -137,7 +137,7 @@ def schedule(
     has a standard error. The sizes are chosen by half of the draws and judged by the others, so their cost is not
     flattered; where equal steps are as good as any, they may come out a little cheaper.
 
-    Of 64 leaves this takes about a second, of 1,024 half a minute. In a random order of more than 128 leaves h is
+    Of 64 leaves this takes about a second, of 1,024 some fifteen. In a random order of more than 128 leaves h is
     computed at 128 numbers of known leaves, and is linear between them.
 
     Args:

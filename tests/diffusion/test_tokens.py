@@ -76,6 +76,18 @@ def test_discrete_ddim_has_the_law_of_the_uniform_chain(case, steps):
     assert steps > 2 or case is UNTIED or fits(run(case, diffusers.DiscreteDDIMScheduler(steps))[-1], P) < 1e-6
 
 
+def test_the_corrector_asks_the_denoiser_again_but_after_the_last_step():
+    asked = []
+
+    def denoiser(z, eps):
+        asked.append(round(eps, 3))
+        return torch.full((len(z), 2, 4), 0.5)
+
+    run = Run(denoiser, diffusers.DiscreteDDIMScheduler(4, corrector_steps=2), (3, 4), 2)
+    assert len(list(TOKENS["DiscreteDDIMScheduler"].steps(run))) == 4
+    assert asked == [0.5, 0.375, 0.375, 0.375, 0.25, 0.25, 0.25, 0.125, 0.125, 0.125]
+
+
 def test_discrete_ddim_tends_to_the_data():
     assert fits(run(COPIES, diffusers.DiscreteDDIMScheduler(64), rows=4_000)[-1], leaf_table(COPIES)) > 1e-3
 
