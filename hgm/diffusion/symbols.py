@@ -90,10 +90,10 @@ class Symbols:
         if isinstance(self.given, Schedule):
             order = self.given.positions
             return unmask(denoiser, hidden, self.given.sizes, order=order, generator=generator)
+        if not isinstance(self.given, Process):
+            return driver_of(self.given).steps(Run(denoiser, self.given, shape, self.states, generator, device))
         times = [1 - i / self.steps for i in range(self.steps + 1)]
         if isinstance(self.given, Masked):
             return unmask_in_time(denoiser, hidden, times, generator=generator)
-        if isinstance(self.given, Uniform):
-            noise = torch.randint(self.states, shape, generator=generator, device=device)
-            return unflip(denoiser, noise, self.states, times, generator=generator)
-        return driver_of(self.given).steps(Run(denoiser, self.given, shape, self.states, generator))
+        noise = torch.randint(self.states, shape, generator=generator, device=device)
+        return unflip(denoiser, noise, self.states, times, generator=generator)

@@ -48,6 +48,7 @@ class Run:
         shape: ``(B, *leaf shape)``.
         states: S.
         generator: source of randomness; ``None`` for torch's global one.
+        device: where it runs.
     """
 
     denoiser: PosteriorOf
@@ -55,14 +56,15 @@ class Run:
     shape: tuple[int, ...]
     states: int
     generator: torch.Generator | None = None
+    device: torch.device | str = "cpu"
 
     def masks(self) -> Tensor:
         """``(B, n)`` the symbol S, which schedulers take for a mask, everywhere."""
-        return torch.full(self.shape, self.states).flatten(1)
+        return torch.full(self.shape, self.states, device=self.device).flatten(1)
 
     def noise(self) -> Tensor:
         """``(B, n)`` uniform symbols."""
-        return torch.randint(self.states, self.shape, generator=self.generator).flatten(1)
+        return torch.randint(self.states, self.shape, generator=self.generator, device=self.device).flatten(1)
 
     def seen(self, z: Tensor) -> Tensor:
         """``(B, *leaf shape)`` the symbols, -1 where masked."""
@@ -132,7 +134,7 @@ def _vq_diffusion(run: Run) -> Iterator[Tensor]:
     a, b, c = (
         log.double().exp() for log in (scheduler.log_cumprod_at, scheduler.log_cumprod_bt, scheduler.log_cumprod_ct)
     )
-    uniform = torch.rand(run.shape, generator=run.generator).flatten(1)
+    uniform = torch.rand(run.shape, generator=run.generator, device=run.device).flatten(1)
     z = torch.where(uniform < c[trained - 1], run.masks(), run.noise())  # what a = 0 makes of data
     for step, t in enumerate(scheduler.timesteps.tolist()):
         others = (run.states - 1) * b[t]

@@ -179,3 +179,83 @@ def test_what_does_not_fit_is_refused_in_one_line(call, message):
     with pytest.raises(hgm.HgmError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------------- symbols
+
+
+def posterior(kind, **given):
+    return Denoiser(tree(), kind(), given.get("evidence"), "posterior", "leaves")
+
+
+def schedulers_of_symbols():
+    return {
+        "masked": ("masked", hgm.Erasure),
+        "a process": (hgm.diffusion.Masked(), hgm.Erasure),
+        "a schedule": (hgm.diffusion.schedule(tree(), 4, draws=64), hgm.Erasure),
+        "an order": (hgm.diffusion.schedule(tree(), 4, draws=64, order=sorted(leaf_names())), hgm.Erasure),
+        "uniform": ("uniform", hgm.Flip),
+        "ddim": (diffusers.DiscreteDDIMScheduler(num_inference_steps=7), hgm.Flip),
+        "vq": (diffusers.VQDiffusionScheduler(num_vec_classes=4, num_train_timesteps=7), hgm.Flip),
+        "entropy": (diffusers.EntropyBoundScheduler(num_inference_steps=16), hgm.Erasure),
+        "blocks": (diffusers.BlockRefinementScheduler(num_inference_steps=7), hgm.Erasure),
+    }
+
+
+def leaf_names():
+    return [tree().names[int(v)] for v in tree().leaves]
+
+
+@pytest.mark.parametrize("kind", schedulers_of_symbols())
+def test_samplers_of_symbols_have_the_same_door(kind):
+    scheduler, channel_kind = schedulers_of_symbols()[kind]
+    seen = []
+    x = sample(posterior(channel_kind), scheduler, 5, generator=seeded(), callback=seen.append, batch_size=3)
+    assert x.shape == (5, 4, 4) and x.dtype == torch.int64 and 0 <= int(x.min()) <= int(x.max()) <= 2
+    assert len(seen) == 2 * seen[0].steps and torch.equal(seen[-1].z, x[3:]) and seen[0].sigma is None
+    again = sample(posterior(channel_kind), schedulers_of_symbols()[kind][0], 5, generator=seeded(), batch_size=3)
+    assert torch.equal(again, x)
+    assert sample(posterior(channel_kind), schedulers_of_symbols()[kind][0], 0).shape == (0, 4, 4)
+
+
+def test_amused_is_driven_once_its_timesteps_are_set():
+    scheduler = diffusers.AmusedScheduler(mask_token_id=3)
+    scheduler.set_timesteps(6, temperature=10)
+    assert sample(posterior(hgm.Erasure), scheduler, 2, generator=seeded()).shape == (2, 4, 4)
+    assert len(sample(posterior(hgm.Erasure), scheduler, 2, steps=4, generator=seeded())) == 2
+
+
+@pytest.mark.parametrize("kind", ["masked", "uniform", "a schedule"])
+def test_symbols_that_are_known_are_kept(kind):
+    scheduler, channel_kind = schedulers_of_symbols()[kind]
+    given = {"x0_0": [0, 1, 2], "label": 1}
+    x = sample(posterior(channel_kind, evidence=given), scheduler, 3, generator=seeded(), batch_size=2)
+    assert x[:, 0, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sample(posterior(hgm.Flip), "masked"), "Masked is observed through the channel Erasure"),
+        (lambda: sample(posterior(hgm.Erasure), "uniform"), "Uniform is observed through the channel Flip"),
+        (lambda: sample(unet(), "masked"), "Masked is observed through the channel Erasure"),
+        (lambda: sample(posterior(hgm.Erasure), "ddim"), "the data of this scheduler are values"),
+        (lambda: sample(lambda z: z, "masked", shape=3), r"how many states there are; give channel=hgm\.Erasure"),
+        (lambda: sample(posterior(hgm.Erasure), schedulers_of_symbols()["a schedule"][0], steps=3), "has 4 steps; got"),
+        (lambda: sample(Denoiser(tree(), hgm.Erasure(), task="denoise"), "masked"), "step 0: a denoiser of discrete"),
+        (
+            lambda: sample(lambda z: z * torch.nan, "masked", shape=3, channel=hgm.Erasure(states=2)),
+            "step 0: a denoiser",
+        ),
+        (lambda: sample(posterior(hgm.Erasure), diffusers.AmusedScheduler(mask_token_id=3)), "no timesteps yet"),
+        (
+            lambda: sample(posterior(hgm.Erasure), diffusers.AmusedScheduler(mask_token_id=2), steps=3),
+            "mask_token_id=3",
+        ),
+        (lambda: sample(posterior(hgm.Flip), diffusers.VQDiffusionScheduler(num_vec_classes=3)), "num_vec_classes=4"),
+    ],
+)
+def test_what_does_not_fit_symbols_is_refused_in_one_line(call, message):
+    with pytest.raises(hgm.HgmError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
