@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hgm.diffusion.prediction import convert
 from hgm.diffusion.scale import Scale, components, row_shape
 from hgm.diffusion.schedulers import checked_scheduler, predicts
-from hgm.diffusion.step import answered
+from hgm.diffusion.step import answered, callable_as
 from hgm.errors import BadEvidence, BadSpec, brief, listing
 from hgm.evidence.channel import Channel
 from hgm.evidence.noise import along, as_noise
@@ -54,8 +54,8 @@ def as_diffusers(net: Any, scheduler: Any) -> Any:
             "one of those, or hgm.diffusion.sample, which drives Euler, Heun and flow matching too"
         )
     alphas = [float(x) for x in checked_scheduler(scheduler).alphas_cumprod]
-    if not getattr(net, "leaf_shape", None) or not callable(net):
-        raise BadSpec(f"a network is called as f(z, sigma), and has a leaf_shape; got {brief(net)}")
+    if not getattr(callable_as("a network", net), "leaf_shape", None):
+        raise BadSpec(f"a network for diffusers says what shape its data have, as leaf_shape; got {brief(net)}")
     shape, channel = tuple(net.leaf_shape), getattr(net, "channel", None)
     if isinstance(channel, Channel) and channel.reads_symbols:
         raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
@@ -79,7 +79,7 @@ def from_diffusers(model: Any, scheduler: Any, channel: Channel | None = None) -
     Raises:
         BadSpec: for a scheduler without alphas, or what is no model.
     """
-    if not callable(model):
+    if not callable(model) or isinstance(model, type):
         raise BadSpec(f"a model of diffusers is called as model(u, t); got {brief(model)}")
     predicts(checked_scheduler(scheduler))
     if not hasattr(scheduler, "alphas_cumprod"):

@@ -18,12 +18,13 @@ from hgm.errors import BadEvidence, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Gaussian
 from hgm.evidence.given import read_evidence
+from hgm.evidence.symbols import as_tensor
 from hgm.networks.compile import Task, compile
 from hgm.networks.outputs import Outputs
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree, checked_tree
 
-__all__ = ["Denoiser", "differentiable"]
+__all__ = ["Denoiser", "differentiable", "with_rows"]
 
 
 class Denoiser(nn.Module):
@@ -100,9 +101,9 @@ class Denoiser(nn.Module):
             noise: what the channel takes next: of `Gaussian` sigma, and perhaps alpha.
             outputs: what is asked for; default means, or posteriors.
         """
-        rows = len(z) if hasattr(z, "__len__") else 0
-        if self.evidence_rows not in (None, rows):
-            raise BadEvidence(f"the evidence has {self.evidence_rows} rows, but the observation has {rows}")
+        z = with_rows(z)
+        if self.evidence_rows not in (None, len(z)):
+            raise BadEvidence(f"the evidence has {self.evidence_rows} rows, but the observation has {len(z)}")
         first = () if self.known is None else (self.known,)
         return self.network(z, *first, *noise, evidence=self.told, outputs=outputs)
 
@@ -110,6 +111,14 @@ class Denoiser(nn.Module):
         """``(B,)`` log of the sum over all states of potentials, evidence and observation."""
         found: Tensor = self(z, *noise, outputs="log_partition")
         return found
+
+
+def with_rows(z: Any) -> Tensor:
+    """An observation as a tensor. Raises `BadEvidence` for one that has no batch axis."""
+    z = as_tensor(z, "z")
+    if not z.ndim:
+        raise BadEvidence(f"z has a batch as its first axis; got one number, {brief(z.item() if not z.is_meta else z)}")
+    return z
 
 
 @contextmanager
@@ -135,8 +144,11 @@ class _Known(Channel):
 
     def states_first(self, z: Tensor, *noise: Tensor | float) -> Tensor:
         known, *noise = noise  # type: ignore[assignment]
-        e = self.channel.states_first(z, *noise)
         assert isinstance(known, Tensor)
+        shape, positions = tuple(known.shape[2:]), self.channel.positions(z)
+        if positions != shape:
+            raise BadEvidence(f"the observation must be of leaves {shape}; got {positions}")
+        e = self.channel.states_first(z, *noise)
         return e + known.flatten(2).permute(1, 2, 0).to(e)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hgm.bp.assignment import Assignment
 from hgm.bp.partition import log_partition
 from hgm.bp.posterior import infer
-from hgm.diffusion.denoiser import Denoiser, differentiable
+from hgm.diffusion.denoiser import Denoiser, differentiable, with_rows
 from hgm.diffusion.process import GaussianProcess, Process, checked_process
 from hgm.diffusion.scale import components
 from hgm.errors import BadEvidence, BadSpec
@@ -78,7 +78,7 @@ class Exact(nn.Module):
         self.register_buffer("evidence_log", log_z if log_z.ndim == 0 or len(log_z) > 1 else log_z[0])
 
     def _read(self, z: Any) -> Tensor:
-        z = as_tensor(z, "z")
+        z = with_rows(z)
         return z if z.is_floating_point() or not self.continuous else z.to(torch.get_default_dtype())
 
     def _noise(self, t: Any, z: Tensor) -> tuple[Tensor, ...]:

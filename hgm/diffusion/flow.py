@@ -21,8 +21,8 @@ from torch import Tensor
 from hgm.diffusion.denoiser import differentiable
 from hgm.diffusion.process import GaussianProcess, VariancePreserving, checked_process
 from hgm.diffusion.scale import Scale
-from hgm.diffusion.step import answered
-from hgm.errors import BadSpec, HgmError, brief
+from hgm.diffusion.step import answered, callable_as
+from hgm.errors import BadEvidence, BadSpec, HgmError, brief
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.symbols import as_tensor
 from hgm.tree.arguments import choice, number
@@ -64,23 +64,29 @@ def flow_log_prob(
 
     Raises:
         BadSpec: for a time at which there is no noise, or a process that is none.
+        BadEvidence: for NaN in z.
         HgmError: if the denoiser gives NaN or another shape, or the solver gives up.
     """
     from scipy.integrate import solve_ivp
 
+    callable_as("a denoiser", denoiser)
     process = VariancePreserving() if process is None else process
     if not isinstance(checked_process(process), GaussianProcess):
         raise BadSpec(f"the flow is of a continuous process; got {brief(process)}")
     z = as_tensor(z, "z")
     if not z.is_floating_point() or z.ndim < 2:
         raise BadSpec(f"z must be floats (B, *shape); got {z.dtype} of shape {tuple(z.shape)}")
+    if z.is_meta or not bool(z.isfinite().all()):
+        raise BadEvidence("z must be finite numbers")
+    t = number(t, "the flow starts at a time with noise, in (0, 1)", lambda t: 0 <= t < 1)
     alpha, sigma = (float(x) for x in process.at(t))
-    if not sigma > 0 or not 0 <= t < 1:
+    if not sigma > 0:
         raise BadSpec(f"the flow starts at a time with noise, in (0, 1); got t={t}")
     number(tolerance, "tolerance must be a number from 1e-12 to 0.1", lambda x: 1e-12 <= x <= 0.1)
     last_alpha, last_sigma = (float(x) for x in process.at(1.0))
     d = z[0].numel() if len(z) else 0
-    kind = choice("trace", trace or ("exact" if d <= EXACT_TRACE else "hutchinson"), ("exact", "hutchinson"))
+    kind = "exact" if d <= EXACT_TRACE else "hutchinson"
+    kind = kind if trace is None else choice("trace", trace, ("exact", "hutchinson"))
     generator = check_generator(generator, z.device)
     probes = None
     if kind == "hutchinson":

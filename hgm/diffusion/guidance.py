@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hgm.diffusion.denoiser import Denoiser, differentiable
-from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
+from hgm.diffusion.denoiser import Denoiser, differentiable, with_rows
+from hgm.diffusion.step import callable_as
+from hgm.errors import BadEvidence, ImpossibleEvidence, brief
 from hgm.evidence.column import column_of
 from hgm.evidence.noise import along, as_noise
 from hgm.evidence.symbols import as_tensor
@@ -44,9 +45,8 @@ def guided(
         BadSpec: for a strength that is no finite number, or what cannot be called.
         BadEvidence: for an unknown label.
     """
-    for name, network in (("denoiser", denoiser), ("classifier", classifier)):
-        if not callable(network):
-            raise BadSpec(f"the {name} is called as f(z, sigma); got {brief(network)}")
+    callable_as("the denoiser", denoiser)
+    callable_as("the classifier", classifier)
     strength = number(strength, "strength must be a finite number", lambda w: abs(w) < torch.inf)
     if isinstance(classifier, ConvNet):
         states = column_of(classifier.plan.tree, int(classifier.query[0]), label)
@@ -87,7 +87,7 @@ class Guided(nn.Module):
             BadEvidence: for a classifier without that label, or other rows than there are labels.
             ImpossibleEvidence: where the classifier excludes the label.
         """
-        z = as_tensor(z, "z")
+        z = with_rows(z)
         more = () if isinstance(alpha, float) and alpha == 1.0 else (alpha,)
         mean: Tensor = self.denoiser(z, sigma, *more)
         if not len(z):

@@ -19,10 +19,10 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from hgm.errors import BadEvidence
+from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.noise import along, as_noise, check_shape
 from hgm.evidence.symbols import as_tensor
-from hgm.tree.arguments import choice
+from hgm.tree.arguments import choice, is_series
 
 __all__ = ["DIFFUSERS", "PREDICTIONS", "Prediction", "convert"]
 
@@ -61,7 +61,7 @@ def convert(
         rates: d alpha / dt and d sigma / dt (`GaussianProcess.rates`), for velocities; default: the rectified flow's.
 
     Raises:
-        BadSpec: for an unknown prediction.
+        BadSpec: for an unknown prediction, or rates that are not two.
         BadEvidence: for shapes that differ.
     """
     choice("source", source, PREDICTIONS)
@@ -69,7 +69,10 @@ def convert(
     z, y = as_tensor(z, "z"), as_tensor(given, "the prediction")
     if y.shape != z.shape:
         raise BadEvidence(f"a prediction has the shape of z, {tuple(z.shape)}; got {tuple(y.shape)}")
-    alpha, sigma, *slopes = (_level(x, z, name) for x, name in zip((alpha, sigma, *rates), NAMES, strict=True))
+    two = list(rates) if is_series(rates) else []
+    if len(two) != 2:
+        raise BadSpec(f"rates are two, d alpha / dt and d sigma / dt; got {brief(rates)}")
+    alpha, sigma, *slopes = (_level(x, z, name) for x, name in zip((alpha, sigma, *two), NAMES, strict=True))
     a, b = _parts(source, alpha, sigma, slopes)
     a2, b2 = _parts(target, alpha, sigma, slopes)
     return ((a2 * b - a * b2) * z + (alpha * b2 - sigma * a2) * y) / (alpha * b - sigma * a)

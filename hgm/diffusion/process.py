@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from hgm.errors import BadSpec, brief, listing
+from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
+from hgm.evidence.noise import check_shape
 from hgm.evidence.symbols import MISSING, as_tensor
-from hgm.tree.arguments import choice, number
+from hgm.tree.arguments import choice, number, whole
 from hgm.tree.tree import Tree
 
 __all__ = [
@@ -80,6 +82,8 @@ class Process(ABC):
             BadEvidence: for values of another number of states.
         """
         channel = self.channels[0]() if given is None else given
+        if given is None and not states:
+            raise BadSpec(f"{type(self).__name__} is observed through a channel that knows its values; got None")
         inside = channel.channel if isinstance(channel, Missing) else channel
         if not isinstance(inside, self.channels):
             names = " or ".join(kind.__name__ for kind in self.channels)
@@ -92,6 +96,7 @@ class Process(ABC):
     def observe(self, x: Tensor, t: Any, channel: Channel, generator: torch.Generator | None = None) -> Tensor:
         """Symbols ``(B, *positions)`` at time t, drawn: what the channel sees. Errors as of `Channel.observe`."""
         x = as_tensor(x, "symbols to observe")
+        channel = self.channel(channel, len(channel.table()) if isinstance(channel, Channel) else 0)
         return channel.observe(x, *self.noise(t, len(channel.table())), generator=generator)
 
 
@@ -214,7 +219,9 @@ class Masked(Process):
 
     def observe(self, x: Tensor, t: Any, channel: Channel, generator: torch.Generator | None = None) -> Tensor:
         x = as_tensor(x, "symbols to observe")
-        t = _time(t).to(x.device)
+        channel = self.channel(channel, len(channel.table()) if isinstance(channel, Channel) else 0)
+        t, generator = _time(t).to(x.device), check_generator(generator, x.device)
+        check_shape(t, len(x) if x.ndim else 1, 0, tuple(x.shape[1:]), "the time t")
         drawn = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float64)
         return channel.observe(x, drawn >= t.reshape(-1, *(1,) * (x.ndim - 1)), generator=generator)
 
@@ -226,6 +233,7 @@ class Uniform(Process):
     channels = (Flip,)
 
     def noise(self, t: Any, states: int) -> tuple[Tensor, ...]:
+        whole("states", states, 1)
         return (_time(t) * (states - 1) / states,)
 
     def check(self, tree: Tree) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hgm.diffusion.denoiser import Denoiser
 from hgm.diffusion.guidance import Guided
-from hgm.diffusion.step import Step
+from hgm.diffusion.step import Step, callable_as
 from hgm.diffusion.symbols import Symbols
 from hgm.diffusion.values import Values
 from hgm.errors import BadEvidence, BadSpec, brief
@@ -69,8 +69,7 @@ def sample(
     """
     from tqdm import tqdm
 
-    if not callable(denoiser):
-        raise BadSpec(f"a denoiser is called as f(z, sigma); got {brief(denoiser)}")
+    callable_as("a denoiser", denoiser)
     whole("n", n, 0)
     if steps is not None:
         whole("steps", steps, 1)

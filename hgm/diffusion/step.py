@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hgm.errors import HgmError, brief, listing
+from hgm.errors import BadSpec, HgmError, brief, extension, listing
 
-__all__ = ["Step", "answered"]
+__all__ = ["Step", "answered", "callable_as"]
 
 
 class Step(NamedTuple):
@@ -32,14 +32,23 @@ class Step(NamedTuple):
     mean: Tensor | None = None
 
 
+def callable_as(what: str, given: Any) -> Any:
+    """A network that is called as f(z, sigma). Raises `BadSpec`, which says `what` it is, for what cannot be called."""
+    if not callable(given) or isinstance(given, type):
+        raise BadSpec(f"{what} is called as f(z, sigma); got {brief(given)}")
+    return given
+
+
 def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float, where: str) -> Tensor:
     """What a denoiser of values says of z ``(B, ...)`` with noise sigma, checked.
 
     Raises:
         HgmError: for NaN, infinities, another shape, or what is no tensor; it says `where`.
+        BadExtension: if it fails.
     """
-    mean = denoiser(z, torch.full((len(z),), sigma, dtype=z.dtype, device=z.device))
     name = getattr(denoiser, "__name__", type(denoiser).__name__)
+    with extension(f"the denoiser {name}"):
+        mean = denoiser(z, torch.full((len(z),), sigma, dtype=z.dtype, device=z.device))
     if not isinstance(mean, Tensor) or mean.shape != z.shape:
         got = tuple(mean.shape) if isinstance(mean, Tensor) else brief(mean)
         raise HgmError(f"a denoiser gives E[x | z] in the shape of z, {tuple(z.shape)}; {name} gave {got} {where}")

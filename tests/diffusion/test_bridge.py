@@ -153,7 +153,7 @@ def test_only_compiled_networks_are_saved(tmp_path):
         (lambda: as_diffusers(unet(), "ddim"), "wrong for str"),
         (lambda: as_diffusers(unet(), diffusers.DDIMScheduler()), "clip_sample=True"),
         (lambda: as_diffusers(unet(), ddim("x0")), "prediction_type must be one of"),
-        (lambda: as_diffusers(None, ddim()), "has a leaf_shape"),
+        (lambda: as_diffusers(None, ddim()), "a network is called as"),
         (lambda: as_diffusers(hgm.compile(tree()), ddim()), "the data of diffusers are values"),
         (lambda: as_diffusers(hgm.compile(tree(), "classify", channel=channel()), ddim()), "in the shape of z"),
         (lambda: as_diffusers(unet(), ddim())(noisy(2)[:, None], 1000), "whole numbers 0 to 999 of the scheduler"),

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import hgm
+import hgm.diffusion
 import hgm.study
 from hgm.bp.assignment import Assignment, Mode
 from hgm.bp.sequences import Sequences
@@ -68,6 +69,29 @@ def saved(write, name):
     return name
 
 
+@functools.cache
+def denoiser():
+    return hgm.diffusion.Denoiser(hgm.random_ghm(1, 2, (2, 2)), hgm.Gaussian(), {"label": 1, "x0_0": 1})
+
+
+@functools.cache
+def exact():
+    return hgm.diffusion.Exact(hgm.random_ghm(1, 2, (2, 2)), FLOW)
+
+
+@functools.cache
+def cnn():
+    return hgm.compile(hgm.random_ghm(1, 2, (2, 2)), "classify", channel=hgm.Gaussian())
+
+
+def ddim():
+    import diffusers
+
+    return diffusers.DDIMScheduler(clip_sample=False, prediction_type="sample")
+
+
+FLOW = hgm.diffusion.RectifiedFlow()
+ANSWERS = ("mean", "posterior", "log_prob", "score", "variance", "covariance", "entropy")
 LOGS = torch.zeros(2, 3, 2)  # log evidence of the leaves of `tree`
 IMAGE, STATES = torch.zeros(2, 2, 2), torch.zeros(2, 2, 2, dtype=torch.long)
 SEEN, ROWS = {"b": "yes"}, {"b": ["no", "yes", None], "c": [0, 1, 2]}
@@ -222,6 +246,72 @@ CALLS = {
     "random_evidence": (None, dict(tree=tree(), seed=0, batch=6, decades=2.0)),
     "soft_evidence": (None, dict(tree=tree(), batch=2, scale=1.0, generator=GENERATOR)),
     "expected_counts": (None, dict(posterior=lambda: hgm.infer(tree()))),
+    "Denoiser": (None, dict(tree=tree(), channel=hgm.Gaussian(), evidence={"a": 1}, task="denoise", query=None)),
+    "Denoiser.forward": (lambda: denoiser().forward, dict(z=IMAGE, noise=(0.5, 1.0), outputs="mean")),
+    "Denoiser.log_partition": (lambda: denoiser().log_partition, dict(z=IMAGE, noise=(0.5, 1.0))),
+    "Exact": (None, dict(tree=tree(), process=FLOW, channel=hgm.Gaussian(), evidence={"a": 1})),
+    **{f"Exact.{name}": (lambda name=name: getattr(exact(), name), dict(z=IMAGE, t=0.5)) for name in ANSWERS},
+    "Exact.covariance_times": (lambda: exact().covariance_times, dict(z=IMAGE, t=0.5, vector=IMAGE)),
+    "Exact.sample": (lambda: exact().sample, dict(z=IMAGE, t=0.5, n=2, generator=GENERATOR)),
+    **{f"{kind}": (None, {}) for kind in ("Masked", "Uniform", "RectifiedFlow", "StochasticLocalisation")},
+    "VariancePreserving": (None, dict(kind="cosine")),
+    "VarianceExploding": (None, dict(low=0.1, high=10.0)),
+    "GaussianProcess.at": (lambda: FLOW.at, dict(t=0.5)),
+    "GaussianProcess.rates": (lambda: FLOW.rates, dict(t=0.5)),
+    "GaussianProcess.noise": (lambda: FLOW.noise, dict(t=0.5)),
+    "Masked.noise": (lambda: hgm.diffusion.Masked().noise, dict(t=0.5)),
+    "Uniform.noise": (lambda: hgm.diffusion.Uniform().noise, dict(t=0.5, states=2)),
+    "Process.channel": (lambda: FLOW.channel, dict(given=hgm.Gaussian(), states=2)),
+    "Process.noise": (lambda: FLOW.noise, dict(t=0.5)),
+    "Process.observe": (lambda: FLOW.observe, dict(x=STATES, t=0.5, channel=GAUSSIAN, generator=GENERATOR)),
+    "Masked.observe": (
+        lambda: hgm.diffusion.Masked().observe,
+        dict(x=STATES, t=0.5, channel=hgm.Erasure(states=2), generator=GENERATOR),
+    ),
+    "convert": (
+        None,
+        dict(given=IMAGE, source="x0", target="velocity", z=IMAGE, alpha=0.5, sigma=0.5, rates=(-1.0, 1.0)),
+    ),
+    "guided": (None, dict(denoiser=noisy, classifier=lambda: cnn, label=1, strength=2.0)),
+    "flow_log_prob": (
+        None,
+        dict(denoiser=noisy, z=IMAGE, t=0.5, process=FLOW, trace="exact", tolerance=0.1, generator=GENERATOR),
+    ),
+    "scheduler": (None, dict(name="heun", process=FLOW)),
+    "sample": (
+        None,
+        dict(
+            denoiser=noisy,
+            scheduler="ddim",
+            n=2,
+            steps=2,
+            shape=(2, 2),
+            channel=hgm.Gaussian([0.0, 1.0]),
+            generator=GENERATOR,
+            batch_size=1,
+            progress=False,
+            callback=print,
+        ),
+    ),
+    "sample (of symbols)": (
+        None,
+        dict(denoiser=lambda: net(channel=hgm.Erasure()), scheduler="masked", n=2, steps=2, shape=(2,), channel=None),
+    ),
+    "schedule": (None, dict(tree=tree(), steps=2, order=["c", "b"], draws=8, seed=0)),
+    "Schedule.cost": (lambda: hgm.diffusion.schedule(tree(), 2, draws=8).cost, dict(sizes=[1, 1])),
+    "quality": (
+        None,
+        dict(samples=STATES[:, 0].repeat(5, 1), tree=tree(), channel=hgm.Gaussian(), reference=100, seed=0),
+    ),
+    "Quality.__getitem__": (
+        lambda: hgm.diffusion.quality(STATES[:, 0].repeat(5, 1), tree(), reference=100).__getitem__,
+        dict(name="leaves"),
+    ),
+    "as_diffusers": (None, dict(net=noisy, scheduler=lambda: ddim())),
+    "from_diffusers": (
+        None,
+        dict(model=lambda: hgm.diffusion.as_diffusers(noisy(), ddim()), scheduler=lambda: ddim(), channel=GAUSSIAN),
+    ),
 }
 
 # ---------------------------------------------------------------------- what is wrong
@@ -283,11 +373,23 @@ WRONG = {
 
 # ---------------------------------------------------------------------- the walk
 
-ROOMS = (hgm, hgm.zoo, hgm.testing, hgm.study)
+ROOMS = (hgm, hgm.zoo, hgm.diffusion, hgm.testing, hgm.study)
 #: what an inference gives, which no name of hgm stands for
 GIVEN = (Mode, Assignment, Sequences)
 #: made by functions and not by hand: their methods are walked
-RESULTS = {"Tree", "Posterior", "Fit", "Difference", "Verification", "Certificate", "ConvNet", "UNet"}
+RESULTS = {
+    "Step",
+    "Schedule",
+    "Quality",
+    "Tree",
+    "Posterior",
+    "Fit",
+    "Difference",
+    "Verification",
+    "Certificate",
+    "ConvNet",
+    "UNet",
+}
 #: what hgm calls on an extension, whose author overrides it, and `Tree.build`, which is for arrays that were made so
 INNER = {
     "states_first",
@@ -300,7 +402,7 @@ INNER = {
     "entry",
     "from_entry",
 }
-INNER |= {"from_parts", "log_at", "build"}
+INNER |= {"from_parts", "log_at", "build", "alpha_sigma", "log_density", "check", "rows"}
 #: batteries of tests, and bases that are subclassed
 BASES = {"Conformance", "ChannelConformance", "Potential", "Channel", "Channel.observe", "assert_close"}
 SLOW = {"compile (to ReLUs)", "verify", "export", "fit", "from_pgmpy"}
@@ -313,6 +415,10 @@ FREE = {
     ("ByName.get", "name"),
     ("ByName.get", "default"),
     ("Study", "function"),
+    ("guided", "denoiser"),
+    ("guided", "classifier"),
+    ("from_diffusers", "model"),
+    ("sample", "callback"),
 }  # anything may be asked for, or given
 FREE |= {("compile", name) for name in ("tol", "bound", "allocation", "construction", "floor")}  # of ReLU networks only
 
