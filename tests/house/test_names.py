@@ -14,7 +14,14 @@ from places import ROOT, needs_checkout
 
 import hgm
 
-HAND_ON = {"hgm", "hgm.cli", "hgm.diffusion", "hgm.study", "hgm.testing", "hgm.zoo"}  # the rooms whose __init__ hands names on
+HAND_ON = {
+    "hgm",
+    "hgm.cli",
+    "hgm.diffusion",
+    "hgm.study",
+    "hgm.testing",
+    "hgm.zoo",
+}  # the rooms whose __init__ hands names on
 MODULES = [m.name for m in pkgutil.walk_packages(hgm.__path__, "hgm.") if m.name != "hgm.__main__"]
 
 
