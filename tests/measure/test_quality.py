@@ -82,9 +82,9 @@ def test_leaves_in_wrong_places_have_right_symbols():
 
 
 def test_leaves_that_are_independent_have_right_distributions_each():
-    x = draw(TREE, 1000)
-    x = torch.stack([leaf[torch.randperm(1000, generator=torch.Generator().manual_seed(3))] for leaf in x.T], 1)
-    assert told(quality(x, TREE)) >= {"log likelihood", "pairs", "blocks"}
+    generator = torch.Generator().manual_seed(3)
+    x = torch.stack([leaf[torch.randperm(1000, generator=generator)] for leaf in draw(TREE, 1000).T], 1)
+    assert told(quality(x, TREE)) >= {"pairs", "blocks"}
     assert not told(quality(x, TREE)) & {"symbols", "leaves"}
 
 
@@ -96,7 +96,7 @@ def test_blocks_see_what_pairs_do_not():
 
 
 def test_one_class_only_is_told_by_the_root():
-    tree = hgm.random_ghm(2, 3, 2, root=2, bound=30.0, seed=1)
+    tree = hgm.broadcast(2, 2, eps=0.2)
     of_one = hgm.infer(tree, {tree.names[0]: 1}).sample(500, generator=torch.Generator().manual_seed(0)).leaves
     assert "root" in told(quality(of_one, tree))
 
