@@ -90,7 +90,7 @@ def joint_tables(nothing: Posterior, groups: Sequence[np.ndarray]) -> tuple[np.n
         for leaf in group[:-1]:
             product = (product[:, None] * marginals[leaf]).ravel()
         alone[t, : len(product)] = product[:, None] * marginals[group[-1]]
-    owner, code = alone.any(2).nonzero()  # without states that a leaf does not have
+    owner, code = np.nonzero(alone.sum(2))  # without states that a leaf does not have
     for first in range(0, len(owner), ROWS):
         of, a = owner[first : first + ROWS], code[first : first + ROWS]
         z = torch.full((len(of), len(marginals)), -1)
