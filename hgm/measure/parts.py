@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.bp.posterior import infer
+from hgm.bp.posterior import Posterior
 from hgm.errors import ImpossibleEvidence
 from hgm.networks.compile import compile
 from hgm.networks.network import Network
@@ -22,6 +22,7 @@ __all__ = ["answers", "blocks", "codes", "evenly", "joint_tables", "pairs"]
 NEIGHBOURS, FAR, BLOCKS = 64, 16, 32  # at most so many of each
 TOGETHER = 4  # leaves of a block
 PATTERNS = 8192  # of a block
+ROWS = 4096  # of evidence that are given at a time
 
 
 def evenly(items: np.ndarray, most: int) -> np.ndarray:
@@ -46,7 +47,7 @@ def pairs(tree: Tree) -> list[np.ndarray]:
 
 
 def blocks(tree: Tree) -> list[np.ndarray]:
-    """Leaves that share a parent variable, for parents with at least two: the first 4, or as many as have few patterns."""
+    """Leaves that share a parent variable, for parents with at least 2: the first 4, or fewer of many states."""
     if not tree.factors:
         return []
     above = tree.parent_factor[tree.leaves]
@@ -64,37 +65,45 @@ def codes(x: np.ndarray, groups: Sequence[np.ndarray], states: int) -> np.ndarra
     return np.stack([x[:, group] @ states ** np.arange(len(group))[::-1] for group in groups], 1)
 
 
-def joint_tables(tree: Tree, groups: Sequence[np.ndarray], marginals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def joint_tables(nothing: Posterior, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Exact joint distributions of groups of leaves, and what they were if the leaves were independent.
 
     p(a, ..., y, z) = p(a, ..., y) p(z | a, ..., y): all leaves but the last are clamped, to every pattern.
 
     Args:
-        tree: the model.
+        nothing: what the tree says without evidence.
         groups: T groups of at least 2 leaves.
-        marginals: ``(n, S)`` of the leaves.
 
     Returns:
         Two arrays ``(T, M)`` by the `codes` of patterns, 0 where a group has no such pattern.
     """
-    n, states = marginals.shape
+    tree, log_z = nothing.tree, float(nothing.log_partition)
+    states = int(tree.cardinality[tree.leaves].max())
+    marginals = nothing.marginals.numpy()[:states, tree.leaves].T  # (n, S)
     last = np.unique([group[-1] for group in groups])
     net = compile(tree, query=[tree.names[int(v)] for v in tree.leaves[last]]).double()
-    log_z = float(infer(tree).log_partition)
-    size = states ** max(len(group) for group in groups)
-    joint, alone = np.zeros((len(groups), size)), np.zeros((len(groups), size))
+    lengths = np.array([len(group) for group in groups])
+    longest = int(lengths.max())
+    joint, alone = (np.zeros((len(groups), states ** (longest - 1), states)) for _ in range(2))
     for t, group in enumerate(groups):
-        patterns = np.indices((states,) * (len(group) - 1)).reshape(len(group) - 1, -1)
-        product = np.prod([marginals[v, a] for v, a in zip(group[:-1], patterns, strict=True)], axis=0)
-        alone[t, : len(product) * states] = (product[:, None] * marginals[group[-1]]).ravel()
-        tried = np.flatnonzero(product)  # also those with states that a leaf does not have are left out
-        z = torch.full((len(tried), n), -1)
-        z[:, group[:-1]] = torch.from_numpy(patterns[:, tried].T.copy())
+        product = np.ones(1)
+        for leaf in group[:-1]:
+            product = (product[:, None] * marginals[leaf]).ravel()
+        alone[t, : len(product)] = product[:, None] * marginals[group[-1]]
+    owner, code = np.nonzero(alone.sum(2))  # without states that a leaf does not have
+    for first in range(0, len(owner), ROWS):
+        of, a = owner[first : first + ROWS], code[first : first + ROWS]
+        z = torch.full((len(of), len(marginals)), -1)
+        for i in range(2, longest + 1):  # the i-th leaf from the end
+            has = np.flatnonzero(lengths[of] >= i)
+            leaf = np.array([groups[k][-i] for k in of[has]], dtype=np.int64)
+            z[has, leaf] = torch.from_numpy(a[has] // states ** (i - 2) % states)
         possible, log_p, given = answers(net, z.unflatten(1, tree.leaf_shape))
-        column = given[:, :, np.searchsorted(last, group[-1])]
-        table = joint[t, : len(product) * states].reshape(-1, states)
-        table[tried[possible], : column.shape[1]] = np.exp(log_p - log_z)[:, None] * column
-    return joint, alone
+        of, a = of[possible], a[possible]
+        column = np.searchsorted(last, [groups[k][-1] for k in of])
+        given = given[np.arange(len(of)), :, column]
+        joint[of, a, : given.shape[1]] = np.exp(log_p - log_z)[:, None] * given
+    return joint.reshape(len(groups), -1), alone.reshape(len(groups), -1)
 
 
 def answers(net: Network, z: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
