@@ -200,7 +200,7 @@ def fitted(steps: Sequence[int], found: Tensor) -> tuple[float, float]:
     n = found.shape[1]
     x = torch.tensor(steps, dtype=torch.float64).log()
     weights = (x - x.mean()) / (x - x.mean()).square().sum()
-    without = (found.sum(1, keepdim=True) - found) / (n - 1)
+    without = found.sum(1, keepdim=True) - found  # one by one; factors drop out of slopes
     slopes = -weights @ without.log() / 2
     return float(-weights @ found.mean(1).log() / 2), 1.96 * float(slopes.var() * (n - 1) ** 2 / n) ** 0.5
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ LOOKS = {
     "dpm++": ("DPM-Solver++", PALETTE[3], "P"),
 }
 
-FLOOR = 1e-2  # nats: what is less is not drawn
+FLOOR = 4e-3  # nats: what is less is not drawn
 HALF = 0.5  # nats: a bias that is small, of some 127
 
 
@@ -55,6 +56,11 @@ class Bias:
     def text(self) -> str:
         """As in a table."""
         return f"{round(self.bias, 2) + 0.0:.2f} ± {self.half:.2f}"
+
+    @property
+    def most(self) -> float:
+        """What its size surely does not exceed."""
+        return abs(self.bias) + self.half
 
     @property
     def clear(self) -> bool:
@@ -124,12 +130,12 @@ def write(found: Found, out: str | os.PathLike[str]) -> None:
 
 
 def _short(data: Any) -> Any:
-    """Four digits of every number."""
+    """Six digits of every number."""
     if isinstance(data, dict):
         return {key: _short(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_short(value) for value in data]
-    return float(f"{data:.4g}") if isinstance(data, float) else data
+    return float(f"{data:.6g}") if isinstance(data, float) else data
 
 
 def _page(found: Found) -> str:
@@ -163,7 +169,7 @@ def _finding(found: Found, model: str) -> str:
     for name, (label, *_) in LOOKS.items():
         rows = [row for row in found.biases if (row.model, row.scheduler) == (model, name)]
         told[rows[-1].clear].append(f"{label} ({rows[-1].text})")
-        good = [row.evaluations for row in rows if abs(row.bias) + row.half < HALF]
+        good = [row.evaluations for row in rows if row.most < HALF]
         enough.append(f"{label} {good[0]}" if good else f"{label} more than {rows[-1].evaluations}")
     off = max(abs(row.measured - row.expected) for row in found.orders if row.model == model)
     return (
@@ -185,7 +191,7 @@ def _plot(found: Found, path: Path) -> None:
         counts = sorted({row.evaluations for row in found.biases if row.scheduler != "heun"})
         _dress(axis, f"|E log p \u2212 truth|, {model}", counts)
         _draw_biases(axis, [row for row in found.biases if row.model == model])
-        axis.sharey(panels[0])
+        axis.set_ylim(FLOOR, 1.5 * max(row.most for row in found.biases))
     panels[0].set_ylabel("nats", fontsize=8, color=INK)
     shown = [row for row in found.distances if row.model == model]
     counts = sorted({row.evaluations for row in shown})
@@ -194,6 +200,7 @@ def _plot(found: Found, path: Path) -> None:
         if row.model == model:
             _draw_distances(last, [d for d in shown if d.solver == row.solver], row)
     last.set_ylabel("root mean square", fontsize=8, color=INK)
+    last.legend(frameon=False, fontsize=8, title="order", title_fontsize=8, loc="lower left", alignment="left")
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, frameon=False, fontsize=8, ncols=len(names), loc="outside lower center")
     save_figure(figure, path)
@@ -213,34 +220,21 @@ def _dress(axis: Axes, title: str, ticks: Sequence[int]) -> None:
 
 
 def _draw_biases(axis: Axes, rows: Sequence[Bias]) -> None:
-    """With intervals; open where the interval holds zero."""
+    """With intervals, lines between those that are clear of zero; of others the upper end only, open, with an arrow."""
     for name, (label, color, marker) in LOOKS.items():
         mine = [row for row in rows if row.scheduler == name]
-        x, y = [row.evaluations for row in mine], [abs(row.bias) for row in mine]
-        axis.plot(x, y, color=color, linewidth=LINE, marker=marker, markersize=4.5, label=label)
-        for row in mine:
-            axis.plot([row.evaluations] * 2, _bar(row), color=color, linewidth=0.8)
-            if not row.clear:
-                axis.plot(row.evaluations, abs(row.bias), marker, color=color, markersize=4.5, markerfacecolor="white")
-    axis.set_ylim(bottom=FLOOR)
-
-
-def _bar(row: Bias) -> tuple[float, float]:
-    """The interval of a bias's absolute value, as far as it is drawn."""
-    return max(abs(row.bias) - row.half, FLOOR), max(abs(row.bias) + row.half, FLOOR)
+        looks: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5, "elinewidth": 0.8}
+        x, half = [row.evaluations for row in mine], [row.half for row in mine]
+        clear = [abs(row.bias) if row.clear else nan for row in mine]
+        axis.errorbar(x, clear, half, linewidth=LINE, **looks)
+        most = [nan if row.clear else row.most for row in mine]
+        arrows = [0.3 * y for y in most]
+        axis.errorbar(x, most, arrows, uplims=True, capsize=1.8, linewidth=0, markerfacecolor="white", **looks)
+        axis.plot([], [], linewidth=LINE, color=color, marker=marker, markersize=4.5, label=label)
 
 
 def _draw_distances(axis: Axes, rows: Sequence[Distance], order: Order) -> None:
-    """A solver, with its order at its end."""
+    """A solver, with its order."""
     _, color, marker = LOOKS[order.solver]
     x, y = [row.evaluations for row in rows], [row.distance for row in rows]
-    axis.plot(x, y, color=color, marker=marker, markersize=4.5, linewidth=LINE)
-    axis.annotate(
-        f"{order.measured:.2f}",
-        (x[-1], y[-1]),
-        (6, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-        color=color,
-    )
+    axis.plot(x, y, color=color, marker=marker, markersize=4.5, linewidth=LINE, label=f"{order.measured:.2f}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_the_reference_follows_the_flow_of_independent_leaves():
     u = torch.tensor([[-1.5, 0.1, 0.7]])
     sigmas = torch.logspace(1, -0.5, 20_001, dtype=torch.float64, base=10.0)
     z = 10 * u.double()
-    for a, b in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
+    for a, b in pairwise(sigmas.tolist()):
         z = z + (b - a) * (z - torch.tanh(z / a**2)) / a
     assert torch.allclose(Coin().flow(u, 10.0, 10**-0.5, 1e-9), z, atol=1e-3)
 
@@ -45,6 +46,24 @@ def test_every_solver_has_its_order(model, solver):
     rows, order = distances(model, solver, STEPS, 16)
     assert abs(order.measured - ORDERS[solver]) < 0.1 and order.half < 0.1
     assert [row.evaluations for row in rows] == [(2 if solver == "heun" else 1) * n for n in STEPS]
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_distances_are_those_of_the_textbook(model, solver):
+    """dz/dsigma = (z - E[x | z]) / sigma from 80 to half a gap, in ten steps of sigma^(1/7)."""
+
+    def slope(z, sigma):
+        return (z - model.precise(z, sigma)) / sigma
+
+    low, high = LOW * (80 / LOW) ** 0.001, 80.0  # the first and the last of a thousand times
+    sigmas = [(high ** (1 / 7) + i / 10 * (low ** (1 / 7) - high ** (1 / 7))) ** 7 for i in range(11)]
+    z = high * model.noise(3).double()
+    expected = model.flow(z / high, high, low, 1e-9)
+    for a, b in pairwise(sigmas):
+        first = slope(z, a)
+        z = z + (b - a) * (first if solver == "euler" else (first + slope(z + (b - a) * first, b)) / 2)
+    off = (z - expected).square().mean((1, 2))
+    assert torch.allclose(squares(model, solver, [10], 3)[0].double(), off, rtol=1e-2)
 
 
 def test_heun_without_its_second_evaluation_is_of_order_one(model):
