@@ -12,7 +12,8 @@ INSTALLED := $(VENV)/.installed
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors tutorials docs docs-serve pytest fast search wheel-test bench study-relu clean
+.PHONY: help venv demo test check lint format types floors tutorials docs docs-serve pytest fast search wheel-test bench \
+	study-relu study-samplers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -29,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # One thread for each process: tensors here are small, and workers would fight over the cores.
-demo pytest fast search wheel-test bench: export OMP_NUM_THREADS = 1
+demo pytest fast search wheel-test bench study-samplers: export OMP_NUM_THREADS = 1
 
 demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten digits
 	$(BIN)/hgm demo
@@ -86,6 +87,9 @@ bench: $(INSTALLED) ## the benchmarks; each prints a table
 
 study-relu: $(INSTALLED) ## the study of ReLU networks with a certificate
 	$(BIN)/hgm study relu
+
+study-samplers: $(INSTALLED) ## the study of samplers with the exact denoiser
+	$(BIN)/hgm study samplers
 
 clean: ## remove what was built and the caches; environments stay
 	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 from typing import Any, NamedTuple
 
 import torch
@@ -21,14 +22,14 @@ class Step(NamedTuple):
         steps: how many there are.
         z: ``(n, *leaf shape)`` what the denoiser was shown, x + sigma g in the units of the channel's values; of
             symbols the state after the step, -1 where hidden.
-        sigma: the noise of z; ``None`` of symbols.
+        sigma: the noise of z; NaN of symbols.
         mean: in the shape of z, what the denoiser said, E[x | z]; ``None`` of symbols.
     """
 
     number: int
     steps: int
     z: Tensor
-    sigma: float | None = None
+    sigma: float = nan
     mean: Tensor | None = None
 
 

@@ -12,14 +12,14 @@ from tabulate import tabulate
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
-from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean
+from hgm.errors import BadEvidence
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
 from hgm.measure.nearest import as_symbols
 from hgm.measure.parts import answers, blocks, codes, evenly, joint_tables, pairs
 from hgm.measure.pearson import NORMAL, Measure, merged, of_means, of_tables
 from hgm.networks.compile import compile
-from hgm.tree.arguments import whole
+from hgm.tree.arguments import choice, whole
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["Measure", "Quality", "quality"]
@@ -49,11 +49,8 @@ class Quality:
 
     def __getitem__(self, name: str) -> Measure:
         """The measure of this name. Raises `BadSpec` if there is none."""
-        for measure in self.measures:
-            if measure.name == name:
-                return measure
-        names = [measure.name for measure in self.measures]
-        raise BadSpec(f"of this tree the measures are {', '.join(names)}; got {brief(name)}{did_you_mean(name, names)}")
+        found = {measure.name: measure for measure in self.measures}
+        return found[choice("a measure of this tree", name, list(found))]
 
     def rows(self) -> list[dict[str, Any]]:
         """The table as plain data for JSON: one dict for each measure, ``None`` for what is not finite."""

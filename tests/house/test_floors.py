@@ -39,7 +39,7 @@ LIBRARIES = {
     "testing": ("numpy torch", ""),
     "viz": ("numpy", "matplotlib"),
     "bridges": ("numpy", "networkx pgmpy"),
-    "study": ("numpy torch", "matplotlib tabulate"),
+    "study": ("numpy torch", "matplotlib tabulate scipy.integrate"),
     "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", ""),
     "cli": ("numpy torch tabulate typer", ""),
 }
