@@ -33,12 +33,14 @@ from hgm.diffusion.sampler import sample
 from hgm.diffusion.schedulers import scheduler
 from hgm.diffusion.step import Step
 from hgm.diffusion.unmasking import Schedule, schedule
+from hgm.measure.pearson import Measure
 from hgm.measure.quality import Quality, quality
 
 __all__ = [
     "Denoiser",
     "Exact",
     "Masked",
+    "Measure",
     "Quality",
     "RectifiedFlow",
     "Schedule",
