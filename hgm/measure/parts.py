@@ -1,0 +1,109 @@
+"""Parts of a sample whose exact distribution is known: pairs and blocks of leaves.
+
+Leaves are numbered 0 to n - 1 in tree order, row-major on a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.bp.posterior import infer
+from hgm.errors import ImpossibleEvidence
+from hgm.networks.compile import compile
+from hgm.networks.network import Network
+from hgm.tree.tree import Tree
+
+__all__ = ["answers", "blocks", "codes", "evenly", "joint_tables", "pairs"]
+
+NEIGHBOURS, FAR, BLOCKS = 64, 16, 32  # at most so many of each
+TOGETHER = 4  # leaves of a block
+PATTERNS = 8192  # of a block
+
+
+def evenly(items: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the items, evenly chosen, in their order."""
+    if len(items) <= most:
+        return items
+    return items[np.linspace(0, len(items) - 1, most).round().astype(np.int64)]
+
+
+def pairs(tree: Tree) -> list[np.ndarray]:
+    """Pairs of leaves: neighbours along each axis, and leaves half of every axis apart."""
+    place = np.arange(len(tree.leaves)).reshape(tree.leaf_shape)
+    near = []
+    for axis, size in enumerate(place.shape):
+        sides = (place.take(range(size - 1), axis), place.take(range(1, size), axis))
+        near.append(np.stack([side.ravel() for side in sides], 1))
+    first = place[tuple(slice(None, size - size // 2) for size in place.shape)]
+    last = place[tuple(slice(size // 2, None) for size in place.shape)]
+    far = np.stack([side.ravel()[: min(first.size, last.size)] for side in (first, last)], 1)
+    chosen = np.concatenate([evenly(np.concatenate(near), NEIGHBOURS), evenly(far, FAR)])
+    return list(np.unique(chosen[chosen[:, 0] != chosen[:, 1]], axis=0))
+
+
+def blocks(tree: Tree) -> list[np.ndarray]:
+    """Leaves that share a parent variable, for parents with at least two: the first 4, or as many as have few patterns."""
+    if not tree.factors:
+        return []
+    above = tree.parent_factor[tree.leaves]
+    parent = np.where(above < 0, -1, tree.parent[above])
+    states, most = int(tree.cardinality[tree.leaves].max()), TOGETHER
+    while most > 2 and states**most > PATTERNS:
+        most -= 1
+    own = [np.flatnonzero(parent == v)[:most] for v in np.unique(parent[parent >= 0])]
+    own = [block for block in own if len(block) > 1]
+    return [own[i] for i in evenly(np.arange(len(own)), BLOCKS)]
+
+
+def codes(x: np.ndarray, groups: Sequence[np.ndarray], states: int) -> np.ndarray:
+    """``(N, T)`` one number for the pattern at each of T groups of leaves: the digits of samples ``(N, n)``, base S."""
+    return np.stack([x[:, group] @ states ** np.arange(len(group))[::-1] for group in groups], 1)
+
+
+def joint_tables(tree: Tree, groups: Sequence[np.ndarray], marginals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact joint distributions of groups of leaves, and what they were if the leaves were independent.
+
+    p(a, ..., y, z) = p(a, ..., y) p(z | a, ..., y): all leaves but the last are clamped, to every pattern.
+
+    Args:
+        tree: the model.
+        groups: T groups of at least 2 leaves.
+        marginals: ``(n, S)`` of the leaves.
+
+    Returns:
+        Two arrays ``(T, M)`` by the `codes` of patterns, 0 where a group has no such pattern.
+    """
+    n, states = marginals.shape
+    last = np.unique([group[-1] for group in groups])
+    net = compile(tree, query=[tree.names[int(v)] for v in tree.leaves[last]]).double()
+    log_z = float(infer(tree).log_partition)
+    size = states ** max(len(group) for group in groups)
+    joint, alone = np.zeros((len(groups), size)), np.zeros((len(groups), size))
+    for t, group in enumerate(groups):
+        patterns = np.indices((states,) * (len(group) - 1)).reshape(len(group) - 1, -1)
+        product = np.prod([marginals[v, a] for v, a in zip(group[:-1], patterns, strict=True)], axis=0)
+        alone[t, : len(product) * states] = (product[:, None] * marginals[group[-1]]).ravel()
+        tried = np.flatnonzero(product)  # also those with states that a leaf does not have are left out
+        z = torch.full((len(tried), n), -1)
+        z[:, group[:-1]] = torch.from_numpy(patterns[:, tried].T.copy())
+        possible, log_p, given = answers(net, z.unflatten(1, tree.leaf_shape))
+        column = given[:, :, np.searchsorted(last, group[-1])]
+        table = joint[t, : len(product) * states].reshape(-1, states)
+        table[tried[possible], : column.shape[1]] = np.exp(log_p - log_z)[:, None] * column
+    return joint, alone
+
+
+def answers(net: Network, z: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``(B,)`` which rows are possible, and of those the log partition and the posterior ``(., S, n)``."""
+    asked = ("posterior", "log_partition")
+    possible = np.ones(len(z), dtype=bool)
+    try:
+        posterior, log_p = net(z, outputs=asked)
+    except ImpossibleEvidence as error:
+        possible[list(error.rows)] = False
+        posterior, log_p = net(z[torch.from_numpy(possible)], outputs=asked)
+    return possible, log_p.numpy(), posterior.flatten(2).numpy()
