@@ -1,4 +1,4 @@
-"""New digits from noise: diffusion on the compiled U-Net, given nothing, a digit, or half an image; how good they are."""
+"""New digits from noise by the compiled U-Net, given nothing, a digit, or half an image; and how good they are."""
 
 from __future__ import annotations
 
@@ -99,8 +99,10 @@ def diffuse(tree: Tree, networks: Networks, digits: Digits, holes: Tensor, slack
 def lines(figures: dict[str, Any]) -> list[str]:
     """What the demonstration says of it."""
     rows = figures["quality"]
-    said = [f"{FREE:,} images by diffusion on the U-Net, held against the model:", ""]
-    said[1] = f"{'':22s}{'exact':>9s}" + "".join(f"{name:>9s}{'p':>9s}" for name in rows)
+    said = [
+        f"{FREE:,} images by diffusion on the U-Net, held against the model:",
+        f"{'':22s}{'exact':>9s}" + "".join(f"{name:>9s}{'p':>9s}" for name in rows),
+    ]
     for row in zip(*rows.values(), strict=True):
         digits = 2 if row[0]["name"] == "log likelihood" else 4
         cells = [f"{row[0]['name']:22s}{row[0]['expected']:9.{digits}f}"]

@@ -66,8 +66,8 @@ class Images:
     Attributes:
         shown: ``(10, 8, 8)`` of one test image for each digit, by what was done to them.
         samples: ``(n, 10, 8, 8)`` new images.
-        diffused: those by diffusion: ``"free"`` ``(n, 8, 8)``, ``"by digit"`` ``(n, 10, 8, 8)`` and ``"completed"`` ``(n,
-            10, 8, 8)``, of the test images that are shown.
+        diffused: those by diffusion: ``"free"`` ``(n, 8, 8)``, ``"by digit"`` ``(n, 10, 8, 8)``, and of the test images
+            that are shown ``"completed"`` ``(n, 10, 8, 8)``.
         test: ``(N, 8, 8)`` the test images.
         labels: ``(N,)`` their digits.
         posterior: ``(N, 10)`` what the ConvNet says of them.

@@ -47,8 +47,7 @@ STEPS = 10
 
 
 def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Settings | None = None) -> Results:
-    """Learn the digits, compile the networks, check, classify, denoise and sample,
-    also by diffusion; write pictures and a report.
+    """Learn the digits, compile the networks, check, classify, denoise, sample, diffuse; write pictures and a report.
 
     Prints what it does. The same seed gives the same numbers on the same machine; the split is always the same.
 
