@@ -72,7 +72,11 @@ def as_symbols(samples: Any, tree: Tree, channel: Channel | None = None) -> Near
         symbols = signed(x).long().flatten(1)
         _check_states(tree, symbols, card)
         return Nearest(symbols, 0.0, 0.0)
-    return _nearest(x.double().reshape(len(x), -1, len(leaves)), values.reshape(len(values), -1), card)
+    return _nearest(
+        x.double().reshape(len(x), values.shape[-1] if vectors else 1, len(leaves)),
+        values.reshape(len(values), -1),
+        card,
+    )
 
 
 def _check_states(tree: Tree, symbols: Tensor, card: Tensor) -> None:

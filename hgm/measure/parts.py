@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hgm.bp.posterior import infer
+from hgm.bp.posterior import Posterior
 from hgm.errors import ImpossibleEvidence
 from hgm.networks.compile import compile
 from hgm.networks.network import Network
@@ -46,7 +46,7 @@ def pairs(tree: Tree) -> list[np.ndarray]:
 
 
 def blocks(tree: Tree) -> list[np.ndarray]:
-    """Leaves that share a parent variable, for parents with at least two: the first 4, or as many as have few patterns."""
+    """Leaves that share a parent variable, for parents with at least 2: the first 4, or fewer of many states."""
     if not tree.factors:
         return []
     above = tree.parent_factor[tree.leaves]
@@ -64,23 +64,23 @@ def codes(x: np.ndarray, groups: Sequence[np.ndarray], states: int) -> np.ndarra
     return np.stack([x[:, group] @ states ** np.arange(len(group))[::-1] for group in groups], 1)
 
 
-def joint_tables(tree: Tree, groups: Sequence[np.ndarray], marginals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def joint_tables(nothing: Posterior, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Exact joint distributions of groups of leaves, and what they were if the leaves were independent.
 
     p(a, ..., y, z) = p(a, ..., y) p(z | a, ..., y): all leaves but the last are clamped, to every pattern.
 
     Args:
-        tree: the model.
+        nothing: what the tree says without evidence.
         groups: T groups of at least 2 leaves.
-        marginals: ``(n, S)`` of the leaves.
 
     Returns:
         Two arrays ``(T, M)`` by the `codes` of patterns, 0 where a group has no such pattern.
     """
-    n, states = marginals.shape
+    tree, log_z = nothing.tree, float(nothing.log_partition)
+    states = int(tree.cardinality[tree.leaves].max())
+    marginals = nothing.marginals.numpy()[:states, tree.leaves].T  # (n, S)
     last = np.unique([group[-1] for group in groups])
     net = compile(tree, query=[tree.names[int(v)] for v in tree.leaves[last]]).double()
-    log_z = float(infer(tree).log_partition)
     size = states ** max(len(group) for group in groups)
     joint, alone = np.zeros((len(groups), size)), np.zeros((len(groups), size))
     for t, group in enumerate(groups):
@@ -88,7 +88,7 @@ def joint_tables(tree: Tree, groups: Sequence[np.ndarray], marginals: np.ndarray
         product = np.prod([marginals[v, a] for v, a in zip(group[:-1], patterns, strict=True)], axis=0)
         alone[t, : len(product) * states] = (product[:, None] * marginals[group[-1]]).ravel()
         tried = np.flatnonzero(product)  # also those with states that a leaf does not have are left out
-        z = torch.full((len(tried), n), -1)
+        z = torch.full((len(tried), len(marginals)), -1)
         z[:, group[:-1]] = torch.from_numpy(patterns[:, tried].T.copy())
         possible, log_p, given = answers(net, z.unflatten(1, tree.leaf_shape))
         column = given[:, :, np.searchsorted(last, group[-1])]

@@ -11,7 +11,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from hgm.bp.posterior import infer
+from hgm.bp.posterior import Posterior, infer
 from hgm.errors import BadEvidence, BadSpec, brief, did_you_mean
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
@@ -31,7 +31,7 @@ FEWEST = 100  # exact samples
 
 @dataclass(frozen=True)
 class Quality:
-    """How samples differ from exact ones, as `quality` finds: `print` shows it as a table, by name there is a `Measure`.
+    """How samples differ from exact ones, as `quality` finds: `print` shows a table; by name there is a `Measure`.
 
     Attributes:
         measures: in the order of the table.
@@ -116,8 +116,8 @@ def quality(
     single leaf has no pairs) is left out. Each p-value is by itself: of 7 one is below 0.01 in up to 7% of cases.
 
     The log likelihood is no divergence: with q the distribution of the samples, E_q log p + H(p) = H(p) - H(q) -
-    KL(q || p). It falls short where samples are wrong, and exceeds where they are too typical; the two can cancel. Every KL
-    in the table is one of a part of a sample, or of an average, so in expectation a lower bound on KL(q || p).
+    KL(q || p). It falls short where samples are wrong, and exceeds where they are too typical; the two can cancel. A
+    KL in the table is that of a part of a sample, or of a mean over parts, so it estimates a lower bound on KL(q || p).
 
     Args:
         samples: N of them, at least 2: integers ``(N, *leaf shape)`` are symbols; floats ``(N, *leaf shape)``, ``(N, k,
@@ -139,20 +139,30 @@ def quality(
     x = read.symbols
     if len(x) < 2:
         raise BadEvidence(f"quality is that of at least 2 samples; got {len(x)}")
-    exact = infer(tree).sample(reference, generator=torch.Generator().manual_seed(seed)).leaves.flatten(1)
-    measures = _of_inner(tree, x, exact)
-    measures[2:2] = _of_leaves(tree, x, exact)
+    nothing = infer(tree)
+    exact = nothing.sample(reference, generator=_generator(seed)).leaves.flatten(1)
+    measures = _of_inner(nothing, x, exact)
+    measures[2:2] = _of_leaves(nothing, x, exact)
     return Quality(tuple(measures), len(x), reference, read.mean, read.largest)
 
 
-def _of_inner(tree: Tree, x: Tensor, exact: Tensor) -> list[Measure]:
-    """What needs the posterior: log likelihood, share of possible samples, roots and other inner variables."""
+def _generator(seed: int) -> torch.Generator:
+    """Seeded by a number of its own: the samples may have been drawn with the same seed, and must not be these."""
+    (own,) = np.random.SeedSequence([seed, *b"quality"]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(own >> 1))
+
+
+def _of_inner(nothing: Posterior, x: Tensor, exact: Tensor) -> list[Measure]:
+    """What needs the posterior: log likelihood, share of possible samples, roots and other inner variables.
+
+    `nothing` is what the tree says without evidence; samples are ``(N, n)``, the exact ones ``(R, n)``.
+    """
+    tree = nothing.tree
     inner = np.flatnonzero(tree.inner)
     roots = evenly(inner[tree.level[inner] == 0], INNER)
     rest = evenly(inner[tree.level[inner] > 0], INNER)
     asked = np.concatenate([roots, rest])
     net = compile(tree, query=[tree.names[int(v)] for v in asked] or None).double()
-    nothing = infer(tree)
     log_z = float(nothing.log_partition)
     possible, log_p, posterior = answers(net, x.unflatten(1, tree.leaf_shape))
     _, exact_log_p, exact_posterior = answers(net, exact.unflatten(1, tree.leaf_shape))
@@ -196,18 +206,18 @@ def _possible(tree: Tree, possible: np.ndarray) -> Measure:
     return Measure("possible", share, max(0.0, middle - half), min(1.0, middle + half), 1.0, p)
 
 
-def _of_leaves(tree: Tree, x: Tensor, exact: Tensor) -> list[Measure]:
+def _of_leaves(nothing: Posterior, x: Tensor, exact: Tensor) -> list[Measure]:
     """Symbols, leaves, pairs and blocks: what is compared without looking at the inner variables."""
-    leaves, samples = tree.leaves, len(x)
+    tree, leaves, samples = nothing.tree, nothing.tree.leaves, len(x)
     states = int(tree.cardinality[leaves].max())
-    marginals = infer(tree).marginals.numpy()[:states, leaves].T  # (n, S)
+    marginals = nothing.marginals.numpy()[:states, leaves].T  # (n, S)
     found = [of_means("symbols", marginals.mean(0)[None], _shares(x, states), _shares(exact, states))]
     some = evenly(np.arange(len(leaves)), LEAVES)
     to, cells = merged(marginals[some], np.tile(np.arange(states), (len(some), 1)), samples)
     found.append(of_tables("leaves", cells, *(_cells(to, y[:, some].numpy()) for y in (x, exact))))
     for name, groups in (("pairs", pairs(tree)), ("blocks", blocks(tree))):
         if groups:
-            joint, alone = joint_tables(tree, groups, marginals)
+            joint, alone = joint_tables(nothing, groups)
             to, cells = merged(joint, joint / np.where(alone > 0, alone, 1.0), samples)
             found.append(of_tables(name, cells, *(_cells(to, codes(y.numpy(), groups, states)) for y in (x, exact))))
     return found
