@@ -29,6 +29,12 @@ def digits():
 
 
 @pytest.fixture(scope="module")
+def learned(digits):
+    tree = learn(digits, Settings()).tree
+    return tree, Networks.of(tree)
+
+
+@pytest.fixture(scope="module")
 def small_and_printed(tmp_path_factory):
     printed, complaints = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
@@ -77,10 +83,9 @@ def test_clusters_give_every_hidden_variable_a_state(digits):
 # ---------------------------------------------------------------------- what it must reach
 
 
-def test_the_model_reaches_what_it_should(digits):
+def test_the_model_reaches_what_it_should(digits, learned):
     settings = Settings()
-    tree = learn(digits, settings).tree
-    networks = Networks.of(tree)
+    _, networks = learned
     posterior = networks.noisy_classifier(digits.test.double(), settings.slack)
     strict = networks.classifier(digits.test)
     assert (posterior.argmax(1) == digits.test_labels).double().mean() >= 0.965
@@ -94,12 +99,11 @@ def test_the_model_reaches_what_it_should(digits):
     assert psnr(add_noise(digits.test, 4.0, seed=3), digits.test) == pytest.approx(12.04, abs=0.1)
 
 
-def test_diffusion_reaches_what_it_should(digits):
-    settings = Settings()
-    tree = learn(digits, settings).tree
+def test_diffusion_reaches_what_it_should(digits, learned):
+    tree, networks = learned
     holes = digits.test.clone()
     holes[:, :, 4:] = -1
-    drawn = diffuse(tree, Networks.of(tree), digits, holes, settings.slack, seed=5)
+    drawn = diffuse(tree, networks, digits, holes, Settings().slack, seed=5)
     read, completed = drawn.figures["read"], drawn.figures["completed"]
     assert read["DDIM"] >= 0.98 and read["exact samples"] >= 0.98
     assert completed["kept"] == 1.0 and bool((drawn.completed[..., :4] == digits.test[..., :4]).all())
@@ -115,7 +119,7 @@ def test_diffusion_reaches_what_it_should(digits):
     symbols = {name: next(r for r in rows if r["name"] == "symbols") for name, rows in drawn.figures["quality"].items()}
     assert symbols["DDIM"]["p"] < 1e-9 < symbols["Heun"]["p"]  # what the page says of the two
     # the images are what they are called: the digits differ, and the right halves of an image do
-    guess = Networks.of(tree).noisy_classifier(drawn.by_digit.flatten(0, 1).double(), settings.slack).argmax(1)
+    guess = networks.noisy_classifier(drawn.by_digit.flatten(0, 1).double(), Settings().slack).argmax(1)
     assert float((guess.reshape(-1, 10) == torch.arange(10)).double().mean()) == read["DDIM"]
     assert bool((drawn.completed[0] != drawn.completed[1]).flatten(1).any(1).double().mean() > 0.99)
     share = drawn.free.flatten().bincount(minlength=17) / drawn.free.numel()
