@@ -71,7 +71,7 @@ def diffuse(
     tree = hgm.load(model)
     check_count(tree, count)
     seen = evidence_of(tree, evidence or [], evidence_file) or None
-    hgm.infer(tree, seen)  # which must be possible
+    hgm.infer(tree, seen)  # which says what is wrong with evidence that cannot be
     channel = channel_of("gaussian", values, missing=False)
     x = sample(
         Denoiser(tree, channel, seen),

@@ -45,10 +45,26 @@ def grid(tmp_path):
 
 def test_npz_holds_what_the_library_samples(grid, tmp_path, run):
     out = tmp_path / "x.npz"
-    said = run("diffuse", grid, "-o", out, "-n", 6, "--steps", 7, "--seed", 3, "--values=-1,2", "-e", "label=2")
+    said = run(
+        "diffuse",
+        grid,
+        "-o",
+        out,
+        "-n",
+        6,
+        "--steps",
+        7,
+        "--seed",
+        3,
+        "--values=-1,2",
+        "-e",
+        "label=2",
+        "--scheduler",
+        "heun",
+    )
     assert said == f"wrote {out}: 6 samples of 16 leaves\n"
     denoiser = hgm.diffusion.Denoiser(hgm.load(grid), hgm.Gaussian([-1, 2]), {"label": 2})
-    want = hgm.diffusion.sample(denoiser, "ddim", 6, steps=7, generator=torch.Generator().manual_seed(3))
+    want = hgm.diffusion.sample(denoiser, "heun", 6, steps=7, generator=torch.Generator().manual_seed(3))
     with np.load(out) as data:
         assert set(data) == {"samples", "values"} and data["values"].tolist() == [-1, 2]
         assert data["samples"].shape == (6, 4, 4) and data["samples"].dtype == np.float32
@@ -175,7 +191,7 @@ REFUSALS = {
     "an unknown scheduler": (["-o", "x.csv", "--scheduler", "dim"], "'dim' is not one of 'ddim'"),
     "an unknown variable": (["-o", "x.csv", "-e", "snow=yes"], "no variable 'snow'"),
     "an unknown state": (["-o", "x.csv", "-e", "grass=blue"], "no state 'blue'; its states are dry, wet"),
-    "evidence that cannot be": (["-o", "x.csv", "-e", "weather=rainy", "-e", "grass=dry"], "probability zero"),
+    "evidence that cannot be": (["-o", "x.csv", "-e", "weather=rainy", "-e", "grass=dry"], "what is known of variable"),
     "too many samples": (["-o", "x.csv", "-n", "99999999999"], "99,999,999,999 samples of 3 variables are too many"),
     "too many for a picture": (["-o", "x.png", "-n", "401"], "a picture shows at most 400 samples; got 401"),
     "quality of one sample": (["-o", "x.csv", "-n", "1", "--quality"], "at least 2 samples; give -n 2"),
@@ -188,6 +204,19 @@ def test_bad_input_is_one_line_and_writes_nothing(model, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert words in refused("diffuse", model, *args)
     assert [path.name for path in tmp_path.iterdir()] == ["weather.yaml"]
+
+
+@pytest.mark.parametrize(
+    "name", ["too many samples", "too many for a picture", "quality of one sample", "evidence that cannot be"]
+)
+def test_what_can_be_refused_at_once_is(model, tmp_path, monkeypatch, refused, name):
+    def sample(*_, **__):
+        raise AssertionError("too late")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hgm.diffusion.sampler, "sample", sample)
+    args, words = REFUSALS[name]
+    assert words in refused("diffuse", model, *args)
 
 
 def test_two_leaves_of_one_text_are_refused(tmp_path, refused):
