@@ -22,6 +22,7 @@ __all__ = ["answers", "blocks", "codes", "evenly", "joint_tables", "pairs"]
 NEIGHBOURS, FAR, BLOCKS = 64, 16, 32  # at most so many of each
 TOGETHER = 4  # leaves of a block
 PATTERNS = 8192  # of a block
+ROWS = 4096  # of evidence that are given at a time
 
 
 def evenly(items: np.ndarray, most: int) -> np.ndarray:
@@ -81,20 +82,28 @@ def joint_tables(nothing: Posterior, groups: Sequence[np.ndarray]) -> tuple[np.n
     marginals = nothing.marginals.numpy()[:states, tree.leaves].T  # (n, S)
     last = np.unique([group[-1] for group in groups])
     net = compile(tree, query=[tree.names[int(v)] for v in tree.leaves[last]]).double()
-    size = states ** max(len(group) for group in groups)
-    joint, alone = np.zeros((len(groups), size)), np.zeros((len(groups), size))
+    lengths = np.array([len(group) for group in groups])
+    longest = int(lengths.max())
+    joint, alone = (np.zeros((len(groups), states ** (longest - 1), states)) for _ in range(2))
     for t, group in enumerate(groups):
-        patterns = np.indices((states,) * (len(group) - 1)).reshape(len(group) - 1, -1)
-        product = np.prod([marginals[v, a] for v, a in zip(group[:-1], patterns, strict=True)], axis=0)
-        alone[t, : len(product) * states] = (product[:, None] * marginals[group[-1]]).ravel()
-        tried = np.flatnonzero(product)  # also those with states that a leaf does not have are left out
-        z = torch.full((len(tried), len(marginals)), -1)
-        z[:, group[:-1]] = torch.from_numpy(patterns[:, tried].T.copy())
+        product = np.ones(1)
+        for leaf in group[:-1]:
+            product = (product[:, None] * marginals[leaf]).ravel()
+        alone[t, : len(product)] = product[:, None] * marginals[group[-1]]
+    owner, code = np.nonzero(alone.sum(2))  # without states that a leaf does not have
+    for first in range(0, len(owner), ROWS):
+        of, a = owner[first : first + ROWS], code[first : first + ROWS]
+        z = torch.full((len(of), len(marginals)), -1)
+        for i in range(2, longest + 1):  # the i-th leaf from the end
+            has = np.flatnonzero(lengths[of] >= i)
+            leaf = np.array([groups[k][-i] for k in of[has]], dtype=np.int64)
+            z[has, leaf] = torch.from_numpy(a[has] // states ** (i - 2) % states)
         possible, log_p, given = answers(net, z.unflatten(1, tree.leaf_shape))
-        column = given[:, :, np.searchsorted(last, group[-1])]
-        table = joint[t, : len(product) * states].reshape(-1, states)
-        table[tried[possible], : column.shape[1]] = np.exp(log_p - log_z)[:, None] * column
-    return joint, alone
+        of, a = of[possible], a[possible]
+        column = np.searchsorted(last, [groups[k][-1] for k in of])
+        given = given[np.arange(len(of)), :, column]
+        joint[of, a, : given.shape[1]] = np.exp(log_p - log_z)[:, None] * given
+    return joint.reshape(len(groups), -1), alone.reshape(len(groups), -1)
 
 
 def answers(net: Network, z: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

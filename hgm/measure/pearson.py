@@ -185,13 +185,13 @@ def _gram(p: np.ndarray, cells: np.ndarray) -> np.ndarray:
     width = p.shape[1]
     weight = torch.from_numpy(np.where(p > 0, 1 / np.sqrt(np.where(p > 0, p, 1.0)), 0.0).astype(np.float32))
     index = torch.from_numpy(cells)
-    gram = torch.full((rows, rows), -float(tables))
+    gram = torch.full((rows, rows), -float(tables), dtype=torch.float32)
     step = max(1, WIDTH // width)
     for first in range(0, tables, step):
         part = index[:, first : first + step]
         near = weight[first : first + step]
-        f = torch.zeros(rows, part.shape[1], width).scatter_(2, part[:, :, None], near.gather(1, part.T).T[:, :, None])
-        f = f.flatten(1)
+        f = torch.zeros(rows, part.shape[1], width, dtype=torch.float32)
+        f = f.scatter_(2, part[:, :, None], near.gather(1, part.T).T[:, :, None]).flatten(1)
         gram += f @ f.T
     return gram.double().numpy()
 

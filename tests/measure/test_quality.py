@@ -12,7 +12,7 @@ import hgm
 from hgm.measure.nearest import as_symbols
 from hgm.measure.parts import blocks, codes, joint_tables, pairs
 from hgm.measure.pearson import _tail, merged, of_tables
-from hgm.measure.quality import quality
+from hgm.measure.quality import _likelihood, quality
 
 TREE = hgm.random_ghm(2, 3, 2, bound=30.0, seed=1)  # four leaves
 
@@ -65,6 +65,11 @@ def test_the_tail_of_a_weighted_sum_of_squares(weights):
 # ---------------------------------------------------------------------- samples that are not exact
 
 
+def test_the_likelihood_is_compared_by_the_test_of_welch():
+    x, reference = np.random.default_rng(0).normal(size=40), np.random.default_rng(1).normal(0.3, 2.0, size=30)
+    assert _likelihood(x, reference).p == pytest.approx(stats.ttest_ind(x, reference, equal_var=False).pvalue)
+
+
 def told(q, level=0.01):
     return {m.name for m in q.measures if m.p is not None and m.p < level}
 
@@ -82,9 +87,9 @@ def test_leaves_in_wrong_places_have_right_symbols():
 
 
 def test_leaves_that_are_independent_have_right_distributions_each():
-    x = draw(TREE, 1000)
-    x = torch.stack([leaf[torch.randperm(1000, generator=torch.Generator().manual_seed(3))] for leaf in x.T], 1)
-    assert told(quality(x, TREE)) >= {"log likelihood", "pairs", "blocks"}
+    generator = torch.Generator().manual_seed(3)
+    x = torch.stack([leaf[torch.randperm(1000, generator=generator)] for leaf in draw(TREE, 1000).T], 1)
+    assert told(quality(x, TREE)) >= {"pairs", "blocks"}
     assert not told(quality(x, TREE)) & {"symbols", "leaves"}
 
 
@@ -96,7 +101,7 @@ def test_blocks_see_what_pairs_do_not():
 
 
 def test_one_class_only_is_told_by_the_root():
-    tree = hgm.random_ghm(2, 3, 2, root=2, bound=30.0, seed=1)
+    tree = hgm.broadcast(2, 2, eps=0.2)
     of_one = hgm.infer(tree, {tree.names[0]: 1}).sample(500, generator=torch.Generator().manual_seed(0)).leaves
     assert "root" in told(quality(of_one, tree))
 
@@ -200,6 +205,9 @@ def test_total_variation_and_kl_of_one_table():
     gaps = [stats.binom(100, share).expect(lambda k, share=share: abs(k / 100 - share)) for share in p[0, :3]]
     assert measure.expected == pytest.approx(sum(gaps) / 2)
     assert measure.p == pytest.approx(stats.chisquare([60, 20, 20], [50, 30, 20]).pvalue, rel=0.1)
+    odd = of_tables("leaves", p, seen[:37], exact)  # N p is no whole number
+    gaps = [stats.binom(37, share).expect(lambda k, share=share: abs(k / 37 - share)) for share in p[0, :3]]
+    assert odd.expected == pytest.approx(sum(gaps) / 2)
     impossible = of_tables("leaves", p, np.append(seen, 3)[:, None], exact)
     assert impossible.p == 0 and impossible.kl == np.inf
 
@@ -267,6 +275,17 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone():
 def test_samples_drawn_with_the_same_seed_are_not_those_they_are_compared_with():
     measure = quality(draw(TREE, 500, seed=0), TREE, reference=500, seed=0)["log likelihood"]
     assert measure.estimate != measure.expected
+
+
+def test_what_is_ambient_does_not_matter():
+    x = draw(TREE, 40)
+    want = quality(x, TREE, reference=100)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            assert quality(x, TREE, reference=100) == want
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_samples_by_name_are_those_of_the_same_tree():
