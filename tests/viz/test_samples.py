@@ -1,5 +1,7 @@
 """Pictures of samples: each is there, in its order and place, white at the lowest value and black at the highest."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_leaves_in_a_line_are_strips_one_below_the_other():
     samples = np.arange(60.0).reshape(3, 20)
     found = shown(draw_samples(samples, 0, 60))
     assert [image.tolist() for image, _ in found] == [[row] for row in samples.tolist()]
-    for (_, (left, _, low, _)), (_, (next_left, _, _, next_top)) in zip(found, found[1:], strict=False):
+    for (_, (left, _, low, _)), (_, (next_left, _, _, next_top)) in pairwise(found):
         assert left == next_left and next_top < low
 
 
