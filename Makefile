@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # One thread for each process: tensors here are small, and workers would fight over the cores.
 demo pytest fast search wheel-test bench study-samplers: export OMP_NUM_THREADS = 1
 
-demo: $(INSTALLED) ## learn, compile, classify, denoise and sample handwritten digits
+demo: $(INSTALLED) ## learn, compile, classify, denoise, sample and diffuse handwritten digits
 	$(BIN)/hgm demo
 
 test: lint types floors docs pytest ## every check: lint, format, types, import floors, strict docs, tests

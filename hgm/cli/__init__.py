@@ -37,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _program() -> Any:
-    from hgm.cli import model, network, run  # noqa: F401  each of these three adds its commands to the program
+    from hgm.cli import diffusion, model, network, run  # noqa: F401  each of these four adds its commands to the program
     from hgm.cli.options import app
 
     return app

@@ -18,7 +18,9 @@ from hgm.tree.labels import Label
 from hgm.tree.plain import label_of
 from hgm.tree.tree import Tree
 
-__all__ = ["channel_of", "evidence_of", "queried"]
+__all__ = ["channel_of", "check_count", "evidence_of", "queried"]
+
+LARGEST = 1 << 31  # states of all variables of all samples
 
 
 def evidence_of(tree: Tree, given: Sequence[str], file: Path | None) -> dict[Label, Any]:
@@ -47,6 +49,12 @@ def queried(tree: Tree, words: Sequence[str]) -> np.ndarray:
     if not words:
         return np.arange(len(tree))
     return np.array([tree.index(name) for name in asked(tree, words)], dtype=np.int64)
+
+
+def check_count(tree: Tree, count: int) -> None:
+    """Raises `BadSpec` for more samples of a tree than a run can hold."""
+    if count * len(tree) > LARGEST:
+        raise BadSpec(f"{count:,} samples of {len(tree):,} variables are too many for one run")
 
 
 def channel_of(name: str, values: str | None, missing: bool) -> Channel:

@@ -12,12 +12,9 @@ import typer
 
 import hgm
 from hgm.cli.options import Evidence, EvidenceFile, Model, Query, Seed, app, examples
-from hgm.errors import BadSpec
 
 if TYPE_CHECKING:
     from hgm.bp.assignment import Assignment
-
-LARGEST = 1 << 31  # states of all variables of all samples
 
 
 @app.command(
@@ -101,6 +98,7 @@ def sample(
 def _sampled(posterior: hgm.Posterior, count: int, seed: int) -> Assignment:
     import torch
 
-    if count * len(posterior.tree) > LARGEST:
-        raise BadSpec(f"{count:,} samples of {len(posterior.tree):,} variables are too many for one run")
+    from hgm.cli.given import check_count
+
+    check_count(posterior.tree, count)
     return posterior.sample(count, generator=torch.Generator().manual_seed(seed))

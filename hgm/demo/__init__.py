@@ -1,1 +1,1 @@
-"""The demonstration on handwritten digits. It needs scikit-learn, matplotlib and jinja2."""
+"""The demonstration on handwritten digits. It needs the extra 'demo'."""

@@ -71,6 +71,7 @@ class Digits:
 def require_libraries() -> None:
     """Raises `HgmError` if what the demonstration needs is not installed."""
     try:
+        import diffusers  # noqa: F401
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
         import sklearn  # noqa: F401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import platform
 from datetime import date
+from importlib.metadata import version
 from importlib.resources import files
 
 import matplotlib
@@ -15,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hgm.demo import pictures
+from hgm.demo.diffusion import DDIM, EXACT, FREE, SAMPLERS
 from hgm.demo.measure import Networks
 from hgm.demo.results import Images, Results
 from hgm.files.whole import write_whole
@@ -24,6 +26,7 @@ from hgm.viz.style import picture
 __all__ = ["write_report"]
 
 MOST_MISTAKES = 20
+DDIM_ROWS, FREE_ROWS = 5, 2  # of new digits in the picture: given the digit, and given nothing
 
 
 def write_report(results: Results, networks: Networks, images: Images, draws: int) -> None:
@@ -67,6 +70,10 @@ def write_report(results: Results, networks: Networks, images: Images, draws: in
         denoiser=str(networks.denoiser),
         plan=str(networks.denoiser.plan),
         draws=draws,
+        free=FREE,
+        samplers={name: steps for name, (_, steps) in SAMPLERS.items()},
+        quality=list(zip(*results.diffusion["quality"].values(), strict=True)),
+        exact_samples=EXACT,
         exact={
             name: _power(max(x for network, x in results.differences.items() if network.endswith(dtype)))
             for name, dtype in (("double", "float64"), ("single", "float32"))
@@ -76,6 +83,7 @@ def write_report(results: Results, networks: Networks, images: Images, draws: in
             "Python": platform.python_version(),
             "torch": torch.__version__,
             "scikit-learn": sklearn.__version__,
+            "diffusers": version("diffusers"),
             "matplotlib": matplotlib.__version__,
         },
         threads=torch.get_num_threads(),
@@ -88,12 +96,26 @@ def _picture(results: Results, images: Images) -> bytes:
     denoising = [[("original", shown["clean"])]]
     for sigma in next(iter(results.psnr.values())):
         denoising.append([(f"σ = {sigma}", shown[f"noisy {sigma}"]), ("U-Net", shown[f"denoised {sigma}"])])
-    denoising.append([("half of it", np.where(shown["holes"] < 0, 4.0, shown["holes"])), ("U-Net", shown["filled"])])
-    drawn = [[("", row) for row in images.samples]]
-    figure = pictures.grid(
-        [("Test images, denoised and completed", denoising), ("New digits, drawn from the model", drawn)]
+    denoising.append(
+        [
+            ("half of it", np.where(shown["holes"] < 0, 4.0, shown["holes"])),
+            ("U-Net", shown["filled"]),
+            *_named(DDIM, images.diffused["completed"]),
+        ]
     )
+    free = images.diffused["free"][: 10 * FREE_ROWS].reshape(FREE_ROWS, 10, 8, 8)
+    drawn = [
+        _named("exact", images.samples),
+        _named(DDIM, images.diffused["by digit"][:DDIM_ROWS]),
+        _named(f"{DDIM}, any", free),
+    ]
+    figure = pictures.grid([("Test images, denoised and completed", denoising), ("New digits", drawn)])
     return picture(figure, "png")
+
+
+def _named(name: str, rows: np.ndarray) -> list[pictures.Row]:
+    """Rows of images, of which the first has a name."""
+    return [("" if i else name, row) for i, row in enumerate(rows)]
 
 
 def _power(x: float) -> Markup:

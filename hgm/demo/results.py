@@ -24,6 +24,7 @@ class Results:
         differences: largest difference in probability between each compiled network and the reference.
         accuracy: by method, and by what it saw: ``"clean"`` or a noise level such as ``"4"``.
         psnr: in decibels (peak 16), by method and noise level.
+        diffusion: of images drawn by diffusion: `Diffusion.figures`.
         relu: of the U-Net of ReLUs its ``units``, its ``parameters``, how far its means were ``proved`` to be from
             the exact ones at most, and the largest difference ``measured`` on all noisy images.
         settings: of the model and its learning.
@@ -36,6 +37,7 @@ class Results:
     differences: dict[str, float]
     accuracy: dict[str, dict[str, float]]
     psnr: dict[str, dict[str, float]]
+    diffusion: dict[str, Any]
     relu: dict[str, float]
     settings: Settings
     images: tuple[int, int]
@@ -51,6 +53,7 @@ class Results:
             "difference_to_reference": self.differences,
             "accuracy": self.accuracy,
             "psnr": self.psnr,
+            "diffusion": self.diffusion,
             "relu": self.relu,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
         }
@@ -63,6 +66,8 @@ class Images:
     Attributes:
         shown: ``(10, 8, 8)`` of one test image for each digit, by what was done to them.
         samples: ``(n, 10, 8, 8)`` new images.
+        diffused: those by diffusion: ``"free"`` ``(n, 8, 8)``, ``"by digit"`` ``(n, 10, 8, 8)``, and of the test images
+            that are shown ``"completed"`` ``(n, 10, 8, 8)``.
         test: ``(N, 8, 8)`` the test images.
         labels: ``(N,)`` their digits.
         posterior: ``(N, 10)`` what the ConvNet says of them.
@@ -70,6 +75,7 @@ class Images:
 
     shown: Mapping[str, np.ndarray]
     samples: np.ndarray
+    diffused: Mapping[str, np.ndarray]
     test: np.ndarray
     labels: np.ndarray
     posterior: np.ndarray

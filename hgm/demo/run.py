@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hgm.bp.posterior import infer
+from hgm.demo.diffusion import diffuse, lines
 from hgm.demo.digits import LABEL, Digits, Settings, learn, load, require_libraries
 from hgm.demo.measure import (
     Networks,
@@ -38,15 +39,15 @@ from hgm.tree.tree import Tree
 __all__ = ["SIGMAS", "run"]
 
 SIGMAS = (1.0, 2.0, 4.0)
-SAMPLES = 9  # new images of each digit
+SAMPLES = 5  # new images of each digit
 DRAWS = 4  # of noise, for each test image and noise level
 CONVNET, UNET, RELU_UNET = "ConvNet", "U-Net", "ReLU U-Net"
 TOL = 1.0  # grey levels, of the means that the ReLU U-Net gives
-STEPS = 9
+STEPS = 10
 
 
 def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Settings | None = None) -> Results:
-    """Learn the digits, compile the networks, check, classify, denoise and sample; write pictures and a report.
+    """Learn the digits, compile the networks, check, classify, denoise, sample, diffuse; write pictures and a report.
 
     Prints what it does. The same seed gives the same numbers on the same machine; the split is always the same.
 
@@ -57,7 +58,7 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
         settings: of the model; default those of `Settings`.
 
     Raises:
-        HgmError: if scikit-learn, matplotlib or jinja2 is not installed.
+        HgmError: if scikit-learn, diffusers, matplotlib or jinja2 is not installed.
         BadSpec: if `out` cannot be written.
     """
     place = _directory(out)
@@ -109,6 +110,11 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
     with clock("sample"):
         samples = _sample(tree, seed)
         holes, filled = _fill(tree, digits)
+    with clock("diffuse"):
+        diffusion = diffuse(tree, networks, digits, holes, settings.slack, seed)
+    for i, line in enumerate(lines(diffusion.figures)):
+        _say(("          " if i else "diffuse   ") + line)
+    _say(f"          [{clock}]")
 
     proved = {"units": certificate.units, "parameters": certificate.parameters, "proved": certificate.mean}
     names = {"report": "report.html", "picture": "digits.png", "model": "digits.yaml", "figures": "figures.json"}
@@ -117,6 +123,7 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
         differences=differences,
         accuracy=rates,
         psnr=ratios,
+        diffusion=diffusion.figures,
         relu=proved | {"measured": difference},
         settings=settings,
         images=(len(digits.train), len(digits.test)),
@@ -141,6 +148,11 @@ def run(out: str | os.PathLike[str] = "out", *, seed: int = 0, settings: Setting
             Images(
                 {name: x.double().numpy() for name, x in pictures.items()},
                 samples.numpy(),
+                {
+                    "free": diffusion.free.numpy(),
+                    "by digit": diffusion.by_digit.numpy(),
+                    "completed": diffusion.completed[:, shown].numpy(),
+                },
                 digits.test.numpy(),
                 digits.test_labels.numpy(),
                 posterior.numpy(),

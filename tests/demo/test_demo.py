@@ -12,11 +12,13 @@ import pytest
 import torch
 
 import hgm
+from hgm.demo.diffusion import diffuse
 from hgm.demo.digits import Settings, clusters, declare, learn, load
 from hgm.demo.measure import Networks, add_noise, linear_denoiser, naive_bayes, prior_denoiser, psnr
 from hgm.demo.run import run
 
 pytest.importorskip("sklearn")
+pytest.importorskip("diffusers")
 pytestmark = pytest.mark.long
 SMALL = Settings(styles=12, parts=6, patches=8, iterations=2)
 
@@ -24,6 +26,12 @@ SMALL = Settings(styles=12, parts=6, patches=8, iterations=2)
 @pytest.fixture(scope="module")
 def digits():
     return load()
+
+
+@pytest.fixture(scope="module")
+def learned(digits):
+    tree = learn(digits, Settings()).tree
+    return tree, Networks.of(tree)
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +83,9 @@ def test_clusters_give_every_hidden_variable_a_state(digits):
 # ---------------------------------------------------------------------- what it must reach
 
 
-def test_the_model_reaches_what_it_should(digits):
+def test_the_model_reaches_what_it_should(digits, learned):
     settings = Settings()
-    tree = learn(digits, settings).tree
-    networks = Networks.of(tree)
+    _, networks = learned
     posterior = networks.noisy_classifier(digits.test.double(), settings.slack)
     strict = networks.classifier(digits.test)
     assert (posterior.argmax(1) == digits.test_labels).double().mean() >= 0.965
@@ -90,6 +97,34 @@ def test_the_model_reaches_what_it_should(digits):
         assert reached > psnr(prior_denoiser(digits, noisy, sigma), digits.test) + 0.3
         assert reached > psnr(linear_denoiser(digits, noisy, sigma), digits.test) + 1.0
     assert psnr(add_noise(digits.test, 4.0, seed=3), digits.test) == pytest.approx(12.04, abs=0.1)
+
+
+def test_diffusion_reaches_what_it_should(digits, learned):
+    tree, networks = learned
+    holes = digits.test.clone()
+    holes[:, :, 4:] = -1
+    drawn = diffuse(tree, networks, digits, holes, Settings().slack, seed=5)
+    read, completed = drawn.figures["read"], drawn.figures["completed"]
+    assert read["DDIM"] >= 0.98 and read["exact samples"] >= 0.98
+    assert completed["kept"] == 1.0 and bool((drawn.completed[..., :4] == digits.test[..., :4]).all())
+    log_p = completed["log_likelihood"]
+    assert log_p["DDIM"] == pytest.approx(log_p["exact samples"], abs=2.0)
+    for sampler, rows in drawn.figures["quality"].items():
+        found = {row["name"]: row for row in rows}
+        assert found["log likelihood"]["estimate"] == pytest.approx(found["log likelihood"]["expected"], abs=2.0), (
+            sampler
+        )
+        assert found["possible"]["estimate"] == 1.0
+        assert found["symbols"]["estimate"] < 0.025 and found["root"]["p"] > 1e-4
+    symbols = {name: next(r for r in rows if r["name"] == "symbols") for name, rows in drawn.figures["quality"].items()}
+    assert symbols["DDIM"]["p"] < 1e-9 < symbols["Heun"]["p"]  # what the page says of the two
+    # the images are what they are called: the digits differ, and the right halves of an image do
+    guess = networks.noisy_classifier(drawn.by_digit.flatten(0, 1).double(), Settings().slack).argmax(1)
+    assert float((guess.reshape(-1, 10) == torch.arange(10)).double().mean()) == read["DDIM"]
+    assert bool((drawn.completed[0] != drawn.completed[1]).flatten(1).any(1).double().mean() > 0.99)
+    share = drawn.free.flatten().bincount(minlength=17) / drawn.free.numel()
+    mine = digits.train.flatten().bincount(minlength=17) / digits.train.numel()
+    assert float((share - mine).abs().sum()) / 2 < 0.05
 
 
 def test_the_relu_unet_keeps_its_proof_and_the_psnr(small):
@@ -155,6 +190,7 @@ def test_the_files_are_what_they_should_be(small):
     assert hgm.load(small.files["model"]) == small.fit.tree
     figures = json.loads(small.files["figures"].read_text())
     assert figures["accuracy"] == small.accuracy and figures["psnr"] == small.psnr
+    assert figures["diffusion"] == small.diffusion
     from matplotlib.image import imread
 
     picture = imread(small.files["picture"])
@@ -201,12 +237,25 @@ def test_the_report_is_one_page_that_fetches_nothing(small):
         assert f"{100 * number:.1f}%" in text
     for row in small.psnr.values():
         assert all(f"{value:.2f}" in text for value in row.values())
+    for rows in small.diffusion["quality"].values():
+        assert all(f"{row['estimate']:.4f}" in text for row in rows if row["name"] != "log likelihood")
     assert "Conv2d" in text and "nan" not in re.sub(r"<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S).lower()
 
 
 def test_it_says_what_it_does(small_and_printed):
     results, printed, complaints = small_and_printed
-    for word in ("1,347 images", "ConvNet", "largest difference", "logistic regression", "ReLU U-Net", "report.html"):
+    assert f"{results.diffusion['completed']['log_likelihood']['DDIM']:.2f}" in printed
+    for word in (
+        "1,347 images",
+        "1,000 images by diffusion",
+        "given a digit",
+        "100% of its pixels are kept",
+        "ConvNet",
+        "largest difference",
+        "logistic regression",
+        "ReLU U-Net",
+        "report.html",
+    ):
         assert word in printed
     assert f"{results.psnr['U-Net']['4']:.2f}" in printed
     assert complaints == ""
@@ -215,7 +264,7 @@ def test_it_says_what_it_does(small_and_printed):
 # ---------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize("library", ["sklearn", "matplotlib", "jinja2"])
+@pytest.mark.parametrize("library", ["sklearn", "matplotlib", "jinja2", "diffusers"])
 def test_a_missing_library_is_one_clear_error(monkeypatch, tmp_path, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(hgm.HgmError, match=rf"needs more libraries.*{library}.*pip install 'hgm\[demo\]'"):

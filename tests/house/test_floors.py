@@ -40,7 +40,7 @@ LIBRARIES = {
     "viz": ("numpy", "matplotlib"),
     "bridges": ("numpy", "networkx pgmpy"),
     "study": ("numpy torch", "matplotlib tabulate scipy.integrate"),
-    "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", ""),
+    "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", "diffusers"),
     "cli": ("numpy torch tabulate typer", ""),
 }
 
