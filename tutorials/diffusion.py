@@ -104,10 +104,7 @@ for t in (0.1, 0.3):
 # %% alt="Entropy of class, quarters, patches and pixels against time: the coarser the level, the later it rises"
 grid = np.linspace(0.02, 1, 36)
 entropy = np.array(
-    [
-        exact.entropy(process.observe(x, t, channel, generator=generator), t).mean(0).numpy()
-        for t in grid
-    ]
+    [exact.entropy(process.observe(x, t, channel, generator=generator), t).mean(0).numpy() for t in grid]
 )
 share = entropy / (np.array([1, 4, 16, 64]) * np.log(4))
 
@@ -137,15 +134,12 @@ seen = diffusion.Exact(tree, noise, channel)
 grid_ve = np.linspace(0, 1, 50)
 snr = np.array([float(noise.at(t)[1]) ** -2 for t in grid_ve])
 mmse = np.stack(
-    [
-        seen.variance(noise.observe(x, t, channel, generator=generator), t).flatten(1).sum(1).numpy()
-        for t in grid_ve
-    ],
+    [seen.variance(noise.observe(x, t, channel, generator=generator), t).flatten(1).sum(1).numpy() for t in grid_ve],
     axis=1,
 )
 area = np.trapezoid((mmse * snr)[:, ::-1], np.log(snr)[::-1], axis=1) + mmse[:, -1] * snr[-1]
 
-cnn = hgm.compile(tree).double()
+cnn = hgm.compile(tree, "classify").double()
 
 
 def log_p(symbols):
