@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Conditioning, inpainting and guidance, exactly
 #
-# To draw a class, to fill in half an image, to lean to a label by a classifier's gradient: diffusion models do all of this,
-# and mostly by approximations that nobody can check. On a tree the right answer is known, so each can be held
-# against it. [Diffusion with the exact denoiser](diffusion.md) comes before this one.
+# To draw a class, to fill in half an image, to lean to a label by a classifier's gradient: diffusion models do all of
+# this, mostly by approximations that nobody can check. On a tree the right answer is known, so each can be held against
+# it. [Diffusion with the exact denoiser](diffusion.md) comes before this one.
 
 # %%
 import matplotlib.pyplot as plt
@@ -19,6 +19,7 @@ generator = torch.Generator().manual_seed(0)
 
 
 def inherit(keep, states=4):
+    """The table of a child that keeps its parent's state, or else draws one."""
     return keep * np.eye(states) + (1 - keep) / states
 
 
@@ -31,11 +32,12 @@ channel = hgm.Gaussian(greys)
 def show(rows, titles=(), width=8):
     """Rows of pictures, with the name of each row at its left."""
     columns = max(len(row) for row in rows.values())
-    figure, axes = plt.subplots(len(rows), columns, figsize=(width, width / columns * len(rows) + 0.3))
+    cmap = plt.get_cmap("gray").with_extremes(bad="#b7cfe8")  # where nothing is known
+    _, axes = plt.subplots(len(rows), columns, figsize=(width, width / columns * len(rows)))
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, picture in zip(line, row, strict=True):
-            ax.imshow(picture, cmap="gray", vmin=-1.2, vmax=1.2)
-            ax.set(xticks=[], yticks=[])
+            ax.imshow(picture, cmap=cmap, vmin=-1.2, vmax=1.2)
+            ax.set(xticks=[], yticks=[], frame_on=False)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], titles, strict=False):
         ax.set_title(title, fontsize=9)
@@ -45,9 +47,10 @@ def show(rows, titles=(), width=8):
 # %% [markdown]
 # ## Conditioning is evidence
 #
-# `Denoiser` takes whatever `hgm.infer` takes: a class, known pixels, a hidden node (the upper left quarter is `h1_0_0`, and
-# its state 3 the brightest), likelihoods of a mixture, or several at once. What it gives is $E[x \mid z, \text{evidence}]$,
-# without approximation, so a sampler turns noise into samples given the evidence and needs to know nothing of it.
+# `Denoiser` takes whatever `hgm.infer` takes: a class, known pixels, a hidden node (the upper left quarter is `h1_0_0`,
+# and its state 3 the brightest), a mixture of classes, or several at once. What it gives is
+# $E[x \mid z, \text{evidence}]$, without approximation, so a sampler turns noise into samples given the evidence and
+# needs to know nothing of it.
 
 # %% alt="Rows of eight samples: of the class day, with a bright quarter, night or day, with a dark last row"
 dark = {f"x7_{column}": 0 for column in range(8)}
@@ -59,8 +62,9 @@ evidence = {
 }
 
 
-def drawn(denoiser, n, steps=30, seed=1):
-    seeded = torch.Generator().manual_seed(seed)
+def drawn(denoiser, n, steps=30):
+    """n samples, from the same noise each time."""
+    seeded = torch.Generator().manual_seed(1)
     return diffusion.sample(denoiser, "dpm++", n, steps=steps, generator=seeded)
 
 
@@ -80,8 +84,9 @@ for name, e in evidence.items():
 # %% [markdown]
 # ## Guidance at strength 1 is conditioning
 #
-# By Bayes' rule $\nabla_z \log p(z \mid y) = \nabla_z \log p(z) + \nabla_z \log p(y \mid z)$. The last term is the gradient of a classifier
-# of *noisy* images. The compiled ConvNet is the exact one, so the sum is the conditional score to the last digits.
+# By Bayes' rule $\nabla_z \log p(z \mid y) = \nabla_z \log p(z) + \nabla_z \log p(y \mid z)$. The last term is the
+# gradient of a classifier of *noisy* images. The compiled ConvNet is the exact one, so the sum is the conditional
+# score, to ten digits.
 
 # %%
 unet = hgm.compile(tree, "denoise", channel=channel).double()
@@ -97,9 +102,9 @@ for sigma in (0.1, 0.5, 2.0, 10.0):
 # %% [markdown]
 # ## Strengths above 1
 #
-# In practice the gradient is taken several times. The result is often called $p(x)\,p(y \mid x)^w$, which it is not: the
-# noised versions of *that* distribution have other scores. So what are these samples? Here it can be measured: how sure the
-# exact classifier is of them, how likely they are given the class, and how much two of them differ.
+# In practice the gradient is taken several times. The result is often called $p(x)\,p(y \mid x)^w$, which it is not:
+# the noised versions of *that* distribution have other scores. So what are these samples? Here it can be measured: how
+# sure the exact classifier is of them, how likely they are given the class, and how much two of them differ.
 
 # %%
 strengths = [0.0, 1.0, 2.0, 4.0, 8.0]
@@ -124,9 +129,9 @@ for name, row in (*table.items(), ("exact samples", measures(exact))):
     print(f"{name:>14}{row[0]:12.3f}{row[1]:16.2f}{row[2]:8.3f}")
 
 # %% [markdown]
-# At strength 1 all three are those of exact samples of the class. Above it the classifier is surer, and it pays twice: images come out
-# far likelier than a typical image of the class, and they become alike. Being likely is no merit in a sample: the
-# typical one is less likely than the mode.
+# At strength 1 all three are those of exact samples of the class, within their errors. Above it the classifier is
+# surer, and there is a price: images come out far likelier than images of the class are, and ever more alike. Being
+# likely is no merit in a sample; the mode is the likeliest image, and no typical one.
 
 # %% alt="Rows of eight samples at guidance strengths 0, 1, 2, 4 and 8: ever brighter, and ever more alike"
 show({f"w = {w:g}": each[:8] for w, each in samples.items()})
@@ -137,68 +142,70 @@ assert np.all(np.diff(sure) > 0) and np.all(np.diff(differ[1:]) < 0) and np.all(
 # %% [markdown]
 # ## Inpainting: the mean and the samples
 #
-# The left half is known. The mean of the right half has the least squared error, and is no image. A sample is one, and has
-# *exactly twice* the error: given the left half, the truth and a sample are two independent draws from
-# the same posterior.
+# Half of the pixels are known, those at the left and at the right. The mean of the others has the least squared error,
+# and is no image. A sample is one, and has *exactly twice* the error: given what is known, the truth and a sample are
+# two independent draws from one distribution, and both are as far from its mean.
+#
+# The samples are those of a sampler, 39 for each of 150 images in one run: evidence with rows has one for each sample.
 
-# %% alt="Four images in a row each: the truth, its known half, the posterior mean, and three samples"
+# %% alt="Four images, a row each: the truth, what is known of it, the posterior mean, and three samples"
 truth = hgm.infer(tree).sample(150, generator=generator)
 known = truth.leaves.clone()
-known[:, :, 4:] = -1  # integers are symbols, -1 where nothing was seen
-grey = truth.values(channel)
+known[:, :, 2:6] = -1  # integers are symbols, -1 where nothing was seen
 post = hgm.infer(tree, known)
-mean = post.mean(channel)
+grey, mean = truth.values(channel), post.mean(channel)
 
 draws = 39
 repeated = known.repeat_interleave(draws, 0)
 filled = drawn(diffusion.Denoiser(tree, channel, repeated), len(repeated), steps=25)
 filled = filled.unflatten(0, (len(known), draws)).double()
 
-half = torch.where(known < 0, torch.nan, grey)
-rows = [[grey[i], half[i], mean[i], *filled[i, :3]] for i in range(4)]
-show(dict(zip("abcd", rows, strict=True)), ("truth", "known", "mean", "sample", "sample", "sample"), 7)
+seen = grey.masked_fill(known < 0, torch.nan)
+rows = {name: [grey[i], seen[i], mean[i], *filled[i, :3]] for i, name in enumerate("abcd")}
+show(rows, ("truth", "known", "mean", "sample", "sample", "sample"), width=6.5)
 
-error_of_mean = (mean - grey).square().sum((1, 2))
-error_of_samples = (filled - grey[:, None]).square().sum((2, 3)).mean(1)
-ratio = float(error_of_samples.mean() / error_of_mean.mean())
-print(f"squared error: mean {error_of_mean.mean():.2f}, samples {error_of_samples.mean():.2f}, ratio {ratio:.2f}")
-assert abs(ratio - 2) < 0.15
+of_mean = float((mean - grey).square().sum((1, 2)).mean())
+of_samples = float((filled - grey[:, None]).square().sum((2, 3)).mean())
+print(f"squared error: mean {of_mean:.2f}, samples {of_samples:.2f}, {of_samples / of_mean:.2f} times it")
+assert abs(of_samples / of_mean - 2) < 0.15
 
 # %% [markdown]
 # ## Are the samples as uncertain as they should be?
 #
-# For each image the samples give an interval for how bright its hidden half is. If they are right, intervals of 90% hold
-# the truth nine times out of ten. Samples made pixel by pixel, each from its own exact marginal, have the same mean and the same
-# pixels, and fail: they know nothing of what hidden pixels share.
+# For each image, samples give an interval for how bright its hidden part is. If they are right, intervals of 90% hold
+# the truth nine times out of ten. To compare: samples made pixel by pixel, each from its own exact marginal. They have
+# the same mean and the same pixels, and they fail, because they know nothing of what hidden pixels share.
 
 # %% alt="Share of intervals that hold the truth: on the diagonal by diffusion, far below it pixel by pixel"
-p = post.marginals[:, : len(greys), torch.from_numpy(tree.leaves)].permute(0, 2, 1)
-alone = torch.multinomial(p.flatten(0, 1), draws, replacement=True, generator=generator)
-alone = greys[alone].unflatten(0, p.shape[:2]).permute(0, 2, 1).unflatten(2, (8, 8))
+p = hgm.compile(tree, "posterior", channel=hgm.Erasure(), query="leaves").double()(known)
+p = p.movedim(1, -1)  # (150, 8, 8, 4)
+alone = torch.multinomial(p.flatten(0, 2), draws, replacement=True, generator=generator)
+alone = greys[alone].unflatten(0, p.shape[:3]).movedim(-1, 1)
 
 
 def rank(samples):
-    """Where the brightness of the true half lies among the samples', in (0, 1); ties are broken at random."""
-    value = torch.cat([grey[:, None], samples], 1)[..., 4:].mean((2, 3))
-    jitter = 1e-3 * torch.rand(value.shape, generator=generator, dtype=torch.float64)
-    value = value + jitter
-    return ((value[:, 1:] < value[:, :1]).double().mean(1)).numpy()
+    """The share of samples whose hidden part is darker than the true one; ties are broken at random."""
+    bright = torch.cat([grey[:, None], samples], 1)[..., 2:6].mean((2, 3))
+    bright += 1e-3 * torch.rand(bright.shape, generator=generator, dtype=torch.float64)
+    return (bright[:, 1:] < bright[:, :1]).double().mean(1)
 
 
-nominal = np.linspace(0.1, 0.9, 9)
-coverage = {
-    name: [np.mean(np.abs(rank(each) - 0.5) <= level / 2) for level in nominal]
-    for name, each in (("diffusion", filled), ("pixel by pixel", alone))
+intervals = np.linspace(0.1, 0.9, 9)
+ranks = {"diffusion": rank(filled), "pixel by pixel": rank(alone)}
+holds = {
+    name: [float(((each - 0.5).abs() <= size / 2).double().mean()) for size in intervals]
+    for name, each in ranks.items()
 }
-figure, ax = plt.subplots(figsize=(5, 4))
+figure, ax = plt.subplots(figsize=(4.6, 3.8))
 ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-for (name, held), color in zip(coverage.items(), PALETTE, strict=False):
-    ax.plot(nominal, held, "o-", color=color, label=name)
+for (name, share), color in zip(holds.items(), PALETTE, strict=False):
+    ax.plot(intervals, share, "o-", color=color, label=name)
 ax.set(xlabel="interval", ylabel="share that holds the truth", xlim=(0, 1), ylim=(0, 1))
 ax.legend()
 plt.show()
 
 error = (0.9 * 0.1 / len(known)) ** 0.5
-for name, held in coverage.items():
-    print(f"{name:>14}: intervals of 90% hold {held[-1]:.0%} ± {error:.0%}")
-assert abs(coverage["diffusion"][-1] - 0.9) < 3 * error < 0.9 - coverage["pixel by pixel"][-1]
+for name, share in holds.items():
+    print(f"{name:>14}: intervals of 90% hold the truth in {share[-1]:.0%} ± {error:.0%}")
+assert abs(holds["diffusion"][-1] - 0.9) < 3 * error
+assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
