@@ -143,7 +143,7 @@ assert np.all(np.diff(sure) > 0) and np.all(np.diff(differ[1:]) < 0) and np.all(
 # ## Inpainting: the mean and the samples
 #
 # Half of the pixels are known, those at the left and at the right. The mean of the others has the least squared error,
-# and is no image. A sample is one, and has *exactly twice* the error: given what is known, the truth and a sample are
+# and is no image. A sample is one, and has *twice* the error, exactly: given what is known, the truth and a sample are
 # two independent draws from one distribution, and both are as far from its mean.
 #
 # The samples are those of a sampler, 39 for each of 150 images in one run: evidence with rows has one for each sample.

@@ -126,7 +126,7 @@ ax.set(xlim=(0, 1), ylim=(0, 1.02))
 ax.legend()
 plt.show()
 of_pixels = np.interp(half[0], grid, share[:, 3])
-print("half is known at t =", np.round(half, 2), f"with {of_pixels:.0%} of the pixels' entropy left at the first")
+print("half is known at t =", np.round(half, 2), f"; pixels still have {of_pixels:.0%} at the first")
 assert np.all(np.diff(half) < 0)  # each level later, on the way back, than the one above it
 assert of_pixels > 0.7
 
