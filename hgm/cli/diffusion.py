@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -71,7 +71,6 @@ def diffuse(
     tree = hgm.load(model)
     check_count(tree, count)
     seen = evidence_of(tree, evidence or [], evidence_file) or None
-    hgm.infer(tree, seen)  # which says what is wrong with evidence that cannot be
     channel = channel_of("gaussian", values, missing=False)
     x = sample(
         Denoiser(tree, channel, seen),
@@ -82,7 +81,7 @@ def diffuse(
         batch_size=max(1, AT_ONCE // (len(tree) * int(tree.cardinality.max()))),
         progress=sys.stderr is not None and sys.stderr.isatty(),
     )
-    found = measured(x, _told(tree, seen), channel, seed=seed) if quality else None
+    found = measured(x, tree, channel, evidence=seen, seed=seed) if quality else None
     table = leaf_values(tree, channel).numpy()
     if kind == ".csv":
         write_whole(out, _as_csv(tree, x.numpy()).encode())
@@ -106,24 +105,3 @@ def _as_csv(tree: hgm.Tree, samples: np.ndarray) -> str:
     writer.writerow(distinct([tree.names[v] for v in tree.leaves.tolist()], "the leaves called"))
     writer.writerows([f"{x:g}" for x in row] for row in samples.reshape(len(samples), -1).tolist())
     return out.getvalue()
-
-
-def _told(tree: hgm.Tree, seen: Any) -> hgm.Tree:
-    """The tree given evidence: with a factor over each variable of which something was seen."""
-    from hgm.evidence.given import log_evidence
-    from hgm.tree.potential import Table
-
-    e = log_evidence(tree, seen)[0].T.numpy()  # (V, S)
-    told = [v for v in range(len(tree)) if e[v, : tree.cardinality[v]].any()]
-    return hgm.Tree.build(
-        tree.names,
-        tree.cardinality,
-        np.concatenate([tree.scope_ptr, tree.scope_ptr[-1] + 1 + np.arange(len(told))]),
-        np.concatenate([tree.scope, np.array(told, dtype=np.int64)]),
-        np.concatenate([tree.potential_id, len(tree.potentials) + np.arange(len(told))]),
-        [*tree.potentials, *(Table.from_log(e[v, : tree.cardinality[v]]) for v in told)],
-        roots=tree.roots.tolist(),
-        label_sets=tree.label_sets,
-        label_set=tree.label_set,
-        grid=tree.grid,
-    )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hgm.bp.posterior import infer
 from hgm.errors import BadEvidence, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Gaussian
@@ -49,6 +50,7 @@ class Denoiser(nn.Module):
 
     Raises:
         BadEvidence: for evidence that does not fit the model.
+        ImpossibleEvidence: for evidence of probability zero.
     """
 
     told: Tensor | None
@@ -161,8 +163,7 @@ def _parted(tree: Tree, evidence: Any) -> tuple[Tensor, np.ndarray, bool, int | 
     if evidence is None:
         return torch.zeros(1, 1, len(tree)), np.zeros(0, dtype=np.int64), False, None
     e, batched = read_evidence(tree, evidence)
+    infer(tree, e)  # which must be possible
     nothing, _ = read_evidence(tree, None)
     tells = (e.detach() != nothing).any(1).any(0).cpu().numpy()
-    if bool((e == -torch.inf).all(1).any()):
-        raise BadEvidence(f"the evidence leaves a variable no state; got {brief(evidence)}")
     return e, np.flatnonzero(tells & tree.inner), bool(tells[~tree.inner].any()), len(e) if batched else None

@@ -71,7 +71,6 @@ class Exact(nn.Module):
         self.denoiser = Denoiser(tree, self.channel, evidence, task)  # type: ignore[arg-type]
         self.everything = Denoiser(tree, self.channel, evidence, "posterior", "all")
         self.states = states
-        infer(tree, evidence)  # which must be possible
         told = None if evidence is None else log_evidence(tree, evidence)
         self.register_buffer("told", told)
         log_z = log_partition(tree, evidence)

@@ -15,6 +15,7 @@ from hgm.bp.posterior import Posterior, infer
 from hgm.errors import BadEvidence
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
+from hgm.evidence.told import told
 from hgm.measure.nearest import as_symbols
 from hgm.measure.parts import answers, blocks, codes, evenly, joint_tables, pairs
 from hgm.measure.pearson import NORMAL, Measure, merged, of_means, of_tables
@@ -88,7 +89,13 @@ class Quality:
 @making()
 @torch.no_grad()
 def quality(
-    samples: Any, tree: Tree, channel: Channel | None = None, *, reference: int = 4096, seed: int = 0
+    samples: Any,
+    tree: Tree,
+    channel: Channel | None = None,
+    *,
+    evidence: Any = None,
+    reference: int = 4096,
+    seed: int = 0,
 ) -> Quality:
     """Hold samples of the leaves against the exact distribution of a tree.
 
@@ -121,15 +128,18 @@ def quality(
             *leaf shape)`` for values in R^k, are read by the nearest value; or samples of a `Posterior`.
         tree: the model.
         channel: whose `values` the states have; default 0 to S - 1.
+        evidence: what was given when they were drawn, of one row as for `hgm.infer`: a class, some leaves. Then all
+            this is about the posterior.
         reference: number of exact samples, at least 100.
         seed: of the exact samples.
 
     Raises:
-        BadEvidence: for samples of a wrong shape, too few, with a NaN, or with a symbol that is no state.
+        BadEvidence: for samples of a wrong shape, too few, with a NaN, or with a symbol that is no state; for
+            evidence that does not fit the model.
         BadSpec: for a bad number.
         ImpossibleEvidence: if the model allows nothing at all.
     """
-    checked_tree(tree)
+    tree = told(checked_tree(tree), evidence) if evidence is not None else checked_tree(tree)
     whole("reference", reference, FEWEST)
     whole("seed", seed, 0)
     read = as_symbols(samples, tree, channel)

@@ -10,7 +10,8 @@ import torch
 from oracles.enumeration import Joint
 
 import hgm
-from hgm.cli.diffusion import _told, diffuse
+from hgm.cli.diffusion import diffuse
+from hgm.evidence.told import told
 
 pytest.importorskip("diffusers")
 
@@ -147,7 +148,7 @@ SEEN = {
 def test_the_tree_given_evidence_is_the_posterior(model, name):
     seen, likelihoods = SEEN[name]
     tree = hgm.load(model)
-    given = _told(tree, seen or None)
+    given = told(tree, seen or None)
     assert given.names == tree.names and given.leaf_shape == tree.leaf_shape
 
     def joint(of):
@@ -161,7 +162,7 @@ def test_the_tree_given_evidence_is_the_posterior(model, name):
 def test_the_tree_given_evidence_keeps_its_grid(grid):
     tree = hgm.load(grid)
     leaf = tree.names[int(tree.leaves[0])]
-    assert _told(tree, {"label": 1, leaf: 1}).leaf_shape == tree.leaf_shape == (4, 4)
+    assert told(tree, {"label": 1, leaf: 1}).leaf_shape == tree.leaf_shape == (4, 4)
 
 
 @pytest.mark.long

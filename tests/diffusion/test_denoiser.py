@@ -102,7 +102,7 @@ def test_pickle_an_empty_batch_and_single_precision():
     [
         ({"labl": 1}, "did you mean 'label'"),
         ({"label": 7}, "label"),
-        ({"label": hgm.Likelihood([0.0, 0.0, 0.0])}, "leaves a variable no state"),
+        ({"label": hgm.Likelihood([0.0, 0.0, 0.0])}, "leaves it no state"),
         (3, "evidence|observation"),
     ],
 )

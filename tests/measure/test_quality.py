@@ -360,3 +360,14 @@ def test_samples_of_a_batch_of_evidence_are_refused():
 def test_without_a_tree_there_is_no_quality():
     with pytest.raises(hgm.BadSpec, match="tree must be a Tree"):
         quality(torch.zeros(3, 4), "tree")
+
+
+def test_samples_given_evidence_are_held_against_the_posterior():
+    tree = hgm.random_ghm(2, 3, 2, bound=8, seed=3)
+    given = {"label": 1, tree.names[int(tree.leaves[0])]: 2}
+    drawn = hgm.infer(tree, given).sample(400, generator=torch.Generator().manual_seed(0)).leaves
+    told = hgm.diffusion.quality(drawn, tree, evidence=given)
+    assert min(p for measure in told.measures if (p := measure.p) is not None) > 1e-3
+    assert hgm.diffusion.quality(drawn, tree)["leaves"].p < 1e-9
+    with pytest.raises(hgm.BadEvidence, match="a model is told one thing, and not 2 rows"):
+        hgm.diffusion.quality(drawn, tree, evidence={"label": [0, 1]})
