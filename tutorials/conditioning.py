@@ -209,3 +209,6 @@ for name, share in holds.items():
     print(f"{name:>14}: intervals of 90% hold the truth in {share[-1]:.0%} ± {error:.0%}")
 assert abs(holds["diffusion"][-1] - 0.9) < 3 * error
 assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
+
+# %% [markdown]
+# `make demo` does the same to digits that it has learned: see [Handwritten digits](../digits.md).
