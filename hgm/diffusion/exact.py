@@ -19,7 +19,7 @@ from hgm.bp.posterior import infer
 from hgm.diffusion.denoiser import Denoiser, differentiable, with_rows
 from hgm.diffusion.process import GaussianProcess, Process, checked_process
 from hgm.diffusion.scale import components
-from hgm.errors import BadEvidence, BadSpec
+from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import log_evidence
 from hgm.evidence.noise import along
@@ -39,6 +39,7 @@ class Exact(nn.Module):
 
     Everywhere z is ``(B, *leaf shape)`` as the process makes it (of values in R^k ``(B, k, *leaf shape)``; symbols for
     the discrete processes), and t the time, a number in [0, 1] or one per row ``(B,)``. Results have z's precision.
+    The noise is in the units of the channel's values: the same t is more of it for values up to 1 than up to 16.
 
     Args:
         tree: the model.
@@ -82,12 +83,19 @@ class Exact(nn.Module):
 
     def _noise(self, t: Any, z: Tensor) -> tuple[Tensor, ...]:
         """What the channel takes, on the device of z."""
-        return tuple(x.to(z.device) for x in self.process.noise(t, self.states))
+        noise = tuple(x.to(z.device) for x in self.process.noise(t, self.states))
+        if self.continuous and not bool((noise[0] > 0).all()):
+            raise BadSpec(f"there is no density without noise, as at time {brief(t)}; take a later one")
+        return noise
 
     def _continuous(self, what: str) -> GaussianProcess:
         if not isinstance(self.process, GaussianProcess):
             raise BadSpec(f"{what} is of continuous processes; {type(self.process).__name__} has symbols")
         return self.process
+
+    def observe(self, x: Any, t: Any, *, generator: torch.Generator | None = None) -> Tensor:
+        """Symbols ``(B, *leaf shape)`` as the process makes them by time t, drawn: a z. Errors: `Process.observe`."""
+        return self.process.observe(x, t, self.channel, generator)
 
     def mean(self, z: Any, t: Any) -> Tensor:
         """``(B, *leaf shape)`` E[x | z]: what the best denoiser gives. Continuous processes only."""

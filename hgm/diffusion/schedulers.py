@@ -101,9 +101,10 @@ def scheduler(name: str, process: GaussianProcess | None = None, **options: Any)
         betas = 1 - square / torch.cat([square.new_ones(1), square[:-1]])
         settings = settings | {"trained_betas": betas.tolist(), "prediction_type": "sample"}
     try:
-        return checked_scheduler(getattr(diffusers, kind)(**settings | options))
+        found = getattr(diffusers, kind)(**settings | options)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise BadSpec(f"the scheduler {kind} cannot be made: {error}") from None
+    return checked_scheduler(found)
 
 
 def checked_scheduler(given: Any) -> Any:

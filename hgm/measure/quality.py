@@ -65,7 +65,7 @@ class Quality:
         head = f"{self.samples:,} samples against the tree, and {self.reference:,} exact ones of it"
         if self.largest_distance:
             head += (
-                f"; read as the nearest values, {self.mean_distance:.2g} of the smallest gap away on average, "
+                f"\nread as the nearest values, {self.mean_distance:.2g} of the smallest gap away on average, "
                 f"{self.largest_distance:.2g} at most"
             )
         rows = []

@@ -186,6 +186,15 @@ def test_forms_of_input():
     assert exact.score(torch.ones(2, 4, 4, dtype=torch.uint8), 0.3).dtype == torch.float32
 
 
+def test_it_observes_as_its_process_does():
+    x = hgm.infer(tree()).sample(3, generator=torch.Generator().manual_seed(0)).leaves
+    for process in (VariancePreserving(), Masked(), Uniform()):
+        exact = Exact(tree(), process)
+        z = exact.observe(x, 0.3, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(z, process.observe(x, 0.3, exact.channel, torch.Generator().manual_seed(1)))
+        assert exact.log_prob(z, 0.3).isfinite().all()
+
+
 def test_holes_are_no_dimensions():
     exact, z = Exact(tree(), VariancePreserving(), hgm.Missing(channel())), noisy(1)
     z[0, 0, 0] = torch.nan
@@ -208,7 +217,7 @@ def test_holes_are_no_dimensions():
             "a score is of continuous",
         ),
         (lambda: Exact(tree(), RectifiedFlow()).log_prob(noisy(), 2.0), "the time t must be"),
-        (lambda: Exact(tree(), RectifiedFlow()).log_prob(noisy(), 0.0), "sigma must be positive"),
+        (lambda: Exact(tree(), RectifiedFlow()).log_prob(noisy(), 0.0), "no density without noise, as at time 0.0"),
         (lambda: Exact(tree(), RectifiedFlow()).log_prob(noisy(5, (3, 3)), 0.5), "must have shape"),
         (
             lambda: Exact(tree(), RectifiedFlow()).covariance_times(noisy(), 0.5, noisy(1)),

@@ -252,6 +252,7 @@ CALLS = {
     "Exact": (None, dict(tree=tree(), process=FLOW, channel=hgm.Gaussian(), evidence={"a": 1})),
     **{f"Exact.{name}": (lambda name=name: getattr(exact(), name), dict(z=IMAGE, t=0.5)) for name in ANSWERS},
     "Exact.covariance_times": (lambda: exact().covariance_times, dict(z=IMAGE, t=0.5, vector=IMAGE)),
+    "Exact.observe": (lambda: exact().observe, dict(x=STATES, t=0.5, generator=GENERATOR)),
     "Exact.sample": (lambda: exact().sample, dict(z=IMAGE, t=0.5, n=2, generator=GENERATOR)),
     **{f"{kind}": (None, {}) for kind in ("Masked", "Uniform", "RectifiedFlow", "StochasticLocalisation")},
     "VariancePreserving": (None, dict(kind="cosine")),
@@ -301,7 +302,14 @@ CALLS = {
     "Schedule.cost": (lambda: hgm.diffusion.schedule(tree(), 2, draws=8).cost, dict(sizes=[1, 1])),
     "quality": (
         None,
-        dict(samples=STATES[:, 0].repeat(5, 1), tree=tree(), channel=hgm.Gaussian(), evidence={"a": 0}, reference=100, seed=0),
+        dict(
+            samples=STATES[:, 0].repeat(5, 1),
+            tree=tree(),
+            channel=hgm.Gaussian(),
+            evidence={"a": 0},
+            reference=100,
+            seed=0,
+        ),
     ),
     "Quality.__getitem__": (
         lambda: hgm.diffusion.quality(STATES[:, 0].repeat(5, 1), tree(), reference=100).__getitem__,
