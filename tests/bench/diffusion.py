@@ -2,7 +2,7 @@
 
     python tests/bench/diffusion.py [--seconds 8] [--markdown [FILE]]
 
-Images of 32 x 32 with 16 values; one thread, no gradients, float32. A UNet2DModel of about as many parameters is found
+Images of 32 x 32; one thread, no gradients, float32. A UNet2DModel of about as many parameters is found
 by trying numbers of channels: three resolutions, one block each, no attention.
 """
 
@@ -25,9 +25,9 @@ RESULTS = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 BATCH = 32
 
 
-def tied() -> hgm.Tree:
+def tied(states: int = 16) -> hgm.Tree:
     """One table for each level and position."""
-    return hgm.random_ghm(5, 16, (2, 2), seed=0)
+    return hgm.random_ghm(5, states, (2, 2), seed=0)
 
 
 def untied() -> hgm.Tree:
@@ -36,7 +36,8 @@ def untied() -> hgm.Tree:
 
 
 def unet(tree: hgm.Tree) -> hgm.UNet:
-    net = hgm.compile(tree, "denoise", channel=hgm.Gaussian(torch.linspace(-1, 1, 16)))
+    states = int(tree.cardinality[tree.leaves[0]])
+    net = hgm.compile(tree, "denoise", channel=hgm.Gaussian(torch.linspace(-1, 1, states)))
     assert isinstance(net, hgm.UNet)
     return net
 
@@ -136,8 +137,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     print(machine(), flush=True)
+    trees = {"S=4, tied": tied(4), "S=16, tied": tied(), "S=16, untied": untied()}
     tables = {
-        "denoising": [step("tied", tied(), options.seconds), step("untied", untied(), options.seconds)],
+        "denoising": [step(name, tree, options.seconds) for name, tree in trees.items()],
         "wrapper": [wrapper(options.seconds)],
         "runs": [run(5), run(50), run(200)],
         "schedules": schedules(),
