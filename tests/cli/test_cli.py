@@ -310,7 +310,10 @@ REFUSALS = {
         "no channel 'missing'; there are soft, clamp, erasure, flip, gaussian",
     ),
     "nearly a channel": (["compile", "MODEL", "-o", "x.pt2", "--channel", "gausian"], "did you mean 'gaussian'?"),
-    "nearly a study": (["study", "rely"], "there is no study 'rely'; the studies are relu, samplers; did you mean 'relu'?"),
+    "nearly a study": (
+        ["study", "rely"],
+        "there is no study 'rely'; the studies are relu, samplers; did you mean 'relu'?",
+    ),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
     "an unknown task": (

@@ -386,6 +386,7 @@ ROOMS = (hgm, hgm.zoo, hgm.diffusion, hgm.testing, hgm.study)
 GIVEN = (Mode, Assignment, Sequences)
 #: made by functions and not by hand: their methods are walked
 RESULTS = {
+    "Measure",
     "Step",
     "Schedule",
     "Quality",
