@@ -53,7 +53,9 @@ class Symbols:
         else:
             process = driver_of(self.given).process
             if steps is not None:
-                self.given.set_timesteps(steps)
+                heat = getattr(self.given, "temperatures", None)  # of AmusedScheduler, which would forget them
+                kept = {} if heat is None else {"temperature": (float(heat[0]), float(heat[-1]))}
+                self.given.set_timesteps(steps, **kept)
             self.steps = len(self.given.timesteps) if self.given.timesteps is not None else 0
         name = process.channels[0].__name__
         if channel is None or channel.states is None:

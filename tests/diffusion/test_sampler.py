@@ -223,7 +223,10 @@ def test_amused_is_driven_once_its_timesteps_are_set():
     scheduler = diffusers.AmusedScheduler(mask_token_id=3)
     scheduler.set_timesteps(6, temperature=10)
     assert sample(posterior(hgm.Erasure), scheduler, 2, generator=seeded()).shape == (2, 4, 4)
+    heat = scheduler.temperatures
     assert len(sample(posterior(hgm.Erasure), scheduler, 2, steps=4, generator=seeded())) == 2
+    assert len(scheduler.timesteps) == 4  # and its temperatures still go from the first to the last
+    assert scheduler.temperatures[[0, -1]].tolist() == heat[[0, -1]].tolist()
 
 
 @pytest.mark.parametrize("kind", ["masked", "uniform", "a schedule"])
