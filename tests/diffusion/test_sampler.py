@@ -219,6 +219,21 @@ def test_samplers_of_symbols_have_the_same_door(kind):
     assert sample(posterior(channel_kind), schedulers_of_symbols()[kind][0], 0).shape == (0, 4, 4)
 
 
+def test_a_schedule_is_followed_in_its_order():
+    names = leaf_names()[::-1]
+    plan, seen = hgm.diffusion.schedule(tree(), 4, order=names, draws=32), []
+    sample(posterior(hgm.Erasure), plan, 3, generator=seeded(), callback=lambda step: seen.append(step.z.flatten(1)))
+    for known, z in zip(np.cumsum(plan.sizes), seen, strict=True):
+        assert (z[:, 16 - known :] >= 0).all() and (z[:, : 16 - known] == -1).all()
+
+
+@pytest.mark.parametrize(("kind", "channel_kind"), [("masked", hgm.Erasure), ("uniform", hgm.Flip)])
+def test_symbols_take_fifty_steps_unless_told(kind, channel_kind):
+    seen = []
+    sample(posterior(channel_kind), kind, 1, callback=seen.append)
+    assert len(seen) == seen[0].steps == 50
+
+
 def test_amused_is_driven_once_its_timesteps_are_set():
     scheduler = diffusers.AmusedScheduler(mask_token_id=3)
     scheduler.set_timesteps(6, temperature=10)

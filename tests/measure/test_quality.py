@@ -243,7 +243,7 @@ def test_every_tree_has_a_quality(name):
 def test_what_a_tree_does_not_have_is_left_out():
     q = quality(draw(CASES["single"].tree, 50), CASES["single"].tree)
     assert [m.name for m in q.measures] == ["log likelihood", "possible", "symbols", "leaves"]
-    with pytest.raises(hgm.BadSpec, match="the measures are log likelihood, possible, symbols, leaves; got 'pairs'"):
+    with pytest.raises(hgm.BadSpec, match="must be 'log likelihood', 'possible', 'symbols' or 'leaves'; got 'pairs'"):
         q["pairs"]
 
 
