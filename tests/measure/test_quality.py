@@ -156,6 +156,22 @@ def test_pairs_and_blocks_have_the_probabilities_of_enumeration(name):
         assert product.sum() == pytest.approx(1.0) and len(product) == len(table)
 
 
+def test_pairs_are_neighbours_and_leaves_half_of_an_axis_apart():
+    assert {tuple(pair) for pair in pairs(hgm.star(5, 2))} >= {(0, 1), (1, 2), (2, 3), (3, 4), (0, 2), (2, 4)}
+    grid = {tuple(pair) for pair in pairs(hgm.random_ghm(1, 2, (2, 2), seed=0))}
+    assert grid == {(0, 1), (2, 3), (0, 2), (1, 3), (0, 3)}
+
+
+def test_zeros_in_a_table_make_it_a_question_what_is_possible():
+    tree = hgm.Tree.from_factors([(["r", "a"], [[0.5, 0.0], [0.2, 0.3]])])
+    assert quality(draw(tree, 50), tree)["possible"].p == 1.0
+
+
+def test_few_samples_have_no_p_values_of_distances():
+    few, enough = (quality(draw(TREE, n), TREE, reference=100) for n in (19, 20))
+    assert few["leaves"].p is None and enough["leaves"].p is not None
+
+
 def test_codes_number_the_patterns():
     x = np.array([[0, 1, 2], [2, 2, 0]])
     assert codes(x, [np.array([0, 2]), np.array([2, 1, 0])], 3).tolist() == [[2, 21], [6, 8]]
