@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hgm.diffusion.process import Uniform
-from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
+from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief, extension
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.symbols import MISSING, as_tensor, checked_symbols
 from hgm.tree.arguments import listed, number, whole
@@ -199,18 +199,21 @@ def leave_one_out(posterior: Any, likelihood: Any) -> Tensor:
         likelihood: the same shape: of each state of a leaf, that of its own observation, up to a factor.
 
     Raises:
-        BadEvidence: for shapes that differ, or a likelihood that is not positive in every state: what it rules out, the
-            posterior does not tell.
+        BadEvidence: for shapes that differ, a posterior that is none, or a likelihood that is not positive and finite
+            in every state: what it rules out, the posterior does not tell.
     """
     p, own = as_tensor(posterior, "the posterior"), as_tensor(likelihood, "the likelihood")
     if p.shape != own.shape or p.ndim < 2:
         raise BadEvidence(
             f"posterior and likelihood must both be (B, S, *leaf shape); got {tuple(p.shape)} and {tuple(own.shape)}"
         )
-    if not bool((own > 0).all()):
+    if not bool(((own > 0) & own.isfinite()).all()):
         raise BadEvidence("a likelihood must be positive in every state, to be divided by; use outputs='leave_one_out'")
     rest = p / own
-    return rest / rest.sum(1, keepdim=True)
+    total = rest.sum(1, keepdim=True)
+    if not bool((rest >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
+        raise BadEvidence("a posterior must have probabilities from 0 up, some of them positive; got others, or a NaN")
+    return rest / total
 
 
 # ---------------------------------------------------------------------- what the samplers are made of
@@ -236,9 +239,13 @@ def checked_posterior(
 
     Raises:
         BadEvidence: with the step, for what are no posteriors.
+        BadExtension: with the step, if the denoiser fails.
         ImpossibleEvidence: in step 0.
     """
-    with torch.no_grad():
+    with (
+        torch.no_grad(),
+        extension(f"step {step}: the denoiser {getattr(denoiser, '__name__', type(denoiser).__name__)}"),
+    ):
         try:
             p = denoiser(z, *noise)
         except ImpossibleEvidence as error:
@@ -289,7 +296,7 @@ def _ranks(hidden: Tensor, order: Sequence[int] | None, generator: torch.Generat
 def _times(times: Sequence[float]) -> list[float]:
     falls = "times must be numbers in [0, 1] that fall to 0, such as [1, 0.5, 0]"
     held = [
-        number(float(t) if isinstance(t, Tensor) else t, falls, lambda t: 0 <= t <= 1)
+        number(t.item() if isinstance(t, Tensor) else t, falls, lambda t: 0 <= t <= 1)
         for t in listed("times", times, "numbers")
     ]
     if len(held) < 2 or held[-1] != 0 or any(t <= s for t, s in pairwise(held)):

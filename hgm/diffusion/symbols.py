@@ -19,9 +19,10 @@ from hgm.diffusion.process import Masked, Process, Uniform
 from hgm.diffusion.step import Step
 from hgm.diffusion.tokens import TOKENS, Run, driver_of
 from hgm.diffusion.unmasking import Schedule
-from hgm.errors import BadSpec
+from hgm.errors import BadSpec, extension
 from hgm.evidence.channel import Channel
 from hgm.evidence.symbols import MISSING
+from hgm.networks.network import Network
 
 __all__ = ["NAMES", "Symbols"]
 
@@ -53,7 +54,9 @@ class Symbols:
         else:
             process = driver_of(self.given).process
             if steps is not None:
-                self.given.set_timesteps(steps)
+                heat = getattr(self.given, "temperatures", None)  # of AmusedScheduler, which would forget them
+                kept = {} if heat is None else {"temperature": (float(heat[0]), float(heat[-1]))}
+                self.given.set_timesteps(steps, **kept)
             self.steps = len(self.given.timesteps) if self.given.timesteps is not None else 0
         name = process.channels[0].__name__
         if channel is None or channel.states is None:
@@ -79,9 +82,13 @@ class Symbols:
     def run(
         self, denoiser: Any, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None
     ) -> Iterator[tuple[Tensor, Step]]:
-        """The symbols ``(B, *leaf shape)`` after each step, and the step."""
-        for number, z in enumerate(self._states(denoiser, shape, device, generator)):
-            yield z, Step(number, self.steps, z)
+        """The symbols ``(B, *leaf shape)`` after each step, and the step; `BadExtension` if a scheduler fails."""
+        network = getattr(denoiser, "network", denoiser)
+        if isinstance(network, Network):
+            self.process.check(network.plan.tree)
+        with extension(f"the sampler {type(self.given).__name__}"):
+            for number, z in enumerate(self._states(denoiser, shape, device, generator)):
+                yield z, Step(number, self.steps, z)
 
     def _states(
         self, denoiser: Any, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None

@@ -1,8 +1,8 @@
 """diffusers' schedulers of discrete data: what each must be handed, and when its samples are right.
 
 =========================  ============================================================================================
-`DiscreteDDIMScheduler`    uniform diffusion, by the kernel of `unflip`: right with many steps. It makes the
-                           leave-one-out posterior itself, from the plain one. Its corrector keeps the law only with
+`DiscreteDDIMScheduler`    uniform diffusion, by the kernel of `unflip`: right with many steps. It takes the plain
+                           posterior, and makes what it needs of it itself. Its corrector keeps the law only with
                            ``corrector_selection="random"``: the others look at the symbols they are to replace.
 `VQDiffusionScheduler`     masks, and replaces: right with many steps.
 `EntropyBoundScheduler`    accepts the positions of least entropy, up to a bound: exact with a bound of 0,

@@ -160,7 +160,7 @@ def schedule(
     rows = rows if positions is None else -(-rows // PARTS) * PARTS
     generator = torch.Generator().manual_seed(whole("seed", seed, 0))
     chooses, judges = np.split(_estimated(tree, positions, knots, 2 * rows, generator), 2)
-    table, sizes = _Entropies(judges), cheapest(_Entropies(chooses).of_blocks(), steps)
+    table, sizes = _Entropies(judges.copy()), cheapest(_Entropies(chooses).of_blocks(), steps)
     equal = np.diff(np.arange(steps + 1) * n // steps).tolist()
     h = table.chain.mean(0)
     return Schedule(
@@ -255,8 +255,10 @@ def _estimated(
     if positions is None:
         h = np.stack([(entropies(known).sum(1) / (n - known)).numpy() for known in knots.tolist()], 1)
         return _between(knots, h, n)[:, :, None]
-    parts = [entropies(known)[:, order[0]].unflatten(0, (2 * PARTS, -1)).mean(1).numpy() for known in knots.tolist()]
-    return np.stack(parts, 1)
+    table = np.empty((2 * PARTS, n, n))
+    for known in range(n):
+        table[:, known] = entropies(known)[:, order[0]].unflatten(0, (2 * PARTS, -1)).mean(1).numpy()
+    return table
 
 
 def _knots(n: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from hgm.diffusion.prediction import convert
 from hgm.diffusion.scale import Scale, row_shape
 from hgm.diffusion.schedulers import checked_scheduler, levels, predicts, scheduler
 from hgm.diffusion.step import Step, answered
-from hgm.errors import BadEvidence, BadSpec, brief
+from hgm.errors import BadEvidence, BadSpec, brief, extension
 from hgm.evidence.channel import Channel
 
 __all__ = ["Values"]
@@ -86,5 +86,6 @@ class Values:
             told = self.scale.into(mean)
             if self.wanted != "x0":
                 told = convert(told, "x0", self.wanted, u, alpha=alpha, sigma=sigma)
-            y = self.scheduler.step(told, t, y, **more, return_dict=False)[0]
+            with extension(f"the scheduler {type(self.scheduler).__name__}"):
+                y = self.scheduler.step(told, t, y, **more, return_dict=False)[0]
             yield self.scale.out(y), Step(number, self.steps, z, noise, mean)

@@ -150,6 +150,7 @@ def test_the_tree_given_evidence_is_the_posterior(model, name):
     tree = hgm.load(model)
     given = told(tree, seen or None)
     assert given.names == tree.names and given.leaf_shape == tree.leaf_shape
+    assert [given.labels(v) for v in range(len(tree))] == [tree.labels(v) for v in range(len(tree))]
 
     def joint(of):
         factors = [(of.scope_names(f), of.potential_of(f).values) for f in range(of.factors)]

@@ -247,6 +247,25 @@ def test_what_is_no_denoiser_is_refused_at_its_step():
         list(unflip(after(1, negative), torch.zeros(3, 4).long(), 3, [1, 0]))
 
 
+def test_a_denoiser_that_fails_is_blamed_with_its_step():
+    def broken(z, *noise):
+        return z[:, 100]
+
+    for steps in (unmask(broken, hidden(3), [4]), unmask_in_time(None, hidden(3), [1, 0])):
+        with pytest.raises(hgm.BadExtension, match=r"step 0: the denoiser (broken|NoneType) fails: "):
+            next(steps)
+
+
+def test_a_posterior_in_half_precision_is_one():
+    net = net_of(COPIES, hgm.Erasure())
+    assert last(unmask(lambda z: net(z).half() * (1 + 2e-3), hidden(50), [2, 2], generator=seeded())).min() == 0
+
+
+def test_times_may_be_a_tensor_that_needs_gradients():
+    net, times = net_of(COPIES, hgm.Erasure()), torch.linspace(1, 0, 3, requires_grad=True)
+    assert last(unmask_in_time(net, hidden(3), times)).min() >= 0
+
+
 def test_wrong_arguments_are_refused_at_once():
     net, z = net_of(COPIES, hgm.Erasure()), hidden(3)
     ragged = z.clone()
@@ -274,6 +293,10 @@ def test_wrong_arguments_are_refused_at_once():
         lambda: unflip(net, z + 1, 0, [1, 0]),
         lambda: leave_one_out(torch.ones(2, 3), torch.ones(2, 2)),
         lambda: leave_one_out(torch.ones(2, 3), torch.zeros(2, 3)),
+        lambda: leave_one_out(torch.ones(2, 3), torch.full((2, 3), torch.inf)),
+        lambda: leave_one_out(torch.full((2, 3), torch.nan), torch.ones(2, 3)),
+        lambda: leave_one_out(torch.zeros(2, 3), torch.ones(2, 3)),
+        lambda: leave_one_out(-torch.ones(2, 3), torch.ones(2, 3)),
     ):
         with pytest.raises(hgm.HgmError):
             make()

@@ -219,11 +219,29 @@ def test_samplers_of_symbols_have_the_same_door(kind):
     assert sample(posterior(channel_kind), schedulers_of_symbols()[kind][0], 0).shape == (0, 4, 4)
 
 
+def test_a_schedule_is_followed_in_its_order():
+    names = leaf_names()[::-1]
+    plan, seen = hgm.diffusion.schedule(tree(), 4, order=names, draws=32), []
+    sample(posterior(hgm.Erasure), plan, 3, generator=seeded(), callback=lambda step: seen.append(step.z.flatten(1)))
+    for known, z in zip(np.cumsum(plan.sizes), seen, strict=True):
+        assert (z[:, 16 - known :] >= 0).all() and (z[:, : 16 - known] == -1).all()
+
+
+@pytest.mark.parametrize(("kind", "channel_kind"), [("masked", hgm.Erasure), ("uniform", hgm.Flip)])
+def test_symbols_take_fifty_steps_unless_told(kind, channel_kind):
+    seen = []
+    sample(posterior(channel_kind), kind, 1, callback=seen.append)
+    assert len(seen) == seen[0].steps == 50
+
+
 def test_amused_is_driven_once_its_timesteps_are_set():
     scheduler = diffusers.AmusedScheduler(mask_token_id=3)
     scheduler.set_timesteps(6, temperature=10)
     assert sample(posterior(hgm.Erasure), scheduler, 2, generator=seeded()).shape == (2, 4, 4)
+    heat = scheduler.temperatures
     assert len(sample(posterior(hgm.Erasure), scheduler, 2, steps=4, generator=seeded())) == 2
+    assert len(scheduler.timesteps) == 4  # and its temperatures still go from the first to the last
+    assert scheduler.temperatures[[0, -1]].tolist() == heat[[0, -1]].tolist()
 
 
 @pytest.mark.parametrize("kind", ["masked", "uniform", "a schedule"])
@@ -232,6 +250,21 @@ def test_symbols_that_are_known_are_kept(kind):
     given = {"x0_0": [0, 1, 2], "label": 1}
     x = sample(posterior(channel_kind, evidence=given), scheduler, 3, generator=seeded(), batch_size=2)
     assert x[:, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_scheduler_that_fails_is_blamed():
+    scheduler = diffusers.EntropyBoundScheduler(t_min=0.0, t_max=0.0, num_inference_steps=3)
+    with pytest.raises(hgm.BadExtension, match="the sampler EntropyBoundScheduler fails"):
+        sample(posterior(hgm.Erasure), scheduler, 2, generator=seeded())
+
+
+def test_uniform_diffusion_needs_leaves_with_the_same_states():
+    tree = hgm.Tree.from_factors(
+        [(("a", "b"), [[0.5, 0.5], [0.2, 0.8]]), (("a", "c"), [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])]
+    )
+    for net in (hgm.compile(tree, channel=hgm.Flip()), Denoiser(tree, hgm.Flip(), task="posterior")):
+        with pytest.raises(hgm.BadSpec, match="uniform diffusion draws from the same states everywhere"):
+            sample(net, "uniform", 2)
 
 
 @pytest.mark.parametrize(

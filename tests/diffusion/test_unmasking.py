@@ -77,6 +77,29 @@ def test_the_mean_over_orders_is_told_from_the_samplers_own():
     assert own < low < mean < high
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_standard_errors_are_as_large_as_errors_are(ordered):
+    P, names = leaf_table(UNTIED), [UNTIED.tree.names[v] for v in UNTIED.tree.leaves]
+    exact = kl(P, blockwise(P, [[0, 1], [2, 3]])) if ordered else np.mean([kl(P, q) for q in over_orders(P, [2, 2])])
+    costs = [
+        schedule(UNTIED.tree, 2, order=names if ordered else None, draws=64, seed=seed).cost([2, 2])
+        for seed in range(60)
+    ]
+    off = np.array([(cost.kl - exact) / cost.stderr for cost in costs])
+    assert 0.75 < off.std() < 1.3 and abs(off.mean()) < 0.5
+    low, high = costs[0].interval
+    assert (high - low) / costs[0].stderr == pytest.approx(4) and (low + high) / 2 == pytest.approx(costs[0].kl)
+
+
+def test_how_draws_are_parted_changes_nothing(monkeypatch):
+    names = [UNTIED.tree.names[v] for v in UNTIED.tree.leaves]
+    whole = [schedule(UNTIED.tree, 2, order=order, draws=96) for order in (None, names)]
+    monkeypatch.setattr(unmasking, "SLICE", 100)  # rows of 12 numbers
+    for order, found in zip((None, names), whole, strict=True):
+        np.testing.assert_allclose(schedule(UNTIED.tree, 2, order=order, draws=96).h, found.h, rtol=1e-12)
+    assert schedule(UNTIED.tree, 2, order=names, draws=65).kl == whole[1].kl  # rounded up to a multiple of 32
+
+
 @pytest.mark.parametrize("sizes", [[4], [2, 2], [1, 2, 1]])
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (2, 0, 3, 1)])
 def test_in_a_fixed_order_it_is_the_kl(order, sizes):
@@ -184,6 +207,11 @@ def test_it_is_what_the_seed_says_and_prints_as_a_table():
     assert low < one.kl < high
     text = str(one)
     assert "mean over orders" in text and text.count("\n") == 4
+    rows = [line.split() for line in text.splitlines()[3:]]
+    assert [row[:3] for row in rows] == [["1", "0", str(one.sizes[0])], ["2", str(one.sizes[0]), str(one.sizes[1])]]
+    assert sum(float(row[3]) for row in rows) == pytest.approx(one.kl, abs=2e-4)
+    thirds = schedule(tree, 3, draws=64)
+    assert thirds.equal == thirds.cost([1, 1, 2])
     names = [tree.names[v] for v in tree.leaves]
     assert "KL(p || q): " in str(schedule(tree, 4, order=names, draws=2))
 

@@ -156,6 +156,22 @@ def test_pairs_and_blocks_have_the_probabilities_of_enumeration(name):
         assert product.sum() == pytest.approx(1.0) and len(product) == len(table)
 
 
+def test_pairs_are_neighbours_and_leaves_half_of_an_axis_apart():
+    assert {tuple(pair) for pair in pairs(hgm.star(5, 2))} >= {(0, 1), (1, 2), (2, 3), (3, 4), (0, 2), (2, 4)}
+    grid = {tuple(pair) for pair in pairs(hgm.random_ghm(1, 2, (2, 2), seed=0))}
+    assert grid == {(0, 1), (2, 3), (0, 2), (1, 3), (0, 3)}
+
+
+def test_zeros_in_a_table_make_it_a_question_what_is_possible():
+    tree = hgm.Tree.from_factors([(["r", "a"], [[0.5, 0.0], [0.2, 0.3]])])
+    assert quality(draw(tree, 50), tree)["possible"].p == 1.0
+
+
+def test_few_samples_have_no_p_values_of_distances():
+    few, enough = (quality(draw(TREE, n), TREE, reference=100) for n in (19, 20))
+    assert few["leaves"].p is None and enough["leaves"].p is not None
+
+
 def test_codes_number_the_patterns():
     x = np.array([[0, 1, 2], [2, 2, 0]])
     assert codes(x, [np.array([0, 2]), np.array([2, 1, 0])], 3).tolist() == [[2, 21], [6, 8]]
@@ -243,10 +259,7 @@ def test_every_tree_has_a_quality(name):
 def test_what_a_tree_does_not_have_is_left_out():
     q = quality(draw(CASES["single"].tree, 50), CASES["single"].tree)
     assert [m.name for m in q.measures] == ["log likelihood", "possible", "symbols", "leaves"]
-    with pytest.raises(
-        hgm.BadSpec,
-        match="a measure of this tree must be 'log likelihood', 'possible', 'symbols' or 'leaves'; got 'pairs'",
-    ):
+    with pytest.raises(hgm.BadSpec, match="must be 'log likelihood', 'possible', 'symbols' or 'leaves'; got 'pairs'"):
         q["pairs"]
 
 
