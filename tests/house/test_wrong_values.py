@@ -301,7 +301,14 @@ CALLS = {
     "Schedule.cost": (lambda: hgm.diffusion.schedule(tree(), 2, draws=8).cost, dict(sizes=[1, 1])),
     "quality": (
         None,
-        dict(samples=STATES[:, 0].repeat(5, 1), tree=tree(), channel=hgm.Gaussian(), evidence={"a": 0}, reference=100, seed=0),
+        dict(
+            samples=STATES[:, 0].repeat(5, 1),
+            tree=tree(),
+            channel=hgm.Gaussian(),
+            evidence={"a": 0},
+            reference=100,
+            seed=0,
+        ),
     ),
     "Quality.__getitem__": (
         lambda: hgm.diffusion.quality(STATES[:, 0].repeat(5, 1), tree(), reference=100).__getitem__,
