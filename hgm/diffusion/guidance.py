@@ -77,7 +77,7 @@ class Guided(nn.Module):
 
     def rows(self, part: slice) -> Guided:
         """The same for some rows of the labels; of one label itself."""
-        denoiser = self.denoiser.rows(part) if isinstance(self.denoiser, Denoiser) else self.denoiser
+        denoiser = self.denoiser.rows(part) if isinstance(self.denoiser, Denoiser | Guided) else self.denoiser
         return Guided(denoiser, self.classifier, self.states[part] if self.states.ndim else self.states, self.strength)
 
     def forward(self, z: Any, sigma: Any, alpha: Any = 1.0) -> Tensor:
@@ -88,6 +88,7 @@ class Guided(nn.Module):
             ImpossibleEvidence: where the classifier excludes the label.
         """
         z = with_rows(z)
+        z = z if z.is_floating_point() else z.to(torch.get_default_dtype())
         more = () if isinstance(alpha, float) and alpha == 1.0 else (alpha,)
         mean: Tensor = self.denoiser(z, sigma, *more)
         if not len(z):

@@ -86,3 +86,13 @@ def test_a_label_that_cannot_be_is_told():
     cnn = hgm.compile(prior, "classify", channel=hgm.Gaussian([0.0, 1.0]))
     with pytest.raises(hgm.ImpossibleEvidence, match="the label cannot be"):
         guided(hgm.compile(prior, "denoise", channel=hgm.Gaussian([0.0, 1.0])), cnn, 1)(noisy(2, (2,)), 0.5)
+
+
+def test_symbols_of_an_image_file_are_values_too():
+    lean, z = guided(unet(), classifier(), 1), torch.ones(2, 4, 4, dtype=torch.uint8)
+    torch.testing.assert_close(lean(z, 0.5), lean(z.float(), 0.5), rtol=0, atol=0)
+
+
+def test_guidance_of_a_guided_denoiser_keeps_rows():
+    z, twice = noisy(), guided(guided(unet(), classifier(), [0, 1, 2, 0, 1]), classifier(), 1, 0.5)
+    torch.testing.assert_close(twice.rows(slice(1, 3))(z[1:3], 0.7), twice(z, 0.7)[1:3], rtol=0, atol=1e-12)
