@@ -65,6 +65,14 @@ def test_any_type_of_prediction_gives_the_same_samples(kind, types):
         torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
 
 
+def test_a_solver_that_steps_in_the_noise_of_a_flow_is_driven():
+    kind, options = diffusers.DPMSolverMultistepScheduler, {"use_flow_sigmas": True}
+    want = sample(unet(), kind(prediction_type="sample", **options), 4, steps=15, generator=seeded())
+    got = sample(unet(), kind(prediction_type="flow_prediction", **options), 4, steps=15, generator=seeded())
+    torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
+    assert symbols(want)[1].max() < 0.01
+
+
 def test_data_far_from_zero_are_sampled_alike():
     """An affine map of the values maps the samples."""
     moved = hgm.Gaussian([1000 + 50 * value for value in VALUES])
