@@ -103,16 +103,9 @@ class Denoiser(nn.Module):
             noise: what the channel takes next: of `Gaussian` sigma, and perhaps alpha.
             outputs: what is asked for; default means, or posteriors.
         """
-        z = self.checked(z)
+        z = with_rows(z, self.evidence_rows)
         first = () if self.known is None else (self.known,)
         return self.network(z, *first, *noise, evidence=self.told, outputs=outputs)
-
-    def checked(self, z: Any) -> Tensor:
-        """An observation as a tensor. Raises `BadEvidence` if it has no batch axis, or other rows than the evidence."""
-        z = with_rows(z)
-        if self.evidence_rows not in (None, len(z)):
-            raise BadEvidence(f"the evidence has {self.evidence_rows} rows, but the observation has {len(z)}")
-        return z
 
     def log_partition(self, z: Any, *noise: Any) -> Tensor:
         """``(B,)`` log of the sum over all states of potentials, evidence and observation."""
@@ -120,11 +113,13 @@ class Denoiser(nn.Module):
         return found
 
 
-def with_rows(z: Any) -> Tensor:
-    """An observation as a tensor. Raises `BadEvidence` for one that has no batch axis."""
+def with_rows(z: Any, rows: int | None = None) -> Tensor:
+    """An observation as a tensor. Raises `BadEvidence` for one without a batch axis, or of other rows than evidence."""
     z = as_tensor(z, "z")
     if not z.ndim:
         raise BadEvidence(f"z has a batch as its first axis; got one number, {brief(z.item() if not z.is_meta else z)}")
+    if rows not in (None, len(z)):
+        raise BadEvidence(f"the evidence has {rows} rows, but the observation has {len(z)}")
     return z
 
 

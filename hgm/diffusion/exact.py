@@ -87,7 +87,7 @@ class Exact(nn.Module):
 
     def _whole(self, z: Any) -> Tensor:
         z = self._read(z)
-        if bool(z.isnan().any()):
+        if not z.is_meta and bool(z.isnan().any()):
             raise BadEvidence(
                 "z has NaN, by which nothing can be derived; variance and sample take holes (hgm.Missing)"
             )
@@ -199,7 +199,7 @@ class Exact(nn.Module):
         Returns:
             States ``(n, B, V)``: `Assignment.leaves` and `Assignment.values` are the clean data.
         """
-        z = self.denoiser.checked(self._read(z))
+        z = with_rows(self._read(z), self.denoiser.evidence_rows)
         e = log_evidence(self.tree, z, *self._noise(t, z), channel=self.channel)
         return infer(self.tree, e if self.told is None else e + self.told.to(e)).sample(n, generator=generator)
 

@@ -273,3 +273,11 @@ def test_derivatives_need_numbers():
         with pytest.raises(hgm.BadEvidence, match="z has NaN"):
             call()
     assert exact.variance(z, 0.4)[0, 0, 0] > 0.01
+
+
+def test_variances_of_large_values_are_those_of_small_ones():
+    moved, z = hgm.Gaussian([1000.0 + value for value in VALUES]), noisy(20)
+    want = Exact(tree(), VarianceExploding(0.5), channel()).variance(z, 0.0)
+    got = Exact(tree(), VarianceExploding(0.5), moved).variance((z + 1000).float(), 0.0)
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=2e-3)
+    assert (Exact(tree(), VarianceExploding(0.01), channel()).variance(z.float(), 0.0) >= 0).all()

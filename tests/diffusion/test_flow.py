@@ -116,3 +116,10 @@ def test_values_of_any_size_have_a_flow(shift, half):
     want = Exact(tree(), process, over).log_prob(z, 0.3)
     got = flow_log_prob(hgm.compile(tree(), "denoise", channel=over), z, 0.3)
     torch.testing.assert_close(got, want, rtol=0, atol=16e-4)
+
+
+def test_of_many_numbers_the_trace_is_estimated(monkeypatch):
+    z, seeds = data(VariancePreserving(), 0.5, 1), [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    assert torch.equal(*(flow_log_prob(unet(), z, 0.5, generator=seed) for seed in seeds))
+    monkeypatch.setattr("hgm.diffusion.flow.EXACT_TRACE", 15)
+    assert not torch.equal(*(flow_log_prob(unet(), z, 0.5, generator=seed) for seed in seeds))
