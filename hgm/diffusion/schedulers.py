@@ -22,6 +22,7 @@ from hgm.errors import BadSpec, brief, did_you_mean, listing
 __all__ = ["LEVELS", "NAMES", "checked_scheduler", "levels", "predicts", "scheduler", "squares"]
 
 STEPS = 1000  # times of a scheduler that is made for a process
+LEAST = 5e-4  # of their sigma / alpha: 1 - alpha^2 is then four roundings of single precision
 
 
 def _by_timestep(scheduler: Any, index: int, t: Any) -> tuple[Tensor, Tensor]:
@@ -97,6 +98,12 @@ def scheduler(name: str, process: GaussianProcess | None = None, **options: Any)
                 f"a scheduler is made for a continuous process, such as RectifiedFlow(); got {brief(process)}"
             )
         alpha, sigma = process.at(torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS)
+        least = float(sigma[0] / alpha[0])
+        if least < LEAST:
+            raise BadSpec(
+                f"diffusers keeps alpha^2 in single precision, in which a first sigma / alpha of {least:.3g} is none; "
+                f"take a process with at least {LEAST} at time 1/{STEPS}"
+            )
         square = 1 / (1 + (sigma / alpha).square())  # alpha^2 where alpha^2 + sigma^2 is 1
         betas = 1 - square / torch.cat([square.new_ones(1), square[:-1]])
         settings = settings | {"trained_betas": betas.tolist(), "prediction_type": "sample"}

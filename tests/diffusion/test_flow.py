@@ -85,6 +85,7 @@ def test_networks_of_ones_own():
         (lambda z: flow_log_prob(unet(), z, 0.1, hgm.diffusion.Masked()), "a continuous process"),
         (lambda z: flow_log_prob(unet(), z, 0.1, trace="full"), "trace must be"),
         (lambda z: flow_log_prob(unet(), z.long(), 0.1), "z must be floats"),
+        (lambda z: flow_log_prob(unet(), z * torch.nan, 0.1), "z must be finite"),
         (lambda z: flow_log_prob(lambda z, s: z * torch.nan, z, 0.1), r"gave NaN or infinity in the flow \(sigma"),
         (lambda z: flow_log_prob(lambda z, s: z[:, :1], z, 0.1), "in the shape of z"),
         (lambda z: flow_log_prob(unet(), z, 0.1, tolerance=-1.0), "tolerance must be"),

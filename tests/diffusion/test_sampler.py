@@ -73,6 +73,15 @@ def test_a_solver_that_steps_in_the_noise_of_a_flow_is_driven():
     assert symbols(want)[1].max() < 0.01
 
 
+def test_multistep_schedulers_begin_with_their_first_step():
+    """Where steps are dense, their first times round to the same number, by which the first is not found."""
+    made = scheduler("dpm++")
+    made.set_timesteps(400)
+    assert made.timesteps[0] == made.timesteps[1]
+    sample(unet(), made, 1, steps=400, generator=seeded())
+    assert made.step_index == 400
+
+
 def test_data_far_from_zero_are_sampled_alike():
     """An affine map of the values maps the samples."""
     moved = hgm.Gaussian([1000 + 50 * value for value in VALUES])
@@ -142,6 +151,10 @@ def test_progress_is_shown_if_asked_for(capsys):
     assert "/10" in capsys.readouterr().err
 
 
+def classifier():
+    return hgm.compile(tree(), "classify", channel=channel())
+
+
 class Wrong(nn.Module):
     leaf_shape = (4, 4)
 
@@ -181,7 +194,16 @@ class Wrong(nn.Module):
         (lambda: sample(unet(), generator=3), "generator must be a torch.Generator"),
         (lambda: sample(unet(), callback=3), "callback must be"),
         (lambda: sample(unet(), progress="yes"), "progress must be"),
-        (lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1]}), n=3), "2 rows, but the observation has 3"),
+        (lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1, 2]}), n=2), "has 3 rows, one for each sample"),
+        (
+            lambda: sample(guided(Denoiser(tree(), channel(), {"label": [0, 1, 2]}), classifier(), 1), n=2),
+            "has 3 rows, one for each sample",
+        ),
+        (lambda: sample(guided(unet(), classifier(), [0, 1, 2]), n=2), "has 3 rows, one for each sample"),
+        (
+            lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1]}), n=3),
+            "has 2 rows, one for each sample; got n=3",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(call, message):
