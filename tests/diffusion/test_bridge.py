@@ -11,6 +11,7 @@ from diffusion.models import VALUES, channel, noisy, tokens, tree, unet
 
 import hgm
 from hgm.diffusion import Denoiser, VariancePreserving, as_diffusers, from_diffusers, sample, scheduler
+from hgm.diffusion.scale import Scale
 
 TYPES = ["sample", "epsilon", "v_prediction"]
 VECTORS = hgm.Gaussian([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5]])
@@ -278,3 +279,26 @@ def test_more_that_would_go_wrong(call, message):
     with pytest.raises(hgm.HgmError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_a_model_is_told_the_time_of_the_noise():
+    times = []
+
+    def model(u, t, return_dict):
+        times.extend(t.tolist())
+        return (u,)
+
+    denoiser = from_diffusers(model, ddim())
+    ratio = (1 / ddim().alphas_cumprod.double() - 1).sqrt()
+    z = noisy(4, dtype=torch.float32)
+    denoiser(z, torch.stack([ratio[0], ratio[300], (ratio[500] * ratio[501]).sqrt(), ratio[999]]))
+    assert times == pytest.approx([0, 300, 500.5, 999], abs=1e-3)
+    for least in (denoiser.least, denoiser.most):
+        assert denoiser(z, least).isfinite().all()
+
+
+def test_values_that_are_equal_and_vectors_of_different_range():
+    assert Scale.of(hgm.Gaussian([2.0, 2.0, 2.0])) == Scale((2.0,), 1.0)
+    assert Scale.of(hgm.Gaussian([[0.0, 10.0], [1.0, -10.0]])) == Scale((0.5, 0.0), 10.0)
+    flat = hgm.compile(tree(), "denoise", channel=hgm.Gaussian([2.0, 2.0, 2.0]))
+    torch.testing.assert_close(sample(flat, "ddim", 2, steps=5), torch.full((2, 4, 4), 2.0))
