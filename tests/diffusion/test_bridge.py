@@ -302,3 +302,12 @@ def test_values_that_are_equal_and_vectors_of_different_range():
     assert Scale.of(hgm.Gaussian([[0.0, 10.0], [1.0, -10.0]])) == Scale((0.5, 0.0), 10.0)
     flat = hgm.compile(tree(), "denoise", channel=hgm.Gaussian([2.0, 2.0, 2.0]))
     torch.testing.assert_close(sample(flat, "ddim", 2, steps=5), torch.full((2, 4, 4), 2.0))
+
+
+def test_a_model_is_loaded_in_the_precision_that_is_asked_for(tmp_path):
+    from hgm.diffusion.model import HgmModel
+
+    as_diffusers(unet(), ddim()).save_pretrained(tmp_path)
+    for dtype in (torch.float16, torch.float64):
+        model = HgmModel.from_pretrained(tmp_path, torch_dtype=dtype)
+        assert model.dtype == dtype and model.square.dtype == torch.float64
