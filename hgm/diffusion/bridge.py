@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hgm.diffusion.denoiser import with_rows
 from hgm.diffusion.prediction import convert
 from hgm.diffusion.scale import Scale, components, row_shape
-from hgm.diffusion.schedulers import checked_scheduler, predicts
+from hgm.diffusion.schedulers import checked_scheduler, predicts, squares
 from hgm.diffusion.step import answered, callable_as
 from hgm.errors import BadEvidence, BadSpec, brief, listing
 from hgm.evidence.channel import Channel
-from hgm.evidence.noise import along, as_noise
-from hgm.evidence.symbols import as_tensor
+from hgm.evidence.noise import along, as_noise, check_shape
 
 __all__ = ["FromDiffusers", "as_diffusers", "from_diffusers"]
 
@@ -53,7 +53,7 @@ def as_diffusers(net: Any, scheduler: Any) -> Any:
             f"pipelines show a model the state as it is: right for {', '.join(DRIVEN)}, wrong for {kind}; take "
             "one of those, or hgm.diffusion.sample, which drives Euler, Heun and flow matching too"
         )
-    alphas = [float(x) for x in checked_scheduler(scheduler).alphas_cumprod]
+    alphas = squares(checked_scheduler(scheduler)).tolist()
     if not getattr(callable_as("a network", net), "leaf_shape", None):
         raise BadSpec(f"a network for diffusers says what shape its data have, as leaf_shape; got {brief(net)}")
     shape, channel = tuple(net.leaf_shape), getattr(net, "channel", None)
@@ -81,19 +81,28 @@ def from_diffusers(model: Any, scheduler: Any, channel: Channel | None = None) -
     """
     if not callable(model) or isinstance(model, type):
         raise BadSpec(f"a model of diffusers is called as model(u, t); got {brief(model)}")
-    predicts(checked_scheduler(scheduler))
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise BadSpec(f"{type(scheduler).__name__} has no alphas; give the scheduler that the model was trained with")
+    if not hasattr(scheduler, "config"):
+        raise BadSpec(f"give the scheduler of diffusers that the model was trained with; got {brief(scheduler)}")
+    predicts(scheduler)
+    squares(scheduler)
     if channel is not None and (not isinstance(channel, Channel) or channel.reads_symbols):
         raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
-    return FromDiffusers(model, scheduler, channel)
+    found = FromDiffusers(model, scheduler, channel)
+    if channel is not None and found.channels not in (None, components(channel) or 1):
+        raise BadEvidence(
+            f"the model is of data with {found.channels} channels; the values of {brief(channel)} have "
+            f"{components(channel) or 1}"
+        )
+    return found
 
 
 class FromDiffusers(nn.Module):
     """What `from_diffusers` makes.
 
     Attributes:
-        leaf_shape: that of the data, if the model says.
+        leaf_shape: that of the data, if the model says; with their channels, if there are several and no channel of
+            hgm says what they are.
+        channels: C, if the model says.
         least, most: the noise that it was trained for, in the units of the data.
     """
 
@@ -103,10 +112,14 @@ class FromDiffusers(nn.Module):
         super().__init__()
         self.model, self.wanted = model, predicts(scheduler)
         self.channel, self.scale = channel, Scale.of(channel)
-        size = getattr(getattr(model, "config", None), "sample_size", None)
+        config = getattr(model, "config", None)
+        size, self.channels = getattr(config, "sample_size", None), getattr(config, "in_channels", None)
+        self.vectors = components(channel) is not None or (channel is None and self.channels not in (None, 1))
         if size is not None:
-            self.leaf_shape = (size, size) if isinstance(size, int) else tuple(size)
-        square = scheduler.alphas_cumprod.double()
+            line = type(model).__name__ == "UNet1DModel"
+            shape = tuple(size) if not isinstance(size, int) else (size,) if line else (size, size)
+            self.leaf_shape = (self.channels, *shape) if channel is None and self.vectors else shape
+        square = squares(scheduler)
         self.register_buffer("log_ratio", ((1 - square) / square).log() / 2)  # log sigma / alpha, ascending
         self.least, self.most = (self.scale.half * float(x.exp()) for x in (self.log_ratio[0], self.log_ratio[-1]))
 
@@ -119,12 +132,15 @@ class FromDiffusers(nn.Module):
             alpha: of z = alpha x + sigma g.
 
         Raises:
-            BadEvidence: for noise outside of what the model was trained for.
+            BadEvidence: for noise outside of what the model was trained for, or of another shape.
         """
-        z = as_tensor(z, "z")
-        a, s = (as_noise(x, z, name).expand(len(z)) for x, name in ((alpha, "alpha"), (sigma, "sigma")))
+        z = with_rows(z)
+        z = z if z.is_floating_point() else z.to(torch.get_default_dtype())
+        a, s = (_level(x, z, name) for x, name in ((alpha, "alpha"), (sigma, "sigma")))
+        if not len(z):
+            return z.clone()
         ratio = s.double() / a.double()
-        outside = (ratio < self.least * (1 - 1e-4)) | (ratio > self.most * (1 + 1e-4))
+        outside = ~((ratio >= self.least * (1 - 1e-4)) & (ratio <= self.most * (1 + 1e-4)))
         if bool(outside.any()):
             raise BadEvidence(
                 f"the model was trained for noise of {self.least:.4g} to {self.most:.4g}; got "
@@ -138,9 +154,17 @@ class FromDiffusers(nn.Module):
         alpha_u = torch.rsqrt(1 + (2 * log_ratio).exp())
         sigma_u = (log_ratio.exp() * alpha_u).to(z)
         u = self.scale.into(z / along(a, z)) * along(alpha_u.to(z), z)
-        vectors = components(self.channel) is not None
-        shown = u if vectors else u.unsqueeze(1)
+        shown = (u if self.vectors else u.unsqueeze(1)).to(getattr(self.model, "dtype", u.dtype))
         whole = bool((t == t.round()).all())
-        out = self.model(shown, t.long() if whole else t.to(z), return_dict=False)[0]
-        out = out if vectors else out[:, 0]
+        out = self.model(shown, t.long() if whole else t.to(z), return_dict=False)[0].to(u)
+        out = out if self.vectors else out[:, 0]
         return self.scale.out(convert(out, self.wanted, "x0", u, alpha=alpha_u.to(z), sigma=sigma_u))
+
+
+def _level(value: Any, z: Tensor, name: str) -> Tensor:
+    """``(B,)`` alpha or sigma."""
+    noise = as_noise(value, z, name)
+    if noise.ndim > 1:
+        raise BadEvidence(f"{name} must be a number, or one per batch row ({len(z)},); got shape {tuple(noise.shape)}")
+    check_shape(noise, len(z), 0, tuple(z.shape[1:]), name)
+    return noise.expand(len(z))

@@ -39,7 +39,7 @@ class Denoiser(nn.Module):
         tree: the model.
         channel: how the leaves are observed; default `Gaussian`.
         evidence: what else is known of any variables, as for `hgm.infer`; ``None`` for nothing. With rows, they are
-            those of z.
+            those of z, or one for all.
         task: ``"denoise"``, or ``"posterior"`` for marginals of the `query`.
         query: as for `hgm.compile`.
 
@@ -91,8 +91,8 @@ class Denoiser(nn.Module):
         nn.Module.__init__(other)
         other.network, other.channel, other.leaf_shape = self.network, self.channel, self.leaf_shape
         other.evidence_rows = len(range(*part.indices(self.evidence_rows)))
-        other.told = None if self.told is None else self.told[part]
-        other.known = None if self.known is None else self.known[part]
+        other.register_buffer("told", None if self.told is None else self.told[part])
+        other.register_buffer("known", None if self.known is None else self.known[part])
         return other
 
     def forward(self, z: Any, *noise: Any, outputs: Outputs | None = None) -> Any:
@@ -103,9 +103,7 @@ class Denoiser(nn.Module):
             noise: what the channel takes next: of `Gaussian` sigma, and perhaps alpha.
             outputs: what is asked for; default means, or posteriors.
         """
-        z = with_rows(z)
-        if self.evidence_rows not in (None, len(z)):
-            raise BadEvidence(f"the evidence has {self.evidence_rows} rows, but the observation has {len(z)}")
+        z = with_rows(z, self.evidence_rows)
         first = () if self.known is None else (self.known,)
         return self.network(z, *first, *noise, evidence=self.told, outputs=outputs)
 
@@ -115,11 +113,13 @@ class Denoiser(nn.Module):
         return found
 
 
-def with_rows(z: Any) -> Tensor:
-    """An observation as a tensor. Raises `BadEvidence` for one that has no batch axis."""
+def with_rows(z: Any, rows: int | None = None) -> Tensor:
+    """An observation as a tensor. Raises `BadEvidence` for one without a batch axis, or of other rows than evidence."""
     z = as_tensor(z, "z")
     if not z.ndim:
         raise BadEvidence(f"z has a batch as its first axis; got one number, {brief(z.item() if not z.is_meta else z)}")
+    if rows not in (None, len(z)):
+        raise BadEvidence(f"the evidence has {rows} rows, but the observation has {len(z)}")
     return z
 
 
@@ -166,4 +166,5 @@ def _parted(tree: Tree, evidence: Any) -> tuple[Tensor, np.ndarray, bool, int | 
     infer(tree, e)  # which must be possible
     nothing, _ = read_evidence(tree, None)
     tells = (e.detach() != nothing).any(1).any(0).cpu().numpy()
-    return e, np.flatnonzero(tells & tree.inner), bool(tells[~tree.inner].any()), len(e) if batched else None
+    rows = len(e) if batched and len(e) != 1 else None  # one row is that of all
+    return e, np.flatnonzero(tells & tree.inner), bool(tells[~tree.inner].any()), rows

@@ -75,14 +75,30 @@ class Exact(nn.Module):
         told = None if evidence is None else log_evidence(tree, evidence)
         self.register_buffer("told", told)
         log_z = log_partition(tree, evidence)
-        self.register_buffer("evidence_log", log_z if log_z.ndim == 0 or len(log_z) > 1 else log_z[0])
+        self.register_buffer("evidence_log", log_z if log_z.ndim == 0 or len(log_z) != 1 else log_z[0])
 
     def _read(self, z: Any) -> Tensor:
         z = with_rows(z)
         return z if z.is_floating_point() or not self.continuous else z.to(torch.get_default_dtype())
 
+    def _holes(self, z: Tensor) -> Tensor:
+        """Where z is NaN; a hole in any component of a vector is a hole."""
+        hole = z.isnan()
+        return hole if components(self.channel) is None else hole.any(1, keepdim=True)
+
+    def _whole(self, z: Any) -> Tensor:
+        z = self._read(z)
+        if not z.is_meta and bool(z.isnan().any()):
+            raise BadEvidence(
+                "z has NaN, by which nothing can be derived; variance and sample take holes (hgm.Missing)"
+            )
+        return z
+
     def _noise(self, t: Any, z: Tensor) -> tuple[Tensor, ...]:
         """What the channel takes, on the device of z."""
+        times = as_tensor(t, "the time t")
+        if times.ndim == 1 and len(times) not in (1, len(z)):
+            raise BadEvidence(f"the time t is a number, or one per row ({len(z)},); got {len(times)} times")
         noise = tuple(x.to(z.device) for x in self.process.noise(t, self.states))
         if self.continuous and not bool((noise[0] > 0).all()):
             raise BadSpec(f"there is no density without noise, as at time {brief(t)}; take a later one")
@@ -115,15 +131,16 @@ class Exact(nn.Module):
         z = self._read(z)
         noise = self._noise(t, z)
         log_z = self.denoiser.log_partition(z, *noise)
-        constant = self.process.log_density(z.detach(), t).to(z.device) - self.evidence_log.to(z.device)
+        seen = z.detach().masked_fill(self._holes(z), torch.nan) if self.continuous else z
+        constant = self.process.log_density(seen, t).to(z.device) - self.evidence_log.to(z.device)
         return log_z + constant.to(log_z.dtype)
 
     def score(self, z: Any, t: Any) -> Tensor:
-        """``(B, *leaf shape)`` the gradient of log p_t(z) by z. Continuous processes only."""
+        """``(B, *leaf shape)`` the gradient of log p_t(z) by z, 0 at holes. Continuous processes only."""
         process = self._continuous("a score")
         z = self._read(z)
         alpha, sigma = (along(x.to(z), z) for x in process.at(t))
-        return (alpha * self.mean(z, t) - z) / sigma.square()
+        return ((alpha * self.mean(z, t) - z) / sigma.square()).masked_fill(self._holes(z), 0.0)
 
     # ------------------------------------------------------------------ second moments
 
@@ -143,9 +160,10 @@ class Exact(nn.Module):
 
         Raises:
             BadSpec: if that is too large; there is `covariance_times`.
+            BadEvidence: for holes in z, by which nothing can be derived.
         """
         process = self._continuous("a covariance")
-        z = self._read(z)
+        z = self._whole(z)
         d = prod(z.shape[1:])
         if len(z) * d * d > LARGEST:
             raise BadSpec(f"{len(z)} covariances of {d:,} x {d:,} are too large; take products, by covariance_times")
@@ -159,9 +177,13 @@ class Exact(nn.Module):
         return rows.flatten(2).transpose(0, 1) * (sigma.square() / alpha).reshape(-1, 1, 1)
 
     def covariance_times(self, z: Any, t: Any, vector: Any) -> Tensor:
-        """``(B, *leaf shape)`` Cov[x | z] times a vector in the shape of z: sigma^2 / alpha d/dz <E[x | z], vector>."""
+        """``(B, *leaf shape)`` Cov[x | z] times a vector in the shape of z: sigma^2 / alpha d/dz <E[x | z], vector>.
+
+        Raises:
+            BadEvidence: for a vector of another shape, and holes in z, by which nothing can be derived.
+        """
         process = self._continuous("a covariance")
-        z, vector = self._read(z), as_tensor(vector, "the vector")
+        z, vector = self._whole(z), as_tensor(vector, "the vector")
         if vector.shape != z.shape:
             raise BadEvidence(f"the vector must have the shape of z, {tuple(z.shape)}; got {tuple(vector.shape)}")
         alpha, sigma = (along(x.to(z), z) for x in process.at(t))
@@ -185,7 +207,7 @@ class Exact(nn.Module):
         Returns:
             States ``(n, B, V)``: `Assignment.leaves` and `Assignment.values` are the clean data.
         """
-        z = self._read(z)
+        z = with_rows(self._read(z), self.denoiser.evidence_rows)
         e = log_evidence(self.tree, z, *self._noise(t, z), channel=self.channel)
         return infer(self.tree, e if self.told is None else e + self.told.to(e)).sample(n, generator=generator)
 

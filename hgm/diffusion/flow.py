@@ -5,7 +5,8 @@ With u = log sigma and z = x + sigma g, to which every continuous process comes 
     dz/du = z - D(z)            d log p/du = -(d - tr dD/dz)            D(z) = E[x | z]
 
 (Song et al., arXiv 2011.13456, in the coordinates of Karras et al., 2206.00364). From z at a small sigma to one where p
-is all but normal, it gives log p of z for any denoiser D.
+is all but normal, it gives log p of z for any denoiser D. It is followed in data between -1 and 1 (`Scale`), so that
+neither the solver's tolerance nor how normal the end is depends on the units of the values.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ __all__ = ["EXACT_TRACE", "flow_log_prob"]
 #: up to so many numbers of a row the trace is summed over all of them
 EXACT_TRACE = 256
 
+#: the noise at which the flow ends is at least so many times half the range of the values
+NORMAL = 50.0
+
 
 def flow_log_prob(
     denoiser: Callable[..., Tensor],
@@ -46,8 +50,9 @@ def flow_log_prob(
     """Log likelihood by the probability flow: of any denoiser, and equal to the exact one for an exact denoiser.
 
     The flow starts at time t > 0 and not at the data themselves: symbols have no density, and near them the flow is
-    stiff. It ends at time 1, where z is taken for normal: with standard deviation sigma, about the mean of the data,
-    which is what the denoiser says of the middle of their range there.
+    stiff. It ends at time 1, or where sigma is 50 times half the range of the values, if that is later. There z is
+    taken for normal: with standard deviation sigma, about the mean of the data, which is what the denoiser says of the
+    middle of their range.
 
     Args:
         denoiser: ``f(z, sigma)`` for z = x + sigma g, differentiable: a compiled U-Net, or a network.
@@ -83,7 +88,9 @@ def flow_log_prob(
     if not sigma > 0:
         raise BadSpec(f"the flow starts at a time with noise, in (0, 1); got t={t}")
     number(tolerance, "tolerance must be a number from 1e-12 to 0.1", lambda x: 1e-12 <= x <= 0.1)
+    scale = Scale.of(getattr(denoiser, "channel", None))
     last_alpha, last_sigma = (float(x) for x in process.at(1.0))
+    last = max(last_sigma / last_alpha / scale.half, NORMAL)
     d = z[0].numel() if len(z) else 0
     kind = "exact" if d <= EXACT_TRACE else "hutchinson"
     kind = kind if trace is None else choice("trace", trace, ("exact", "hutchinson"))
@@ -95,25 +102,24 @@ def flow_log_prob(
         return torch.zeros(0, dtype=torch.float64, device=z.device)
 
     def slope(u: float, state: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(state[: z.numel()]).to(z).reshape(z.shape)
-        mean, trace_of = _mean_and_trace(denoiser, x, float(np.exp(u)), probes)
-        moved = (x - mean).flatten().double().cpu().numpy()
+        y = torch.from_numpy(state[: z.numel()]).to(z).reshape(z.shape)
+        mean, trace_of = _mean_and_trace(denoiser, scale.out(y), scale.half * float(np.exp(u)), probes)
+        moved = (y - scale.into(mean)).flatten().double().cpu().numpy()
         return np.concatenate([moved, (trace_of - d).double().cpu().numpy()])
 
-    start = np.concatenate([(z.detach() / alpha).flatten().double().cpu().numpy(), np.zeros(len(z))])
-    span = (log(sigma / alpha), log(last_sigma / last_alpha))
+    start = np.concatenate([scale.into(z.detach() / alpha).flatten().double().cpu().numpy(), np.zeros(len(z))])
+    span = (log(sigma / alpha / scale.half), log(last))
     solved = solve_ivp(slope, span, start, "DOP853", rtol=tolerance, atol=tolerance)
     if not solved.success:
         raise HgmError(f"the probability flow could not be followed: {solved.message}")
     end = torch.from_numpy(solved.y[:, -1])
     z_end, gained = end[: z.numel()].reshape(z.shape), end[z.numel() :]
-    last = last_sigma / last_alpha
     with torch.no_grad():
-        middle = Scale.of(getattr(denoiser, "channel", None)).out(torch.zeros_like(z[:1]))
-        centre = answered(denoiser, middle, last, "at the end of the flow").double().cpu()
+        middle = scale.out(torch.zeros_like(z))
+        centre = scale.into(answered(denoiser, middle, scale.half * last, "at the end of the flow")).double().cpu()
     distance = ((z_end - centre) / last).flatten(1).square().sum(1)
     log_normal = -distance / 2 - d * (log(last) + log(2 * pi) / 2)
-    return (log_normal - gained - d * log(alpha)).to(z.device)
+    return (log_normal - gained - d * log(alpha * scale.half)).to(z.device)
 
 
 def _mean_and_trace(denoiser: Any, z: Tensor, sigma: float, probes: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hgm.diffusion.denoiser import Denoiser, differentiable, with_rows
 from hgm.diffusion.step import callable_as
-from hgm.errors import BadEvidence, ImpossibleEvidence, brief
+from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, brief, extension, listing
 from hgm.evidence.column import column_of
 from hgm.evidence.noise import along, as_noise
 from hgm.evidence.symbols import as_tensor
@@ -77,7 +77,7 @@ class Guided(nn.Module):
 
     def rows(self, part: slice) -> Guided:
         """The same for some rows of the labels; of one label itself."""
-        denoiser = self.denoiser.rows(part) if isinstance(self.denoiser, Denoiser) else self.denoiser
+        denoiser = self.denoiser.rows(part) if isinstance(self.denoiser, Denoiser | Guided) else self.denoiser
         return Guided(denoiser, self.classifier, self.states[part] if self.states.ndim else self.states, self.strength)
 
     def forward(self, z: Any, sigma: Any, alpha: Any = 1.0) -> Tensor:
@@ -86,15 +86,18 @@ class Guided(nn.Module):
         Raises:
             BadEvidence: for a classifier without that label, or other rows than there are labels.
             ImpossibleEvidence: where the classifier excludes the label.
+            HgmError: if the classifier fails, gives NaN, or has no derivative.
         """
         z = with_rows(z)
+        z = z if z.is_floating_point() else z.to(torch.get_default_dtype())
         more = () if isinstance(alpha, float) and alpha == 1.0 else (alpha,)
         mean: Tensor = self.denoiser(z, sigma, *more)
         if not len(z):
             return mean
         with differentiable(z) as x:
             log_p = self._log_posterior(x, sigma, *more)
-            (slope,) = torch.autograd.grad(log_p.sum(), x)
+            with extension("the classifier, which must be differentiable,"):
+                (slope,) = torch.autograd.grad(log_p.sum(), x)
         a, s = (along(as_noise(value, z, name), z) for value, name in ((alpha, "alpha"), (sigma, "sigma")))
         return mean + self.strength * s.square() / a * slope
 
@@ -103,13 +106,16 @@ class Guided(nn.Module):
         if isinstance(self.classifier, ConvNet):
             logs = self.classifier(z, *noise, outputs="log_posterior")
         else:
-            logs = torch.log_softmax(self.classifier(z, *noise), 1)
+            with extension("the classifier"):
+                logs = torch.log_softmax(self.classifier(z, *noise), 1)
         states = self.states
         if logs.ndim != 2 or len(logs) != len(z) or (states.numel() and int(states.max()) >= logs.shape[1]):
             raise BadEvidence(f"a classifier gives logits ({len(z)}, S) of all labels; got {tuple(logs.shape)}")
         if states.ndim and len(states) != len(z):
             raise BadEvidence(f"there are {len(states)} labels, but {len(z)} rows")
         own = logs.gather(1, states.expand(len(z))[:, None])[:, 0]
+        if bool(own.isnan().any()):
+            raise HgmError(f"the classifier gave NaN in batch rows {listing(own.isnan().nonzero().flatten().tolist())}")
         if bool(own.isneginf().any()):
             raise ImpossibleEvidence(own.isneginf().nonzero().flatten().tolist(), "(the label cannot be)")
         return own

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from hgm.diffusion.prediction import DIFFUSERS, convert
 from hgm.diffusion.scale import Scale, components
+from hgm.diffusion.step import answered
 from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.noise import along
+from hgm.evidence.symbols import as_tensor
 from hgm.files.network import load_network, save_network
 
 __all__ = ["HgmModel"]
@@ -54,7 +56,7 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
     ) -> None:
         super().__init__()
         self.hold(None)
-        self.register_buffer("square", torch.tensor(alphas_cumprod, dtype=torch.float64), persistent=False)
+        self.square = torch.tensor(alphas_cumprod, dtype=torch.float64)  # no buffer: 1 - alpha^2 is 0 in float16
 
     def hold(self, network: Any) -> None:
         """Take the denoiser that it is to show to diffusers."""
@@ -77,25 +79,29 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
 
         Raises:
             BadEvidence: for a timestep that is not one of the scheduler's, or another shape.
+            HgmError: if the network gives NaN.
         """
         config: Any = self.config
         want = (config.in_channels, *config.sample_size)
-        if tuple(sample.shape[1:]) != want:
-            raise BadEvidence(f"the model takes {('B', *want)}; got {tuple(sample.shape)}".replace("'B'", "B"))
-        square = self._squares(timestep, len(sample))
-        u = sample if self.vectors else sample[:, 0]
+        if tuple(sample.shape[1:]) != want or not sample.is_floating_point():
+            got = f"{tuple(sample.shape)} of {sample.dtype}"
+            raise BadEvidence(f"the model takes floats {('B', *want)}; got {got}".replace("'B'", "B"))
+        square = self._squares(timestep, len(sample)).to(sample.device)
+        u = sample.to(torch.promote_types(sample.dtype, torch.float32))
+        u = u if self.vectors else u[:, 0]
         alpha, sigma = (x.to(u) for x in (square.sqrt(), (1 - square).sqrt()))
         z = self.scale.out(u / (alpha.item() if len(square) == 1 else along(alpha, u)))
-        y = self.scale.into(self.network(z, (self.scale.half * sigma / alpha).expand(len(u))))
+        noise = (self.scale.half * sigma / alpha).expand(len(u))
+        y = self.scale.into(answered(self.network, z, noise, f"at timestep {brief(timestep)}"))
         if config.prediction_type != "sample":
             y = convert(y, "x0", DIFFUSERS[config.prediction_type], u, alpha=alpha, sigma=sigma)
-        out = y if self.vectors else y.unsqueeze(1)
+        out = (y if self.vectors else y.unsqueeze(1)).to(sample.dtype)
         return _Output(sample=out) if return_dict else (out,)
 
     def _squares(self, timestep: Any, rows: int) -> Tensor:
         """``(1,)`` alpha^2 at a timestep, or ``(B,)`` at one for each row."""
-        table: Tensor = self.square
-        t = torch.as_tensor(timestep, device=table.device).reshape(-1)
+        table = self.square
+        t = as_tensor(timestep, "the timestep").to(table.device).reshape(-1)
         index = t.long()
         if not bool(((index == t) & (index >= 0) & (index < len(table))).all()) or len(t) not in (1, rows):
             raise BadEvidence(

@@ -197,7 +197,7 @@ class StochasticLocalisation(GaussianProcess):
     """
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        tau = ((1 - t) / t.clamp_min(ALPHA_MIN)).clamp(ALPHA_MIN, 1 / ALPHA_MIN)
+        tau = ((1 - t) / t.clamp_min(ALPHA_MIN)).clamp_min(ALPHA_MIN)
         return tau, tau.sqrt()
 
 

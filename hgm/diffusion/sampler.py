@@ -64,7 +64,8 @@ def sample(
 
     Raises:
         BadSpec: for a scheduler that clips, is unknown or cannot take so many steps, or a denoiser without a shape.
-        BadEvidence: for a channel or shape that do not fit, or noise outside of what the denoiser was trained for.
+        BadEvidence: for a channel, shape or rows of evidence that do not fit, or noise outside of what the denoiser was
+            trained for.
         HgmError: if the denoiser gives NaN or another shape; it says at which step.
     """
     from tqdm import tqdm
@@ -79,10 +80,21 @@ def sample(
     channel = getattr(denoiser, "channel", None) if channel is None else channel
     if channel is not None and not isinstance(channel, Channel):
         raise BadEvidence(f"channel must be a Channel, such as hgm.Gaussian(); got {brief(channel)}")
+    own = getattr(denoiser, "channel", None)
+    if (
+        channel is not own
+        and isinstance(own, Channel)
+        and channel is not None
+        and channel.states not in (None, own.states)
+    ):
+        raise BadEvidence(f"the denoiser is of data with {own.states} values, but the channel has {channel.states}")
     sampler = (Symbols if Symbols.takes(scheduler) else Values)(scheduler, steps, channel)
     row = sampler.shape(_leaf_shape(denoiser, shape))
     device = _device(denoiser, generator)
     check_generator(generator, device)
+    have = _rows(denoiser)
+    if have not in (None, n):
+        raise BadEvidence(f"what the denoiser was given has {have} rows, one for each sample; got n={n}")
     batches = [slice(first, min(first + batch, n)) for first in range(0, n, batch)]
     found = []
     total, hidden = len(batches) * sampler.steps, not flag("progress", progress)
@@ -100,6 +112,13 @@ def sample(
 def _part(denoiser: Any, rows: slice) -> Any:
     """The denoiser of some of the samples: what it was given may have rows of its own."""
     return denoiser.rows(rows) if isinstance(denoiser, Denoiser | Guided) else denoiser
+
+
+def _rows(denoiser: Any) -> int | None:
+    """Of what it was given, if it has rows."""
+    if isinstance(denoiser, Guided):
+        return len(denoiser.states) if denoiser.states.ndim else _rows(denoiser.denoiser)
+    return denoiser.evidence_rows if isinstance(denoiser, Denoiser) else None
 
 
 def _leaf_shape(denoiser: Any, shape: Any) -> tuple[int, ...]:

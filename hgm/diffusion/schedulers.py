@@ -19,9 +19,10 @@ from hgm.diffusion.prediction import DIFFUSERS
 from hgm.diffusion.process import ALPHA_MIN, GaussianProcess, RectifiedFlow, VariancePreserving
 from hgm.errors import BadSpec, brief, did_you_mean, listing
 
-__all__ = ["LEVELS", "NAMES", "checked_scheduler", "levels", "predicts", "scheduler"]
+__all__ = ["LEVELS", "NAMES", "checked_scheduler", "levels", "predicts", "scheduler", "squares"]
 
 STEPS = 1000  # times of a scheduler that is made for a process
+LEAST = 5e-4  # of their sigma / alpha: 1 - alpha^2 is then four roundings of single precision
 
 
 def _by_timestep(scheduler: Any, index: int, t: Any) -> tuple[Tensor, Tensor]:
@@ -97,6 +98,12 @@ def scheduler(name: str, process: GaussianProcess | None = None, **options: Any)
                 f"a scheduler is made for a continuous process, such as RectifiedFlow(); got {brief(process)}"
             )
         alpha, sigma = process.at(torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS)
+        least = float(sigma[0] / alpha[0])
+        if least < LEAST:
+            raise BadSpec(
+                f"diffusers keeps alpha^2 in single precision, in which a first sigma / alpha of {least:.3g} is none; "
+                f"take a process with at least {LEAST} at time 1/{STEPS}"
+            )
         square = 1 / (1 + (sigma / alpha).square())  # alpha^2 where alpha^2 + sigma^2 is 1
         betas = 1 - square / torch.cat([square.new_ones(1), square[:-1]])
         settings = settings | {"trained_betas": betas.tolist(), "prediction_type": "sample"}
@@ -118,6 +125,8 @@ def checked_scheduler(given: Any) -> Any:
             raise BadSpec(
                 f"{kind} has {option}=True, which would change the values of symbols; make it with {option}=False"
             )
+    if config.get("invert_sigmas"):
+        raise BadSpec(f"{kind} has invert_sigmas=True, by which time runs from data to noise; make it without")
     if str(config.get("variance_type")).startswith("learned"):
         raise BadSpec(
             f"{kind} wants a variance that is learned, and a denoiser gives none; choose another variance_type"
@@ -133,7 +142,22 @@ def predicts(given: Any) -> str:
         raise BadSpec(
             f"prediction_type must be one of {', '.join(DIFFUSERS)}; {type(given).__name__} has {brief(wanted)}"
         )
+    flows = LEVELS.get(type(given).__name__) is _by_flow or given.config.get("use_flow_sigmas")
+    if wanted == "flow_prediction" and not flows:  # the velocity that it means is that of a flow
+        raise BadSpec(f"prediction_type flow_prediction is of flow matching; {type(given).__name__} has other noise")
     return DIFFUSERS[wanted]
+
+
+def squares(given: Any) -> Tensor:
+    """``(T,)`` alpha^2 of every timestep, at least `ALPHA_MIN` squared, in float64.
+
+    Raises `BadSpec` for a scheduler whose timesteps do not tell the noise by its alphas.
+    """
+    if not hasattr(given, "alphas_cumprod") or given.config.get("use_flow_sigmas"):
+        how = " of its steps: it has use_flow_sigmas=True" if hasattr(given, "alphas_cumprod") else ""
+        raise BadSpec(f"{type(given).__name__} has no alphas{how}; give the scheduler that the model was trained with")
+    found: Tensor = given.alphas_cumprod.double().clamp_min(ALPHA_MIN**2)
+    return found
 
 
 def levels(given: Any, index: int, t: Any) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,8 @@ def callable_as(what: str, given: Any) -> Any:
     return given
 
 
-def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float, where: str) -> Tensor:
-    """What a denoiser of values says of z ``(B, ...)`` with noise sigma, checked.
+def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float | Tensor, where: str) -> Tensor:
+    """What a denoiser of values says of z ``(B, ...)`` with noise sigma, a number or ``(B,)``, checked.
 
     Raises:
         HgmError: for NaN, infinities, another shape, or what is no tensor; it says `where`.
@@ -49,7 +49,8 @@ def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float, where: str) 
     """
     name = getattr(denoiser, "__name__", type(denoiser).__name__)
     with extension(f"the denoiser {name}"):
-        mean = denoiser(z, torch.full((len(z),), sigma, dtype=z.dtype, device=z.device))
+        noise = sigma if isinstance(sigma, Tensor) else torch.full((len(z),), sigma, dtype=z.dtype, device=z.device)
+        mean = denoiser(z, noise)
     if not isinstance(mean, Tensor) or mean.shape != z.shape:
         got = tuple(mean.shape) if isinstance(mean, Tensor) else brief(mean)
         raise HgmError(f"a denoiser gives E[x | z] in the shape of z, {tuple(z.shape)}; {name} gave {got} {where}")

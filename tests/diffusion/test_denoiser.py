@@ -119,3 +119,14 @@ def test_gradients_reach_the_image_and_evidence_is_its_own():
     assert torch.equal(denoiser(z, 0.7), before)
     (slope,) = torch.autograd.grad(denoiser(z, 0.7).sum(), z)
     assert slope.abs().sum() > 0
+
+
+def test_evidence_of_one_row_is_that_of_all():
+    one, z = Denoiser(tree(), channel(), {"label": [1], "x0_0": [2]}), noisy()
+    torch.testing.assert_close(one(z, 0.7), Denoiser(tree(), channel(), {"label": 1, "x0_0": 2})(z, 0.7))
+    assert one.rows(slice(0, 2)) is one
+
+
+def test_some_rows_move_with_the_module():
+    part = Denoiser(tree(), channel(), {"label": [0, 1, 2], "x0_0": [0, 1, 2]}).rows(slice(0, 2))
+    assert {"told", "known"} <= set(dict(part.half().named_buffers())) and part.told.dtype == torch.float16

@@ -237,3 +237,56 @@ def test_covariances_too_large_for_memory_are_refused():
     exact = Exact(hgm.random_ghm(5, 2, (2, 2), seed=0), RectifiedFlow())
     with pytest.raises(hgm.BadSpec, match="take products, by covariance_times"):
         exact.covariance(torch.zeros(300, 32, 32), 0.5)
+
+
+def test_times_and_evidence_have_the_rows_of_the_observation():
+    exact = Exact(tree(), RectifiedFlow(), channel(), {"label": [0, 1, 2, 0, 1]})
+    with pytest.raises(hgm.BadEvidence, match="the evidence has 5 rows, but the observation has 1"):
+        exact.sample(noisy(1), 0.5)
+    holes = torch.full((5, 4, 4), -1)
+    for answer in (Exact(tree(), Masked()).log_prob, Exact(tree(), Masked()).posterior, Exact(tree(), Masked()).sample):
+        for rows in (1, 5):
+            with pytest.raises(hgm.BadEvidence, match=rf"one per row \({rows},\); got 3 times"):
+                answer(holes[:rows], [0.1, 0.2, 0.3])
+    none = Exact(tree(), RectifiedFlow(), channel(), {"label": []})
+    assert none.log_prob(noisy(0), 0.5).shape == (0,)
+
+
+def test_densities_of_vectors_are_those_of_enumeration():
+    case, values = CASES["binary_tied"], np.array([[0.0, 1.0, 2.0], [1.0, 0.5, -1.0]])
+    leaves, t = [case.tree.names[int(v)] for v in case.tree.leaves], 0.6
+    exact = Exact(case.tree, RectifiedFlow(), hgm.Gaussian(values[: case.card(leaves[0])]))
+    z = noisy(2, (3, *case.tree.leaf_shape))
+    for row, got in zip(z.flatten(2).numpy(), exact.log_prob(z, t).tolist(), strict=True):
+        square = ((row.T[:, None, :] - (1 - t) * values[None]) ** 2).sum(2)
+        each = np.exp(-square / (2 * t**2)) / (t * math.sqrt(2 * math.pi)) ** 3
+        seen = dict(zip(leaves, each, strict=True))
+        assert got == pytest.approx(case.joint.given(seen).log_z - case.joint.log_z, abs=1e-10)
+
+
+def test_a_hole_in_one_component_is_a_hole():
+    exact = Exact(tree(), RectifiedFlow(), hgm.Missing(hgm.Gaussian([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5]])))
+    z = noisy(1, (2, 4, 4))
+    z[0, :, 0, 0] = torch.nan
+    half = z.clone()
+    half[0, 1, 0, 0] = 0.3
+    torch.testing.assert_close(exact.log_prob(half, 0.4), exact.log_prob(z, 0.4), rtol=0, atol=1e-12)
+    score = exact.score(half, 0.4)
+    assert (score[0, :, 0, 0] == 0).all() and (score[0, :, 1:] != 0).all()
+
+
+def test_derivatives_need_numbers():
+    exact, z = Exact(tree(), RectifiedFlow(), hgm.Missing(channel())), noisy(1)
+    z[0, 0, 0] = torch.nan
+    for call in (lambda: exact.covariance(z, 0.4), lambda: exact.covariance_times(z, 0.4, torch.ones_like(z))):
+        with pytest.raises(hgm.BadEvidence, match="z has NaN"):
+            call()
+    assert exact.variance(z, 0.4)[0, 0, 0] > 0.01
+
+
+def test_variances_of_large_values_are_those_of_small_ones():
+    moved, z = hgm.Gaussian([1000.0 + value for value in VALUES]), noisy(20)
+    want = Exact(tree(), VarianceExploding(0.5), channel()).variance(z, 0.0)
+    got = Exact(tree(), VarianceExploding(0.5), moved).variance((z + 1000).float(), 0.0)
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=2e-3)
+    assert (Exact(tree(), VarianceExploding(0.01), channel()).variance(z.float(), 0.0) >= 0).all()

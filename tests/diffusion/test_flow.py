@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusion.models import channel, noisy, tree, unet
+from diffusion.models import VALUES, channel, noisy, tree, unet
 from torch import nn
 
 import hgm
@@ -85,6 +85,7 @@ def test_networks_of_ones_own():
         (lambda z: flow_log_prob(unet(), z, 0.1, hgm.diffusion.Masked()), "a continuous process"),
         (lambda z: flow_log_prob(unet(), z, 0.1, trace="full"), "trace must be"),
         (lambda z: flow_log_prob(unet(), z.long(), 0.1), "z must be floats"),
+        (lambda z: flow_log_prob(unet(), z * torch.nan, 0.1), "z must be finite"),
         (lambda z: flow_log_prob(lambda z, s: z * torch.nan, z, 0.1), r"gave NaN or infinity in the flow \(sigma"),
         (lambda z: flow_log_prob(lambda z, s: z[:, :1], z, 0.1), "in the shape of z"),
         (lambda z: flow_log_prob(unet(), z, 0.1, tolerance=-1.0), "tolerance must be"),
@@ -94,3 +95,32 @@ def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(hgm.HgmError, match=message) as error:
         call(noisy(2))
     assert "\n" not in str(error.value)
+
+
+def test_rows_of_evidence_go_with_rows_of_images():
+    z, process, evidence = (
+        data(VariancePreserving(), 0.3),
+        VariancePreserving(),
+        {"label": [0, 1, 2], "x0_0": [1, 0, 2]},
+    )
+    want = Exact(tree(), process, channel(), evidence).log_prob(z, 0.3)
+    got = flow_log_prob(Denoiser(tree(), channel(), evidence), z, 0.3)
+    torch.testing.assert_close(got, want, rtol=0, atol=16e-4)
+
+
+@pytest.mark.parametrize(("shift", "half"), [(0.0, 100.0), (1e6, 1.0), (3.0, 1e-3)])
+def test_values_of_any_size_have_a_flow(shift, half):
+    """Where the process ends with less noise than the data have range, the flow goes on."""
+    over, process = hgm.Gaussian([shift + half * value for value in VALUES]).bound(3), VariancePreserving()
+    x = hgm.infer(tree()).sample(2, generator=torch.Generator().manual_seed(0)).leaves
+    z = process.observe(x, 0.3, over, torch.Generator().manual_seed(1))
+    want = Exact(tree(), process, over).log_prob(z, 0.3)
+    got = flow_log_prob(hgm.compile(tree(), "denoise", channel=over), z, 0.3)
+    torch.testing.assert_close(got, want, rtol=0, atol=16e-4)
+
+
+def test_of_many_numbers_the_trace_is_estimated(monkeypatch):
+    z, seeds = data(VariancePreserving(), 0.5, 1), [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    assert torch.equal(*(flow_log_prob(unet(), z, 0.5, generator=seed) for seed in seeds))
+    monkeypatch.setattr("hgm.diffusion.flow.EXACT_TRACE", 15)
+    assert not torch.equal(*(flow_log_prob(unet(), z, 0.5, generator=seed) for seed in seeds))

@@ -72,7 +72,18 @@ def test_forms_of_input():
         (lambda: guided(unet(), classifier(), 1, float("nan")), "strength must be a finite number"),
         (lambda: guided(None, classifier(), 1), "the denoiser is called as"),
         (lambda: guided(unet(), 3, 1), "the classifier is called as"),
+        (
+            lambda: guided(unet(), lambda z, s: torch.zeros(5, 3), 1)(noisy(), 0.7),
+            "which must be differentiable, fails",
+        ),
+        (
+            lambda: guided(unet(), lambda z, s: z.flatten(1)[:, :3] * torch.nan, 1)(noisy(), 0.7),
+            "gave NaN in batch rows 0",
+        ),
+        (lambda: guided(unet(), lambda z: z, 1)(noisy(), 0.7), "the classifier fails: TypeError"),
         (lambda: guided(unet(), classifier(), [0, 1])(noisy(), 0.7), "there are 2 labels, but 5 rows"),
+        (lambda: guided(unet(), lambda z, s: z.flatten(1), [0.0, 1.5]), "label must be one label"),
+        (lambda: guided(unet(), lambda z, s: z.flatten(1)[:1], 1)(noisy(), 0.7), "gives logits"),
         (lambda: guided(unet(), lambda z, s: z.flatten(1)[:, :2], 2)(noisy(), 0.7), "gives logits"),
     ],
 )
@@ -86,3 +97,21 @@ def test_a_label_that_cannot_be_is_told():
     cnn = hgm.compile(prior, "classify", channel=hgm.Gaussian([0.0, 1.0]))
     with pytest.raises(hgm.ImpossibleEvidence, match="the label cannot be"):
         guided(hgm.compile(prior, "denoise", channel=hgm.Gaussian([0.0, 1.0])), cnn, 1)(noisy(2, (2,)), 0.5)
+
+
+def test_symbols_of_an_image_file_are_values_too():
+    lean, z = guided(unet(), classifier(), 1), torch.ones(2, 4, 4, dtype=torch.uint8)
+    torch.testing.assert_close(lean(z, 0.5), lean(z.float(), 0.5), rtol=0, atol=0)
+
+
+def test_guidance_of_a_guided_denoiser_keeps_rows():
+    z, twice = noisy(), guided(guided(unet(), classifier(), [0, 1, 2, 0, 1]), classifier(), 1, 0.5)
+    torch.testing.assert_close(twice.rows(slice(1, 3))(z[1:3], 0.7), twice(z, 0.7)[1:3], rtol=0, atol=1e-12)
+
+
+def test_labels_are_its_own():
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    lean = guided(unet(), lambda z, s: classifier()(z, s, outputs="log_posterior"), labels)
+    before = lean(noisy(), torch.full((5,), 0.7, dtype=torch.float64))
+    labels.zero_()
+    assert torch.equal(lean(noisy(), torch.full((5,), 0.7, dtype=torch.float64)), before)

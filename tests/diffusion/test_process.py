@@ -86,3 +86,13 @@ def test_observations_have_the_stated_law():
     torch.testing.assert_close((z == x).double().mean(0), torch.full((3,), 0.8).double(), atol=0.015, rtol=0)
     per_row = Masked().observe(x[:2], [0.0, 1.0], hgm.Erasure(states=3), generator)
     assert (per_row[0] == x[0]).all() and (per_row[1] == -1).all()
+
+
+def test_times_of_other_rows_are_refused():
+    for process, over in (
+        (Masked(), hgm.Erasure(states=3)),
+        (Uniform(), hgm.Flip(states=3)),
+        (RectifiedFlow(), hgm.Gaussian([0.0, 1.0, 2.0])),
+    ):
+        with pytest.raises(hgm.BadEvidence, match="one per batch row \\(2,\\)"):
+            process.observe(torch.zeros(2, 4, dtype=torch.long), [0.1, 0.2, 0.3], over)

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import nn
 
 import hgm
-from hgm.diffusion import Denoiser, guided, sample, scheduler
+from hgm.diffusion import Denoiser, VariancePreserving, guided, sample, scheduler
 from hgm.diffusion.schedulers import NAMES
 
 
@@ -63,6 +63,23 @@ def test_any_type_of_prediction_gives_the_same_samples(kind, types):
     for wanted in types:
         got = sample(unet(), kind(prediction_type=wanted, **options), 4, steps=15, generator=seeded())
         torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
+
+
+def test_a_solver_that_steps_in_the_noise_of_a_flow_is_driven():
+    kind, options = diffusers.DPMSolverMultistepScheduler, {"use_flow_sigmas": True}
+    want = sample(unet(), kind(prediction_type="sample", **options), 4, steps=15, generator=seeded())
+    got = sample(unet(), kind(prediction_type="flow_prediction", **options), 4, steps=15, generator=seeded())
+    torch.testing.assert_close(got, want, rtol=0, atol=2e-3)
+    assert symbols(want)[1].max() < 0.01
+
+
+def test_multistep_schedulers_begin_with_their_first_step():
+    """Where steps are dense, their first times round to the same number, by which the first is not found."""
+    made = scheduler("dpm++", VariancePreserving("cosine"))
+    made.set_timesteps(100)
+    assert made.timesteps[0] == made.timesteps[1]
+    sample(unet(), made, 1, steps=100, generator=seeded())
+    assert made.step_index == 100
 
 
 def test_data_far_from_zero_are_sampled_alike():
@@ -134,6 +151,10 @@ def test_progress_is_shown_if_asked_for(capsys):
     assert "/10" in capsys.readouterr().err
 
 
+def classifier():
+    return hgm.compile(tree(), "classify", channel=channel())
+
+
 class Wrong(nn.Module):
     leaf_shape = (4, 4)
 
@@ -170,10 +191,20 @@ class Wrong(nn.Module):
         (lambda: sample(unet(), n=-1), "n must be a whole number"),
         (lambda: sample(unet(), batch_size=0), "batch_size must be"),
         (lambda: sample(unet(), channel=hgm.Flip()), "the data of this scheduler are values"),
+        (lambda: sample(unet(), channel=hgm.Gaussian([0.0, 1.0])), "of data with 3 values, but the channel has 2"),
         (lambda: sample(unet(), generator=3), "generator must be a torch.Generator"),
         (lambda: sample(unet(), callback=3), "callback must be"),
         (lambda: sample(unet(), progress="yes"), "progress must be"),
-        (lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1]}), n=3), "2 rows, but the observation has 3"),
+        (lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1, 2]}), n=2), "has 3 rows, one for each sample"),
+        (
+            lambda: sample(guided(Denoiser(tree(), channel(), {"label": [0, 1, 2]}), classifier(), 1), n=2),
+            "has 3 rows, one for each sample",
+        ),
+        (lambda: sample(guided(unet(), classifier(), [0, 1, 2]), n=2), "has 3 rows, one for each sample"),
+        (
+            lambda: sample(Denoiser(tree(), channel(), {"label": [0, 1]}), n=3),
+            "has 2 rows, one for each sample; got n=3",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(call, message):

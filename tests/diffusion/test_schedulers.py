@@ -70,6 +70,10 @@ def test_nothing_is_clipped_and_options_are_passed_on():
         (lambda: scheduler("ddpm", variance_type="learned"), "a variance that is learned"),
         (lambda: scheduler("ddim", prediction_type="image"), "prediction_type must be one of"),
         (lambda: scheduler("ddim", speed=3), "cannot be made"),
+        (lambda: scheduler("ddim", VarianceExploding(1e-4, 10.0)), "in single precision"),
+        (lambda: scheduler("ddim", prediction_type="flow_prediction"), "is of flow matching"),
+        (lambda: scheduler("dpm++", prediction_type="flow_prediction"), "is of flow matching"),
+        (lambda: scheduler("flow", invert_sigmas=True), "time runs from data to noise"),
         (lambda: scheduler("dpm++", use_beta_sigmas=True), "cannot be made"),
     ],
 )
