@@ -99,10 +99,10 @@ class Exact(nn.Module):
         times = as_tensor(t, "the time t")
         if times.ndim == 1 and len(times) not in (1, len(z)):
             raise BadEvidence(f"the time t is a number, or one per row ({len(z)},); got {len(times)} times")
-        noise = tuple(x.to(z.device) for x in self.process.noise(t, self.states))
+        noise = self.process.noise(t, self.states)
         if self.continuous and not bool((noise[0] > 0).all()):
             raise BadSpec(f"there is no density without noise, as at time {brief(t)}; take a later one")
-        return noise
+        return tuple(x.to(z.device) for x in noise)
 
     def _continuous(self, what: str) -> GaussianProcess:
         if not isinstance(self.process, GaussianProcess):

@@ -139,9 +139,9 @@ def test_a_model_of_diffusers_is_a_denoiser():
 def test_how_a_scheduler_steps_and_clips_is_nothing_to_a_denoiser():
     model = as_diffusers(unet(), ddim("epsilon"))
     z, sigma = noisy(), 1.15 * float(model.square[300].reciprocal().sub(1).sqrt())
-    for scheduler in (diffusers.DDPMScheduler(), diffusers.PNDMScheduler(), diffusers.DDIMScheduler()):
+    for given in (diffusers.DDPMScheduler(), diffusers.PNDMScheduler(), diffusers.DDIMScheduler()):
         torch.testing.assert_close(
-            from_diffusers(model, scheduler, channel())(z, sigma), unet()(z, sigma), rtol=0, atol=1e-5
+            from_diffusers(model, given, channel())(z, sigma), unet()(z, sigma), rtol=0, atol=1e-5
         )
 
 
