@@ -92,7 +92,7 @@ class HgmModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name the 
         alpha, sigma = (x.to(u) for x in (square.sqrt(), (1 - square).sqrt()))
         z = self.scale.out(u / (alpha.item() if len(square) == 1 else along(alpha, u)))
         noise = (self.scale.half * sigma / alpha).expand(len(u))
-        y = self.scale.into(answered(self.network, z, noise, f"at timestep {brief(timestep)}"))
+        y = self.scale.into(answered(self.network, z, noise, "in a model of diffusers"))
         if config.prediction_type != "sample":
             y = convert(y, "x0", DIFFUSERS[config.prediction_type], u, alpha=alpha, sigma=sigma)
         out = (y if self.vectors else y.unsqueeze(1)).to(sample.dtype)

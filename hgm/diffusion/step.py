@@ -54,7 +54,7 @@ def answered(denoiser: Callable[..., Any], z: Tensor, sigma: float | Tensor, whe
     if not isinstance(mean, Tensor) or mean.shape != z.shape:
         got = tuple(mean.shape) if isinstance(mean, Tensor) else brief(mean)
         raise HgmError(f"a denoiser gives E[x | z] in the shape of z, {tuple(z.shape)}; {name} gave {got} {where}")
-    if not bool(mean.isfinite().all()):
+    if not bool(mean.sum().isfinite()) and not bool(mean.isfinite().all()):  # a sum is quicker
         rows = (~mean.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         raise HgmError(f"{name} gave NaN or infinity {where}, in batch rows {listing(rows)}")
     return mean

@@ -80,17 +80,20 @@ def step(name: str, tree: hgm.Tree, seconds: float) -> dict[str, Any]:
     }
 
 
-def wrapper(seconds: float) -> dict[str, Any]:
-    """What the wrapper for diffusers adds."""
+def wrapper(batch: int, seconds: float) -> dict[str, Any]:
+    """What the wrapper for diffusers adds to the network, which is given z = u / alpha, as it must be."""
     from diffusers import DDIMScheduler
 
-    net = unet(tied())
-    model = hgm.diffusion.as_diffusers(net, DDIMScheduler(clip_sample=False, prediction_type="sample"))
-    z, sigma, t = torch.randn(BATCH, 32, 32), torch.full((BATCH,), 0.5), torch.tensor(300)
-    shown = z[:, None]
-    times = measure({"net": lambda: net(z, sigma), "wrapped": lambda: model(shown, t).sample}, seconds)
+    net, scheduler = unet(tied()), DDIMScheduler(clip_sample=False, prediction_type="sample")
+    model = hgm.diffusion.as_diffusers(net, scheduler)
+    shown, t = torch.randn(batch, 1, 32, 32), torch.tensor(300)
+    square = float(scheduler.alphas_cumprod[300])
+    alpha, sigma = square**0.5, torch.full((batch,), (1 / square - 1) ** 0.5)
+    times = measure(
+        {"net": lambda: net(shown[:, 0] / alpha, sigma), "wrapped": lambda: model(shown, t).sample}, seconds
+    )
     return {
-        "": f"tied, batch {BATCH}",
+        "": f"S=16, tied, batch {batch}",
         "network ms": times["net"],
         "as_diffusers ms": times["wrapped"],
         "overhead": f"{100 * (times['wrapped'] / times['net'] - 1):.1f}%",
@@ -140,7 +143,7 @@ def main() -> None:
     trees = {"S=4, tied": tied(4), "S=16, tied": tied(), "S=16, untied": untied()}
     tables = {
         "denoising": [step(name, tree, options.seconds) for name, tree in trees.items()],
-        "wrapper": [wrapper(options.seconds)],
+        "wrapper": [wrapper(batch, options.seconds) for batch in (1, 32, 256)],
         "runs": [run(5), run(50), run(200)],
         "schedules": schedules(),
     }
