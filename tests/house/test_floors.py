@@ -33,7 +33,7 @@ LIBRARIES = {
     "relu": ("numpy torch scipy.special", "scipy.optimize scipy.integrate tabulate pydantic"),
     "networks": ("numpy torch", ""),
     "files": ("numpy torch pydantic pydantic_core yaml", "safetensors onnxscript onnxruntime"),
-    "measure": ("numpy torch tabulate", "scipy.special"),
+    "measure": ("numpy torch tabulate", "scipy.special tqdm"),
     "diffusion": ("numpy torch diffusers", "tqdm scipy.integrate"),
     "baselines": ("numpy torch", "diffusers"),
     "learn": ("numpy torch", "tqdm accelerate safetensors"),
