@@ -23,7 +23,7 @@ UNIT = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfl
 
 
 class Candidate:
-    """A network f(z, noise), as it is called: with what is given if it takes more, without noise if its channel has none.
+    """A network f(z, noise), as it is called: with what is given if it takes that, without noise if it takes none.
 
     Args:
         network: any callable; one that hgm compiled is called as it must be.

@@ -56,7 +56,7 @@ class Blocks:
         self.levels = tree.depth + 1
         factor = tree.parent_factor
         parent = np.where(factor < 0, -1, tree.parent[np.maximum(factor, 0)]) if tree.factors else factor
-        rows = []
+        rows: list[np.ndarray] = []
         for k in reversed(range(self.levels)):
             above = tree.leaves if not rows else rows[-1]
             rows.append(np.where(tree.level[above] > k, parent[above], above))

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 
 from hgm.diffusion.denoiser import Denoiser
-from hgm.errors import BadSpec, brief
+from hgm.errors import BadSpec
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Gaussian
 from hgm.measure.candidate import Candidate
 from hgm.measure.excess import Blocks, divergences, squared
 from hgm.measure.interval import Estimate, Tally
-from hgm.measure.optimum import Answer, Optimum, squares
+from hgm.measure.optimum import Answer, Optimum
 from hgm.measure.report import Gap, Row
 from hgm.measure.snr import Grid, grid_of, stream
 from hgm.networks.compile import TASKS, Task
@@ -54,8 +54,8 @@ def compare(
     channel, and at all levels.
 
     Args:
-        network: a callable ``f(z, sigma)``. z is ``(B, *leaf shape)`` as the channel observes, of values in R^k ``(B, k,
-            *leaf shape)``; sigma ``(B,)`` is the noise that the channel takes: of `Flip` eps, of `Erasure` the share t
+        network: a callable ``f(z, sigma)``. z is ``(B, *leaf shape)`` as the channel observes, of values in R^k
+            ``(B, k, *leaf shape)``; sigma ``(B,)`` is the noise that the channel takes: of `Flip` eps, of `Erasure` the share t
             that is erased (-1 in z). It gives E[x | z] in the shape of z, or leaf posteriors ``(B, S, *leaf shape)``,
             or the root's ``(B, S)``. z and sigma have the precision of its first weight, and are on its device.
             A module runs in eval mode. What `hgm.compile` made is called as it must be, with `Erasure` as ``f(z)``.
@@ -91,14 +91,15 @@ def compare(
     compiled = isinstance(network, Network | Denoiser)
     if channel is None:
         channel = network.channel if compiled else Gaussian()
+    asked: Any = task
     if task is None:
         own = network.network.task if isinstance(network, Denoiser) else getattr(network, "task", None)
-        task = own if compiled else "denoise" if isinstance(channel, Gaussian) else "posterior"
-    choice("task", task, TASKS)
+        asked = own if compiled else "denoise" if isinstance(channel, Gaussian) else "posterior"
+    choice("task", asked, TASKS)
     names = listed("given", given, "names of variables")
-    candidate = Candidate(network, tree, task, len(names))
-    optimum = Optimum(tree, channel, task, names)
-    _check_split(per, task)
+    candidate = Candidate(network, tree, asked, len(names))
+    optimum = Optimum(tree, channel, asked, names)
+    _check_split(per, asked)
     grid = grid_of(optimum, seed) if noise is None else None
     levels = _levels(noise) if grid is None else grid.noise.tolist()
     run = _Run(candidate, optimum, levels, grid, per)

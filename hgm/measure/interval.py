@@ -64,7 +64,8 @@ class Tally:
             t = float(stdtrit(n - 1, 0.975)) / n**0.5
             low, high = (mean - spread * _back(side * t, skew, n) for side in (1, -1))
         finite = np.isfinite(mean)
-        return tuple(np.where(finite, x, np.inf) for x in (mean, np.clip(low, 0, mean), np.maximum(high, mean)))
+        mean, low, high = (np.where(finite, x, np.inf) for x in (mean, np.clip(low, 0, mean), np.maximum(high, mean)))
+        return mean, low, high
 
     def estimate(self) -> Estimate:
         """Of numbers ``(B,)``."""

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from hgm.tree.plain import held
 from hgm.files.whole import checked_ending, write_whole
 from hgm.measure.interval import Estimate
+from hgm.tree.plain import held
 
 __all__ = ["Gap", "Row"]
 

@@ -74,7 +74,8 @@ def grid_of(optimum: Optimum, seed: int) -> Grid:
         z, level = optimum.observe(x, snr**-0.5, torch.float64, stream(seed, "noise of the grid"))
         p = optimum.posterior(z, level, ())
         of_values = torch.zeros_like(p).index_add_(1, same[: p.shape[1]], p)
-        return tuple(float(part.sum() / count) for part in (optimum.means(p).left, -torch.xlogy(of_values, of_values)))
+        entropy = -torch.xlogy(of_values, of_values).sum()
+        return float(optimum.means(p).left.sum() / count), float(entropy / count)
 
     return _octaves(unsure, base)
 
