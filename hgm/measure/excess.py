@@ -30,7 +30,7 @@ def divergences(answer: Tensor, best: Answer) -> Tensor:
     precision of f holds no number as small as p.
     """
     smallest = torch.finfo(answer.dtype).tiny
-    p, f = best.best.flatten(2), answer.double().reshape(best.best.shape).flatten(2)
+    p, f = (x.reshape(*x.shape[:2], -1) for x in (best.best, answer.double()))
     f = f / f.sum(1, keepdim=True)
     apart = torch.where(p > 0, (f - p) / p, 0.0)
     cost = torch.where(p > 0, p * (apart - torch.log1p(apart)), f)

@@ -55,10 +55,11 @@ def compare(
 
     Args:
         network: a callable ``f(z, sigma)``. z is ``(B, *leaf shape)`` as the channel observes, of values in R^k
-            ``(B, k, *leaf shape)``; sigma ``(B,)`` is the noise that the channel takes: of `Flip` eps, of `Erasure` the share t
-            that is erased (-1 in z). It gives E[x | z] in the shape of z, or leaf posteriors ``(B, S, *leaf shape)``,
-            or the root's ``(B, S)``. z and sigma have the precision of its first weight, and are on its device.
-            A module runs in eval mode. What `hgm.compile` made is called as it must be, with `Erasure` as ``f(z)``.
+            ``(B, k, *leaf shape)``; sigma ``(B,)`` is the noise that the channel takes: of `Flip` eps, of `Erasure` the
+            share t that is erased (-1 in z). It gives E[x | z] in the shape of z, or leaf posteriors ``(B, S, *leaf
+            shape)``, or the root's ``(B, S)``. z and sigma have the precision of its first weight, and are on its
+            device. A module runs in eval mode. What `hgm.compile` made is called as it must be, with `Erasure` as
+            ``f(z)``.
         tree: the model, which the samples are of.
         channel: how the leaves are observed: `Gaussian`, `Flip`, `Erasure`, or your own with one noise. Default that of
             a compiled network, or `Gaussian` with values 0 to S - 1.

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.bp.posterior import infer
-from hgm.errors import BadEvidence, BadSpec, brief, extension
+from hgm.errors import BadEvidence, BadSpec, brief, extension, listing
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Erasure, Gaussian, Missing
+from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
 from hgm.evidence.symbols import MISSING, allowed
 from hgm.networks.compile import Task, compile
 from hgm.tree.labels import Label
@@ -64,7 +65,7 @@ class Optimum:
         values: ``(S, k)`` float64 less their mean.
 
     Raises:
-        BadSpec: for a channel whose noise is not one number.
+        BadSpec: for a channel whose noise is not one number, and Flip on leaves with unequal numbers of states.
         BadEvidence: for given variables that are leaves, or unknown.
     """
 
@@ -83,6 +84,11 @@ class Optimum:
             raise BadSpec(
                 f"levels of noise are those of a channel with one noise, such as Gaussian, Flip or Erasure; got "
                 f"{brief(channel)}"
+            )
+        several = np.unique(tree.cardinality[tree.leaves])
+        if isinstance(inside, Flip) and len(several) > 1:
+            raise BadSpec(
+                f"Flip goes to any of S states, the same at all leaves; these have {listing(several.tolist())}"
             )
         table = self.channel.table().double()
         self.vectors = table.ndim == 2
