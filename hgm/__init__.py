@@ -13,4 +13,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("hgm")
+    if name == "plot":  # a module of a room that hands nothing on
+        from hgm.viz import plot
+
+        return plot
     return _imported(name)

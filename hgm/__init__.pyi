@@ -39,6 +39,8 @@ from .learn.em import fit as fit
 from .measure.exactness import Difference as Difference
 from .measure.exactness import Verification as Verification
 from .measure.exactness import verify as verify
+from .measure.gap import compare as compare
+from .measure.report import Gap as Gap
 from .networks.compile import compile as compile
 from .networks.heads import ConvNet as ConvNet
 from .networks.heads import UNet as UNet
@@ -49,6 +51,7 @@ from .tree.potential import Potential as Potential
 from .tree.potential import Table as Table
 from .tree.rules import Rules as Rules
 from .tree.tree import Tree as Tree
+from .viz import plot as plot
 from .viz.draw import draw as draw
 from .zoo.hierarchy import Level as Level
 from .zoo.hierarchy import ghm as ghm

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 EXTRAS = {"diffusers": "diffusion", "accelerate": "diffusion"}
-EXTRAS |= {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo", "onnx": "export", "onnxscript": "export"}
+EXTRAS |= {"matplotlib": "demo", "sklearn": "demo", "jinja2": "demo"}
+EXTRAS |= {"onnx": "export", "onnxscript": "export", "onnxruntime": "export"}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _program() -> Any:
-    from hgm.cli import diffusion, model, network, run  # noqa: F401  each of these four adds its commands to the program
+    from hgm.cli import compare, diffusion, model, network, run  # noqa: F401  each of these adds its commands
     from hgm.cli.options import app
 
     return app

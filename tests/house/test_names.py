@@ -17,6 +17,7 @@ import hgm
 HAND_ON = {
     "hgm",
     "hgm.cli",
+    "hgm.baselines",
     "hgm.diffusion",
     "hgm.study",
     "hgm.testing",

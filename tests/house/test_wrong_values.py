@@ -44,6 +44,11 @@ def noisy():
 
 
 @functools.cache
+def found():
+    return hgm.compare(noisy(), hgm.random_ghm(1, 2, (2, 2)), noise=[0.5], n=2)
+
+
+@functools.cache
 def relu():
     return hgm.compile(tree(), activation="relu", tol=0.5)
 
@@ -143,6 +148,23 @@ CALLS = {
         None,
         dict(tree=tree(), tasks=["posterior"], batch=2, seed=0, query="a", tolerance={torch.float64: 1.0}),
     ),
+    "compare": (
+        None,
+        dict(
+            network=noisy,
+            tree=hgm.random_ghm(1, 2, (2, 2)),
+            channel=hgm.Gaussian(),
+            noise=[0.5],
+            n=2,
+            seed=0,
+            task="denoise",
+            given=["label"],
+            per="leaf",
+            progress=False,
+        ),
+    ),
+    "Gap.save": (lambda: found().save, dict(path="gap.json")),
+    "gap": (None, dict(gap=lambda: found(), path="gap.svg")),
     "draw": (None, dict(what=tree(), path="tree.svg", style="nodes")),
     "load": (None, dict(path=lambda: saved(lambda name: hgm.save(tree(), name), "tree.yaml"))),
     "save": (None, dict(tree=tree(), path="tree.json")),
@@ -381,11 +403,12 @@ WRONG = {
 
 # ---------------------------------------------------------------------- the walk
 
-ROOMS = (hgm, hgm.zoo, hgm.diffusion, hgm.testing, hgm.study)
+ROOMS = (hgm, hgm.zoo, hgm.diffusion, hgm.testing, hgm.study, hgm.plot)
 #: what an inference gives, which no name of hgm stands for
 GIVEN = (Mode, Assignment, Sequences)
 #: made by functions and not by hand: their methods are walked
 RESULTS = {
+    "Gap",
     "Measure",
     "Step",
     "Schedule",
@@ -424,6 +447,7 @@ FREE = {
     ("ByName.get", "name"),
     ("ByName.get", "default"),
     ("Study", "function"),
+    ("compare", "network"),
     ("guided", "denoiser"),
     ("guided", "classifier"),
     ("from_diffusers", "model"),

@@ -1,0 +1,1 @@
+"""Networks of every kind, to hold against the optimum, by name: of equal parameters or equal compute."""
