@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hgm.baselines.problem import Problem
 from hgm.diffusion.scale import Scale
-from hgm.errors import BadEvidence, brief
+from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.noise import as_noise
 from hgm.evidence.symbols import MISSING, as_tensor, checked_symbols
@@ -48,6 +48,9 @@ class Framed(nn.Module):
         window: how many positions along each axis, of which the middle one is its own, an output sees at most; ``None``
             where that is not stated.
 
+    Raises:
+        BadSpec: for what is no problem, no module with parameters, or no such number.
+
     Attributes:
         task, channel, leaf_shape: as of the networks that `hgm.compile` makes.
         body, sees, window: as given.
@@ -59,7 +62,11 @@ class Framed(nn.Module):
         self, problem: Problem, body: nn.Module, sees: Sees = "skip", halvings: int = 0, window: int | None = None
     ) -> None:
         super().__init__()
-        self.body, self.window = body, window
+        if not isinstance(problem, Problem):
+            raise BadSpec(f"problem must be a hgm.baselines.Problem; got {brief(problem)}")
+        if not isinstance(body, nn.Module) or next(body.parameters(), None) is None:
+            raise BadSpec(f"body must be a torch.nn.Module with parameters; got {brief(body)}")
+        self.body, self.window = body, None if window is None else whole("window", window, 1)
         self.axes = problem.axes
         self.task, self.channel, self.leaf_shape = problem.task, problem.channel, problem.leaf_shape
         self.row_shape = problem.row_shape

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from hgm.diffusion.scale import components, row_shape
 from hgm.errors import BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Erasure, Flip, Gaussian
 from hgm.networks.compile import TASKS, Task
-from hgm.tree.arguments import choice
+from hgm.tree.arguments import choice, whole
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["Problem"]
@@ -22,35 +21,33 @@ class Problem:
 
     Attributes:
         tree: the model. Only the compiled networks know more of it than the shape of its leaves.
-        channel: how the leaves are observed, with their number of states.
+        channel: how the leaves are observed: `Gaussian`, `Flip` or `Erasure`; here it gets their number of states.
         task: ``"denoise"``: E[x | z]; ``"posterior"``: probabilities of each leaf's states; ``"classify"``: of the
             root's.
+
+    Raises:
+        BadSpec: for what is no tree, a channel that these networks do not read, or a task that it has no answer to.
+        BadEvidence: for a channel with values for another number of states.
     """
 
     tree: Tree
     channel: Channel
     task: Task = "denoise"
 
-    @classmethod
-    def of(cls, tree: Any, channel: Any, task: Any = "denoise") -> Problem:
-        """From what a user gives.
-
-        Raises:
-            BadSpec: for what is no tree, a channel that these networks do not read, or a task that it has no answer to.
-        """
-        tree = checked_tree(tree)
-        choice("task", task, TASKS)
+    def __post_init__(self) -> None:
+        tree, channel = checked_tree(self.tree), self.channel
+        choice("task", self.task, TASKS)
         if not isinstance(channel, Gaussian | Flip | Erasure):
             raise BadSpec(
                 "these networks read values through hgm.Gaussian(...), or symbols through hgm.Flip() or hgm.Erasure(); "
                 f"the channel is {brief(channel)}"
             )
-        if task == "denoise" and channel.reads_symbols:
+        if self.task == "denoise" and channel.reads_symbols:
             raise BadSpec(
                 f"a denoiser gives means of values, as of hgm.Gaussian(...); {type(channel).__name__} is a channel of "
                 "symbols: use task='posterior'"
             )
-        return cls(tree, channel.bound(int(tree.cardinality[tree.leaves].max())), task)
+        object.__setattr__(self, "channel", channel.bound(int(tree.cardinality[tree.leaves].max())))
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
@@ -95,4 +92,4 @@ class Problem:
 
     def levels(self, most: int = 4) -> int:
         """Resolutions of a U-Net: as long as the shorter side can be halved to at least 2, and `most` at most."""
-        return max(1, min(most, min(self.leaf_shape).bit_length() - 1))
+        return max(1, min(whole("most", most, 1), min(self.leaf_shape).bit_length() - 1))

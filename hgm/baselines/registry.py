@@ -35,6 +35,18 @@ class Baseline:
     text: str
     recipe: Recipe
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not isinstance(self.text, str):
+            raise BadExtension(f"a network has a name and a line of text; got {brief(self.name)}, {brief(self.text)}")
+        if not callable(self.recipe):
+            raise BadExtension(
+                f"the network {self.name!r} must be a function f(problem, width); got {brief(self.recipe)}"
+            )
+        try:
+            signature(self.recipe).bind(None, 1)
+        except (TypeError, ValueError) as error:
+            raise BadExtension(f"the network {self.name!r} must be a function f(problem, width): {error}") from None
+
 
 BASELINES: dict[str, Baseline] = {}
 
@@ -57,10 +69,6 @@ def baseline(name: str, text: str | None = None) -> Callable[[F], F]:
     def register(recipe: F) -> F:
         if name in BASELINES:
             raise BadExtension(f"there is a network {name!r} already: {BASELINES[name].text}")
-        try:
-            signature(recipe).bind(None, 1)
-        except (TypeError, ValueError) as error:
-            raise BadExtension(f"the network {name!r} must be a function f(problem, width): {error}") from None
         says = text if text is not None else next(iter((recipe.__doc__ or "").strip().splitlines()), "")
         BASELINES[name] = Baseline(name, says, recipe)
         return recipe

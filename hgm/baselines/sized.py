@@ -15,7 +15,7 @@ from torch import nn
 from hgm.baselines.problem import Problem
 from hgm.baselines.registry import Baseline, found
 from hgm.baselines.sizes import multiply_adds, trainable
-from hgm.errors import BadExtension, BadSpec, extension
+from hgm.errors import BadExtension, BadSpec, brief, extension
 from hgm.evidence.ambient import making
 from hgm.networks.compile import Task
 from hgm.tree.arguments import MOST, whole
@@ -60,10 +60,11 @@ def make(
         BadSpec: for an unknown name, both sizes or none, a size that cannot be reached (it says which can), leaves that
             the network does not take, or a channel that has no answer to the task.
     """
-    of, problem = found(name), Problem.of(tree, channel, task)
+    of, problem = found(name), Problem(tree, channel, task)
     whole("seed", seed, 0, 2**63 - 1)
     if (parameters is None) == (compute is None):
-        raise BadSpec(f"give parameters=N or compute=N, one of the two; got {parameters=!r:.50} and {compute=!r:.50}")
+        got = f"parameters={brief(parameters)} and compute={brief(compute)}"
+        raise BadSpec(f"give parameters=N or compute=N, one of the two; got {got}")
     if parameters is not None:
         width = _width(of, problem, "parameters", whole("parameters", parameters, 1, MOST), trainable)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hgm.baselines.framed import Framed
@@ -51,7 +52,8 @@ def multiply_adds(net: Framed | Network) -> int:
     hooks = [layer.register_forward_hook(passed) for layer in net.modules() if isinstance(layer, LogMatrix)]
     was = net.training
     try:
-        with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        # attention as two products of matrices, as which it is counted whatever kernel would run it
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.enable_grad():
             net.eval()(*_row(net))
     finally:
         net.train(was)

@@ -1,7 +1,7 @@
 """The standard diffusion U-Nets, as diffusers has them: `UNet2DModel` of images and `UNet1DModel` of sequences.
 
 Residual blocks with GroupNorm, sinusoidal times, concatenated skips, attention at the lowest resolution. GroupNorm and
-attention see all positions. Sizes are small here: up to 4 resolutions, one layer per block, 4 groups.
+attention see all positions. Sizes are small here: up to 4 resolutions, one layer per block, 2 groups.
 
 The defaults of `UNet1DModel` do not run; these settings do: residual blocks (``DownResnetBlock1D`` and its kin), as
 many up as down, so that the finest skip is used too, and a time that is embedded (``use_timestep_embedding``). Its
@@ -21,7 +21,7 @@ from hgm.baselines.registry import baseline
 
 __all__ = ["Diffusers", "standard", "standard_convolutional"]
 
-GROUPS = {1: 8, 2: 4}  # by axes: UNet1DModel has 8 in its blocks
+GROUPS = {1: 8, 2: 2}  # by axes: UNet1DModel has 8 in its blocks
 
 
 class Diffusers(nn.Module):

@@ -105,9 +105,9 @@ def receptive_field(
     row, positions = _shapes(net, shape)
     at = tuple(n // 2 for n in positions) if at is None else _place(at, positions)
     source = torch.Generator().manual_seed(seed)
-    energy = torch.zeros(positions, dtype=torch.float64)
-    support = torch.zeros(positions, dtype=torch.bool)
     with torch.inference_mode(False), torch.enable_grad():
+        energy = torch.zeros(positions, dtype=torch.float64)
+        support = torch.zeros(positions, dtype=torch.bool)
         network, device = _copied(net)
         for _ in range(inputs):
             z = torch.randn(1, *row, generator=source, dtype=torch.float64) * (1 + sigma**2) ** 0.5

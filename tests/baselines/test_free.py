@@ -55,7 +55,10 @@ def test_ties_are_kept_and_copies_are_free():
 
 def test_a_random_start_has_the_architecture_and_nothing_else():
     rng = np.random.default_rng(0)
-    for of in (tree(), CASES["rules"].tree if "rules" in CASES else tree()):
+    zeros = [
+        case.tree for case in CASES.values() if any(np.isneginf(p.log_potential).any() for p in case.tree.potentials)
+    ]
+    for of in (tree(), zeros[0]):
         new = drawn(of, rng)
         for old, fresh in zip(of.potentials, new.potentials, strict=True):
             assert (np.isneginf(old.log_potential) == np.isneginf(fresh.log_potential)).all()
@@ -63,7 +66,7 @@ def test_a_random_start_has_the_architecture_and_nothing_else():
     made, random = (make(name, tree(), channel(), parameters=2_000) for name in ("compiled", "compiled_random"))
     assert describe(made) == describe(random)
     z = noisy()
-    assert float((made(z, 0.7) - random(z, 0.7)).abs().max()) > 0.1
+    assert float((made(z, 0.7) - random(z, 0.7)).detach().abs().max()) > 0.1
 
 
 @pytest.mark.long
@@ -72,8 +75,8 @@ def test_relu_networks_start_near_the_optimum_or_far_from_it():
     want = reference(tree(), z, 0.7, channel()).mean(channel())
     near, far = (make(name, tree(), channel(), parameters=4_000) for name in ("relu", "relu_random"))
     assert describe(near) == describe(far)
-    assert float((near(z, 0.7) - want).abs().max()) < 0.2
-    assert float((far(z, 0.7) - want).abs().max()) > 0.2
+    assert float((near(z, 0.7) - want).detach().abs().max()) < 0.2
+    assert float((far(z, 0.7) - want).detach().abs().max()) > 0.2
     assert all(weight.requires_grad for weight in far.parameters())
 
 

@@ -6,26 +6,25 @@ import pickle
 
 import pytest
 import torch
-from baselines.models import SIGMA, channel, noisy, tree
+from baselines.models import SIGMA, both, channel, noisy, tree
 
 import hgm
 from hgm.baselines import BASELINES, describe, make, names
 from hgm.baselines.problem import Problem
 
-KINDS = ("image", "sequence", "odd")
 BLIND = ("unet_blind",)
-FRAMED = [name for name in names() if not name.startswith(("compiled", "relu"))]
+NAMES = [name for name in names() if name != "unet_cut_2"]
+FRAMED = [name for name in NAMES if not name.startswith(("compiled", "relu"))]
 
 
 @functools.cache
 def small(name, kind="image", task="denoise"):
     """A small network of each name; widths are tried in test_sized."""
     torch.manual_seed(0)
-    return BASELINES[name].recipe(Problem.of(tree(kind), channel(), task), 3)
+    return BASELINES[name].recipe(Problem(tree(kind), channel(), task), 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(("name", "kind"), [*both(names()), *((name, "odd") for name in NAMES)])
 def test_means_have_the_shape_of_the_data_and_every_weight_a_gradient(name, kind):
     net, z = copy.deepcopy(small(name, kind)), noisy(kind)
     got = net(z, SIGMA)
@@ -39,8 +38,7 @@ def test_means_have_the_shape_of_the_data_and_every_weight_a_gradient(name, kind
             assert float(weight.grad.abs().sum()) > 0, part
 
 
-@pytest.mark.parametrize("kind", ["image", "sequence"])
-@pytest.mark.parametrize("name", FRAMED)
+@pytest.mark.parametrize(("name", "kind"), both(FRAMED))
 def test_rows_are_answered_each_by_itself_with_its_own_noise(name, kind):
     net, z = small(name, kind).eval(), noisy(kind)
     with torch.no_grad():
@@ -59,7 +57,7 @@ def test_a_network_that_is_not_told_the_noise_needs_none():
         small("unet")(z)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_copies_pickles_precisions_and_types(name):
     net, z = small(name), noisy()
     again = pickle.loads(pickle.dumps(net))
@@ -70,19 +68,19 @@ def test_copies_pickles_precisions_and_types(name):
     torch.testing.assert_close(got.float(), net(z, SIGMA), rtol=1e-3, atol=1e-4)
     assert net(z.half(), SIGMA).dtype == torch.float16
     assert torch.equal(net(z.numpy(), SIGMA.numpy()), net(z, SIGMA))
-    assert torch.equal(net(z.tolist(), SIGMA.tolist()), net(z, SIGMA))
+    torch.testing.assert_close(net(z.tolist(), SIGMA.tolist()).float(), net(z, SIGMA))
 
 
 @pytest.mark.parametrize("name", FRAMED)
 def test_whole_numbers_are_values(name):
-    z = torch.ones(2, 4, 4, dtype=torch.uint8)
+    z = torch.ones(2, 8, 8, dtype=torch.uint8)
     assert torch.equal(small(name)(z, 0.5), small(name)(z.float(), 0.5))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_posteriors_and_classes_are_distributions(name):
     z = noisy()
-    for task, shape in (("posterior", (5, 3, 4, 4)), ("classify", (5, 3))):
+    for task, shape in (("posterior", (5, 3, 8, 8)), ("classify", (5, 3))):
         got = small(name, task=task)(z, SIGMA)
         assert got.shape == shape
         torch.testing.assert_close(got.sum(1), torch.ones_like(got.sum(1)))
@@ -92,10 +90,10 @@ def test_posteriors_and_classes_are_distributions(name):
 @pytest.mark.parametrize("name", FRAMED)
 def test_symbols_are_read_as_they_are(name, over):
     torch.manual_seed(0)
-    net = BASELINES[name].recipe(Problem.of(tree(), over, "posterior"), 3)
-    z = torch.randint(-1, 3, (4, 4, 4), generator=torch.Generator().manual_seed(1))
+    net = BASELINES[name].recipe(Problem(tree(), over, "posterior"), 3)
+    z = torch.randint(-1, 3, (4, 8, 8), generator=torch.Generator().manual_seed(1))
     got = net(z, 0.3)
-    assert got.shape == (4, 3, 4, 4) and got.dtype == torch.float32
+    assert got.shape == (4, 3, 8, 8) and got.dtype == torch.float32
     assert torch.equal(net(z.numpy(), 0.3), got)
     other = z.clone()
     other[0, 1, 1] = (other[0, 1, 1] + 2) % 3
@@ -105,9 +103,11 @@ def test_symbols_are_read_as_they_are(name, over):
 def test_vectors_and_states_that_a_leaf_does_not_have():
     vectors = hgm.Gaussian([[0.0, 1.0], [1.0, 0.0], [5.0, 5.0]])
     net = make("unet", tree(), vectors, parameters=20_000)
-    assert net(torch.randn(3, 2, 4, 4), 0.5).shape == (3, 2, 4, 4)
+    assert net(torch.randn(3, 2, 8, 8), 0.5).shape == (3, 2, 8, 8)
     mixed = hgm.Tree.from_edges([("a", "b", torch.rand(2, 2).numpy()), ("a", "c", torch.rand(2, 3).numpy())])
-    p = make("cnn_3", mixed, hgm.Gaussian([0.0, 1.0, 2.0]), parameters=5_000, task="posterior")(torch.randn(4, 2), 0.5)
+    p = make("cnn_3", mixed, hgm.Gaussian([0.0, 1.0, 2.0]), parameters=5_000, task="posterior")(
+        torch.randn(4, 2), 0.5
+    ).detach()
     assert float(p[:, 2, 0].abs().max()) == 0 and float(p[:, 2, 1].min()) > 0
 
 
@@ -141,12 +141,12 @@ def test_the_frame_is_karras_preconditioning():
 @pytest.mark.parametrize(
     ("z", "noise", "message"),
     [
-        (torch.zeros(2, 4), 0.5, r"z must be of shape \(B, 4, 4\)"),
+        (torch.zeros(2, 4), 0.5, r"z must be of shape \(B, 8, 8\)"),
         (torch.zeros(()), 0.5, r"z must be of shape"),
-        (torch.zeros(2, 4, 4), -1.0, "sigma must be positive and finite; got -1"),
-        (torch.zeros(2, 4, 4), float("nan"), "sigma must be positive and finite"),
-        (torch.zeros(2, 4, 4), torch.ones(3), r"sigma must be a number or of shape \(2,\)"),
-        (torch.zeros(2, 4, 4), None, r"called f\(z, sigma\)"),
+        (torch.zeros(2, 8, 8), -1.0, "sigma must be positive and finite; got -1"),
+        (torch.zeros(2, 8, 8), float("nan"), "sigma must be positive and finite"),
+        (torch.zeros(2, 8, 8), torch.ones(3), r"sigma must be a number or of shape \(2,\)"),
+        (torch.zeros(2, 8, 8), None, r"called f\(z, sigma\)"),
         ("noise", 0.5, "array of numbers"),
     ],
 )
@@ -162,7 +162,7 @@ def test_describe_counts_what_a_hand_counts():
     assert net.body.first.out_channels == 4
     convolutions = 4 + 4 * 16 + 4
     times = 32 * 8 + 8 * 8 + 2 * 8 * 8
-    assert describe(net)["multiply_adds"] == 16 * convolutions + times
+    assert describe(net)["multiply_adds"] == 64 * convolutions + times
     free = sum(weight.numel() for weight in net.parameters())
     assert describe(net)["parameters"] == free
     next(net.body.first.parameters()).requires_grad_(False)
