@@ -1,5 +1,6 @@
 """The public names of hgm. This list is the only one: `hgm/__init__.py` reads it."""
 
+from . import baselines as baselines
 from . import diffusion as diffusion
 from . import testing as testing
 from . import zoo as zoo
@@ -41,6 +42,7 @@ from .measure.exactness import Verification as Verification
 from .measure.exactness import verify as verify
 from .measure.gap import compare as compare
 from .measure.report import Gap as Gap
+from .measure.support import receptive_field as receptive_field
 from .networks.compile import compile as compile
 from .networks.heads import ConvNet as ConvNet
 from .networks.heads import UNet as UNet

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import hgm
+import hgm.baselines
 import hgm.diffusion
 import hgm.study
 from hgm.bp.assignment import Assignment, Mode
@@ -87,6 +88,16 @@ def exact():
 @functools.cache
 def cnn():
     return hgm.compile(hgm.random_ghm(1, 2, (2, 2)), "classify", channel=hgm.Gaussian())
+
+
+@functools.cache
+def problem():
+    return hgm.baselines.Problem(hgm.random_ghm(1, 2, (2, 2)), hgm.Gaussian([0.0, 1.0]))
+
+
+@functools.cache
+def framed():
+    return hgm.baselines.make("cnn_3", problem().tree, hgm.Gaussian([0.0, 1.0]), parameters=3000)
 
 
 def ddim():
@@ -264,6 +275,34 @@ CALLS = {
     "study": (None, dict(name="mine")),
     "Study": (None, dict(name="mine", function=print)),
     "Study.run": (lambda: hgm.study.Study("mine", lambda out, quick: None).run, dict(out=Path(), quick=True)),
+    "make": (
+        None,
+        dict(
+            name="cnn_3",
+            tree=hgm.random_ghm(1, 2, (2, 2)),
+            channel=GAUSSIAN,
+            parameters=3000,
+            compute=None,
+            seed=0,
+            task="denoise",
+        ),
+    ),
+    "make (by compute)": (
+        None,
+        dict(name="cnn_1", tree=hgm.random_ghm(1, 2, (2, 2)), channel=GAUSSIAN, compute=20_000),
+    ),
+    "describe": (None, dict(net=net())),
+    "names": (None, {}),
+    "baseline": (None, dict(name="mine", text="A line.")),
+    "Baseline": (None, dict(name="mine", text="A line.", recipe=lambda: lambda problem, width: None)),
+    "Problem": (None, dict(tree=hgm.random_ghm(1, 2, (2, 2)), channel=GAUSSIAN, task="denoise")),
+    "Problem.levels": (lambda: problem().levels, dict(most=4)),
+    "Framed": (
+        None,
+        dict(problem=problem, body=lambda: framed().body, sees="skip", halvings=0, window=3),
+    ),
+    "Framed.forward": (lambda: framed().forward, dict(z=IMAGE, noise=0.5)),
+    "receptive_field": (None, dict(net=framed, shape=(2, 2), sigma=1.0, at=(0, 1), inputs=2, seed=0)),
     "feed": (None, dict(network=net(), tree=tree(), log_evidence=torch.zeros(1, 3, 3))),
     "random_evidence": (None, dict(tree=tree(), seed=0, batch=6, decades=2.0)),
     "soft_evidence": (None, dict(tree=tree(), batch=2, scale=1.0, generator=GENERATOR)),
@@ -403,7 +442,7 @@ WRONG = {
 
 # ---------------------------------------------------------------------- the walk
 
-ROOMS = (hgm, hgm.zoo, hgm.diffusion, hgm.testing, hgm.study, hgm.plot)
+ROOMS = (hgm, hgm.zoo, hgm.baselines, hgm.diffusion, hgm.testing, hgm.study, hgm.plot)
 #: what an inference gives, which no name of hgm stands for
 GIVEN = (Mode, Assignment, Sequences)
 #: made by functions and not by hand: their methods are walked
@@ -448,6 +487,7 @@ FREE = {
     ("ByName.get", "default"),
     ("Study", "function"),
     ("compare", "network"),
+    ("Baseline", "recipe"),
     ("guided", "denoiser"),
     ("guided", "classifier"),
     ("from_diffusers", "model"),
