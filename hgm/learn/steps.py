@@ -76,12 +76,12 @@ class Run:
         """Do all that is left to do."""
         with _left_alone(self.network, self.device), accelerated(self.network, self.device) as accelerator:
             self._try_out()
-            self.state = State(self.network, self.plan.weight_decay, self.plan.patience is not None)
-            if not self.state.weights:
+            if not any(p.requires_grad for p in self.network.parameters()):
                 raise BadSpec(
                     f"{type(self.network).__name__} has no parameters that learn (a network of hgm has them if it is "
                     "compiled with trainable=True)"
                 )
+            self.state = State(self.network, self.plan.weight_decay, self.plan.patience is not None)
             done = self._restored()
             self.network.train()
             model, optimizer = accelerator.prepare(self.network, self.state.optimizer)
