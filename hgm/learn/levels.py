@@ -32,23 +32,12 @@ class Levels:
     """A distribution of noise levels.
 
     Attributes:
-        says: what it is, for messages and checkpoints.
-        draw: from the number of rows and a generator ``(rows,)`` levels, on the generator's device.
-        probability: whether levels are from 0 to 1; else they are positive.
+        says: what it is, for checkpoints.
+        draw: from the number of rows and a generator ``(rows,)`` levels, float64, on the generator's device.
     """
 
     says: str
     draw: Callable[[int, torch.Generator], Tensor]
-    probability: bool
-
-    def __call__(self, rows: int, generator: torch.Generator) -> Tensor:
-        """``(rows,)`` float64. Raises `BadSpec` for a callable that draws something else."""
-        levels = self.draw(rows, generator)
-        if not isinstance(levels, Tensor) or levels.shape != (rows,) or not levels.is_floating_point():
-            raise BadSpec(f"noise(rows, generator) must give a tensor of floats, here ({rows},); got {brief(levels)}")
-        if not bool((_fits(levels, self.probability)).all()):
-            raise BadSpec(f"noise(rows, generator) must give {_range(self.probability)}; got {brief(levels)}")
-        return levels.double()
 
 
 def checked_levels(noise: Any, probability: bool) -> Levels:
@@ -59,16 +48,9 @@ def checked_levels(noise: Any, probability: bool) -> Levels:
     """
     says = f"noise is {_range(probability)}: a number, (low, high), a list, or a function of rows and a generator"
     if callable(noise) and not isinstance(noise, type | torch.nn.Module):
-        name = getattr(noise, "__qualname__", type(noise).__name__)
-
-        def own(rows: int, generator: torch.Generator) -> Tensor:
-            with extension(f"noise({rows}, generator)"):
-                drawn: Tensor = noise(rows, generator)
-            return drawn
-
-        return Levels(f"the function {name}", own, probability)
+        return _own(noise, probability)
     if isinstance(noise, Real):
-        return _among(torch.tensor([_number(noise, says, probability)], dtype=torch.float64), probability)
+        return _among(torch.tensor([_number(noise, says, probability)], dtype=torch.float64))
     if isinstance(noise, tuple):
         if len(noise) != 2:
             raise BadSpec(f"{says}; a tuple is a range (low, high), and this has {len(noise)} numbers: {brief(noise)}")
@@ -83,15 +65,28 @@ def checked_levels(noise: Any, probability: bool) -> Levels:
         raise BadSpec(f"{says}; got {brief(noise)}")
     if not bool(_fits(levels.double(), probability).all()):
         raise BadSpec(f"{says}; got {brief(noise)}")
-    return _among(levels.detach().double().cpu().clone(), probability)
+    return _among(levels.detach().double().cpu().clone())
 
 
-def _among(levels: Tensor, probability: bool) -> Levels:
+def _own(noise: Callable[..., Any], probability: bool) -> Levels:
+    def draw(rows: int, generator: torch.Generator) -> Tensor:
+        with extension(f"noise({rows}, generator)"):
+            levels = noise(rows, generator)
+        if not isinstance(levels, Tensor) or levels.shape != (rows,) or not levels.is_floating_point():
+            raise BadSpec(f"noise(rows, generator) must give a tensor of floats, here ({rows},); got {brief(levels)}")
+        if not bool(_fits(levels, probability).all()):
+            raise BadSpec(f"noise(rows, generator) must give levels {_range(probability)}; got {brief(levels)}")
+        return levels.double()
+
+    return Levels(f"the function {getattr(noise, '__qualname__', type(noise).__name__)}", draw)
+
+
+def _among(levels: Tensor) -> Levels:
     def draw(rows: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(len(levels), (rows,), generator=generator, device=generator.device)
         return levels.to(generator.device)[index]
 
-    return Levels(f"one of {levels.tolist()}", draw, probability)
+    return Levels(f"one of {levels.tolist()}", draw)
 
 
 def _between(low: float, high: float, probability: bool) -> Levels:
@@ -101,7 +96,7 @@ def _between(low: float, high: float, probability: bool) -> Levels:
             return low + (high - low) * u
         return (log(low) + (log(high) - log(low)) * u).exp().clamp(low, high)
 
-    return Levels(f"between {low!r} and {high!r}", draw, probability)
+    return Levels(f"between {low!r} and {high!r}", draw)
 
 
 def _number(value: Any, says: str, probability: bool) -> float:

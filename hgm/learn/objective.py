@@ -63,23 +63,22 @@ class Objective:
     def shown(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Shown:
         """Rows of clean data ``(B, *leaf shape)`` as a network sees them."""
         channel, inside = self.channel, _inside(self.channel)
-        if self.levels is None:
-            z, level = channel.observe(x, generator=generator), None
+        values = self._values(x) if isinstance(inside, Gaussian) or self.task == "denoise" else x
+        level = None if self.levels is None else self.levels.draw(len(x), generator)
+        if level is None:
+            z = channel.observe(x, generator=generator)
+        elif isinstance(inside, Gaussian):
+            z = inside.add_noise(values, level.to(values.dtype), generator=generator)
+        elif isinstance(inside, Erasure):
+            drawn = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float64)
+            z = channel.observe(x, drawn >= level.reshape(-1, *(1,) * (x.ndim - 1)), generator=generator)
         else:
-            level = self.levels(len(x), generator)
-            if isinstance(inside, Erasure):
-                drawn = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float64)
-                z = channel.observe(x, drawn >= level.reshape(-1, *(1,) * (x.ndim - 1)), generator=generator)
-            elif x.is_floating_point():
-                assert isinstance(inside, Gaussian)
-                z = inside.add_noise(x, level.to(x.dtype), generator=generator)
-            else:
-                z = channel.observe(x, self._precise(level), generator=generator)
+            z = channel.observe(x, self._precise(level), generator=generator)
         z = z.to(self.dtype) if z.is_floating_point() else z
         given = (z,) if level is None or not self.tells else (z, level.to(self.dtype))
         if self.task == "classify":
             return Shown(given, y)
-        return Shown(given, self._values(x) if self.task == "denoise" else x.long())
+        return Shown(given, values if self.task == "denoise" else x.long())
 
     def answer(self, network: nn.Module, given: tuple[Tensor, ...]) -> Tensor:
         """Means, or logs of probabilities."""

@@ -84,12 +84,13 @@ class Run:
             self.state = State(self.network, self.plan.weight_decay, self.plan.patience is not None)
             done = self._restored()
             self.network.train()
-            model, optimizer = accelerator.prepare(self.network, self.state.optimizer)
+            # the optimiser stays bare: accelerate's looks for an uninstalled package on the disk in every step
+            model = accelerator.prepare_model(self.network)
             with progress_bar("training", "step", self.plan.steps, done, progress) as bar:
-                self._steps(accelerator, model, optimizer, bar)
+                self._steps(accelerator, model, bar)
             self.state.put(self.state.best or self.state.average)
 
-    def _steps(self, accelerator: Any, model: nn.Module, optimizer: Any, bar: Any) -> None:
+    def _steps(self, accelerator: Any, model: nn.Module, bar: Any) -> None:
         done = self.history[-1].step if self.history else 0
         before, begin = (self.history[-1].seconds if self.history else 0.0), perf_counter()
         losses: list[float] = []
@@ -98,7 +99,7 @@ class Run:
                 return
             start = perf_counter()
             rate = learning_rate(step, self.plan.steps, self.plan.warmup, self.plan.peak)
-            losses.append(self._step(step, rate, accelerator, model, optimizer))
+            losses.append(self._step(step, rate, accelerator, model))
             self.times.append(perf_counter() - start)
             bar.update()
             if (step + 1) % self.plan.every == 0 or step + 1 == self.plan.steps:
@@ -111,7 +112,7 @@ class Run:
                     self.state.keep_best()
                 self._written()
 
-    def _step(self, step: int, rate: float, accelerator: Any, model: nn.Module, optimizer: Any) -> float:
+    def _step(self, step: int, rate: float, accelerator: Any, model: nn.Module) -> float:
         """One step of AdamW at this rate, and its loss."""
         x, y = self.source.rows.at(step, self.plan.batch_size)
         self.noise.manual_seed(seed_for(self.plan.seed, "noise", step))
@@ -129,6 +130,7 @@ class Run:
             )
         if not loss.requires_grad:
             raise BadSpec(f"what {type(self.network).__name__} answers does not depend on its parameters")
+        optimizer = self.state.optimizer
         optimizer.zero_grad()
         accelerator.backward(loss)
         if isfinite(self.plan.clip):

@@ -99,6 +99,7 @@ def excess(network, sigma=0.7, n=4000):
 # ---------------------------------------------------------------------- towards the optimum
 
 
+@pytest.mark.long
 def test_training_lowers_the_excess_risk_towards_zero():
     network = Small()
     before = excess(network)
@@ -124,6 +125,7 @@ def test_a_linear_network_reaches_the_wiener_filter():
     assert torch.allclose(network.b.detach(), mean - gain @ mean, atol=0.02)
 
 
+@pytest.mark.long
 def test_a_fixed_sample_is_learned_by_heart_and_fresh_data_are_not():
     sigma, options = 0.5, dict(noise=0.5, steps=1500, batch_size=64, learning_rate=1e-2, every=500)
     z = GAUSSIAN.observe(clean(TREE, 20_000, 5).leaves, sigma, generator=torch.Generator().manual_seed(6)).double()
@@ -146,6 +148,7 @@ def test_n_rows_of_a_tree_and_the_same_rows_as_data_are_one_estimator():
     assert torch.equal(weights(one), weights(other))
 
 
+@pytest.mark.long
 def test_the_classifier_of_a_user_reaches_the_cross_entropy_of_the_exact_one():
     _, result = trained(Classes(), task="classify", channel=hgm.Clamp(), steps=600, batch_size=128, validation=20_000)
     sample = clean(TREE, 20_000, 3)
@@ -154,6 +157,7 @@ def test_the_classifier_of_a_user_reaches_the_cross_entropy_of_the_exact_one():
     assert abs(result.history[-1].validation - optimum) < 0.03 < result.history[0].loss
 
 
+@pytest.mark.long
 def test_posteriors_of_erased_symbols_reach_the_cross_entropy_of_the_exact_ones():
     class Posteriors(Small):
         def forward(self, z, t):
@@ -168,6 +172,7 @@ def test_posteriors_of_erased_symbols_reach_the_cross_entropy_of_the_exact_ones(
     assert abs(result.history[-1].validation - exact.history[-1].validation) < 0.01
 
 
+@pytest.mark.long
 def test_a_model_of_diffusers_is_trained():
     from diffusers import DDPMScheduler, UNet2DModel
 
@@ -275,7 +280,7 @@ def test_every_row_of_a_sample_is_shown_once_in_every_epoch():
 
 @pytest.mark.parametrize("noise", [0.5, [0.1, 1.0], np.array([0.1, 1.0]), (0.1, 1.0)])
 def test_levels_are_drawn_as_asked(noise):
-    levels = checked_levels(noise, False)(20_000, torch.Generator().manual_seed(0))
+    levels = checked_levels(noise, False).draw(20_000, torch.Generator().manual_seed(0))
     if isinstance(noise, tuple):
         unit = (levels.log() - log(0.1)) / log(10)
         assert unit.min() >= 0 and unit.max() <= 1
@@ -286,7 +291,7 @@ def test_levels_are_drawn_as_asked(noise):
 
 
 def test_probabilities_are_uniform_and_a_function_draws_what_it_likes():
-    t = checked_levels((0.0, 0.5), True)(20_000, torch.Generator().manual_seed(0))
+    t = checked_levels((0.0, 0.5), True).draw(20_000, torch.Generator().manual_seed(0))
     assert t.min() >= 0 and t.max() <= 0.5 and abs(t.mean() - 0.25) < 0.01
     seen = []
 
@@ -412,10 +417,10 @@ def test_a_process_that_is_killed_goes_on(tmp_path):
                 super().__init__()
                 self.layer = torch.nn.Linear(4, 4)
             def forward(self, z, sigma):
-                time.sleep(0.002)
+                time.sleep(0.001)
                 return self.layer(z)
         net = Net()
-        hgm.train(net, hgm.random_ghm(2, 2, 2, seed=1), steps=400, batch_size=4, every=20, validation=8,
+        hgm.train(net, hgm.random_ghm(2, 2, 2, seed=1), steps=200, batch_size=4, every=20, validation=8,
                   checkpoint={str(path)!r}, progress=False)
         print(net.layer.weight.flatten().tolist())
     """)
@@ -510,7 +515,7 @@ LEAVES = torch.zeros(5, 4, dtype=torch.long)
         (dict(noise=-1.0), "positive and finite"),
         (dict(noise=(0.0, 1.0)), "positive and finite"),
         (dict(noise=[]), "got "),
-        (dict(noise=lambda rows, generator: torch.zeros(rows)), "must give positive and finite"),
+        (dict(noise=lambda rows, generator: torch.zeros(rows)), "must give levels positive and finite"),
         (dict(noise=lambda rows, generator: torch.ones(rows + 1)), r"here \(16,\)"),
         (dict(channel=hgm.Flip(), task="posterior", noise=1.5), "from 0 to 1"),
         (dict(channel=hgm.Clamp(), noise=0.5), "Clamp has no noise to choose"),
