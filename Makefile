@@ -3,7 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 JOBS ?= 2
-EXTRAS := demo,dev,diffusion,export
+EXTRAS := demo,dev,diffusion,export,train
 
 # A Python that is asked for has an environment of its own: make test PYTHON=/path/to/python3.13
 VENV := .venv$(if $(filter file,$(origin PYTHON)),,-$(notdir $(PYTHON)))

@@ -37,6 +37,8 @@ from .files.network import save_network as save_network
 from .files.program import export as export
 from .learn.em import Fit as Fit
 from .learn.em import fit as fit
+from .learn.loop import Training as Training
+from .learn.loop import train as train
 from .measure.exactness import Difference as Difference
 from .measure.exactness import Verification as Verification
 from .measure.exactness import verify as verify

@@ -11,13 +11,10 @@ those defined outside the library are saved and loaded as its own are.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +28,8 @@ from hgm.evidence.channel import channel_of, entry_of
 from hgm.files.arrays import indices, tree_entry, tree_from
 from hgm.files.design import design_entry, design_from
 from hgm.files.format1 import upgraded
-from hgm.files.whole import checked_ending, write_whole
+from hgm.files.sealed import checksum, first_line, read_sealed, write_sealed
+from hgm.files.whole import checked_ending
 from hgm.networks.compile import assemble
 from hgm.networks.heads import ConvNet, UNet
 from hgm.relu.engine import Relu
@@ -48,7 +46,7 @@ ENDINGS = (".safetensors",)
 KEY = "hgm"  # of the header in the file's metadata
 WEIGHTS = "engine.weights.log_potential"  # in the state of an exact network
 
-# pydantic and safetensors are imported by the functions that need them, for a light `import hgm`.
+# pydantic is imported by the function that needs it, for a light `import hgm`.
 
 
 def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
@@ -67,16 +65,12 @@ def save_network(net: ConvNet | UNet, path: str | os.PathLike[str]) -> None:
             weights in half precision.
         BadExtension: for a channel that cannot be made again from what a file holds of it.
     """
-    from safetensors.torch import save
-
     where = checked_ending(path, "a network file", ENDINGS)
     header, tensors = _taken_apart(net)
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none shared
     for tensor in tensors.values():
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise BadSpec(f"a network with weights of {tensor.dtype} cannot be saved; convert it with .float() first")
-    header["checksum"] = _checksum(header, tensors)
-    write_whole(where, save(tensors, {KEY: json.dumps(header)}))
+    write_sealed(where, KEY, header, tensors)
 
 
 @making()
@@ -91,20 +85,20 @@ def load_network(path: str | os.PathLike[str]) -> ConvNet | UNet:
     from hgm.files.header import Header
 
     where = checked_ending(path, "a network file", ENDINGS)
-    header, tensors = _read(where)
+    header, tensors = read_sealed(where, KEY, "a network that hgm saved")
     try:
         if header.get("format") not in (1, FORMAT):
             raise BadSpec(
                 f"it has format {header.get('format')!r}, and this version of hgm reads formats 1 and {FORMAT}"
             )
-        if header.pop("checksum", None) != _checksum(header, tensors):
+        if header.pop("checksum", None) != checksum(header, tensors):
             raise BadSpec("its checksum does not fit its content: the file is damaged, or was changed by hand")
         if header["format"] == 1:
             header, tensors = upgraded(header, tensors)
         return _put_together(Header.model_validate(header), tensors)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         # whatever a file that was made to mislead may provoke; HgmError and pydantic's errors are ValueErrors
-        problem = str(error) if isinstance(error, HgmError) else f"it is damaged ({_first_line(error)})"
+        problem = str(error) if isinstance(error, HgmError) else f"it is damaged ({first_line(error)})"
         raise BadSpec(f"{where} cannot be read as a network of hgm: {problem}") from None
 
 
@@ -197,38 +191,3 @@ def _is_reloaded(engine: Engine) -> bool:
     own = engine.weights.stored(torch.from_numpy(flatten(engine.plan.tree.potentials)))
     always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)
     return always or not torch.equal(weights, own.to(weights.dtype))
-
-
-# ---------------------------------------------------------------------- files
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-            header = None if text is None else json.loads(text)
-            if not isinstance(header, dict):
-                raise BadSpec(f"{path} is a safetensors file, but not a network that hgm saved")
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise BadSpec(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise BadSpec(f"{path} cannot be read: {error.strerror or _first_line(error)}") from None
-    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
-        raise BadSpec(f"{path} is not a safetensors file, or a damaged one ({_first_line(error)})") from None
-
-
-def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the header and every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = tensors[name].numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -27,6 +27,8 @@ from hgm.errors import BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.files.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from hgm.files.whole import checked_path
+from hgm.learn.bar import progress_bar
+from hgm.learn.digest import structure_digest
 from hgm.learn.expect import Expectations
 from hgm.learn.observations import Observations, observations
 from hgm.tree.arguments import flag, number, whole
@@ -144,7 +146,7 @@ def fit(
         _check_length(checkpoint, objectives, iterations, tolerance * observed.rows)
 
     expect = Expectations(observed, dtype, batch_size)
-    with _progress_bar(progress, iterations, len(objectives)) as bar:
+    with progress_bar("EM", "iteration", iterations, len(objectives), progress) as bar:
         while True:
             last = len(objectives) >= iterations
             with torch.autocast(theta.device.type, enabled=False):  # of the counts too: it holds for the reverse pass
@@ -272,24 +274,10 @@ def _check_length(checkpoint: object, objectives: Sequence[float], iterations: i
 
 def _identity(tree: Tree, data: Observations, theta: Tensor, smoothing: float, dtype: torch.dtype) -> dict[str, str]:
     """What a checkpoint belongs to: by its words, where another one differs."""
-    model = hashlib.sha256()
-    for array in (tree.cardinality, tree.scope_ptr, tree.scope, tree.up, tree.potential_id):
-        model.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-    for p in tree.potentials:
-        model.update(repr((type(p).__name__, p.shape)).encode())
-        for part in p.parts().values():
-            model.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
     return {
-        "the model": model.hexdigest(),
+        "the model": structure_digest(tree),
         "the data": data.digest(),
         "the start": hashlib.sha256(theta.cpu().numpy().astype("<f8").tobytes()).hexdigest(),
         "the smoothing": repr(float(smoothing)),
         "the dtype": str(dtype).removeprefix("torch."),
     }
-
-
-def _progress_bar(progress: bool | None, iterations: int, done: int) -> Any:
-    from tqdm import tqdm  # takes a moment to import
-
-    disable = None if progress is None else not progress  # None: shown on a terminal only
-    return tqdm(desc="EM", total=iterations, initial=done, unit="iteration", disable=disable)

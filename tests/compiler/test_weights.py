@@ -9,7 +9,8 @@ from oracles.trees import CASES
 from safetensors.torch import safe_open, save
 
 import hgm
-from hgm.files.network import KEY, WEIGHTS, _checksum
+from hgm.files.network import KEY, WEIGHTS
+from hgm.files.sealed import checksum
 from hgm.measure.feed import feed
 from hgm.testing import assert_close, random_evidence
 from hgm.tree.flat import flatten
@@ -98,7 +99,7 @@ def test_a_file_that_holds_the_zeros_too_is_read(tmp_path, trainable):
     assert tensors[f"state.{WEIGHTS}"].shape == (7,)
     tensors[f"state.{WEIGHTS}"] = torch.from_numpy(flatten(TREE.potentials))
     del header["checksum"]
-    header["checksum"] = _checksum(header, tensors)
+    header["checksum"] = checksum(header, tensors)
     path.write_bytes(save(tensors, {KEY: json.dumps(header)}))
     again, x = hgm.load_network(path), torch.zeros(2, 3, 1)
     assert torch.equal(again(x), net(x)) and again.tree() == TREE and again.trainable == trainable

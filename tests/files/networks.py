@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import hgm
-from hgm.files.network import _checksum
+from hgm.files.sealed import checksum
 
 TREE = CASES["quad_2d"].tree
 
@@ -49,5 +49,5 @@ def changed(path, change):
         else:
             header[key] = value
     tensors = {key: value for key, value in tensors.items() if value is not None}
-    header["checksum"] = _checksum(header, tensors)
+    header["checksum"] = checksum(header, tensors)
     save_file(tensors, path, {"hgm": json.dumps(header)})

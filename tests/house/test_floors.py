@@ -36,7 +36,7 @@ LIBRARIES = {
     "measure": ("numpy torch tabulate", "scipy.special tqdm"),
     "diffusion": ("numpy torch diffusers", "tqdm scipy.integrate"),
     "baselines": ("numpy torch", "diffusers"),
-    "learn": ("numpy torch", "tqdm accelerate safetensors"),
+    "learn": ("numpy torch", "tqdm tabulate accelerate"),
     "testing": ("numpy torch", ""),
     "viz": ("numpy", "matplotlib"),
     "bridges": ("numpy", "networkx pgmpy"),

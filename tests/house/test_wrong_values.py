@@ -125,6 +125,13 @@ LEARNED = dict(
     batch_size=2, dtype=torch.float64, checkpoint=None, every=1, progress=False,
 )  # fmt: skip
 
+TRAINED = dict(
+    network=lambda: hgm.compile(hgm.random_ghm(1, 2, (2, 2)), "denoise", channel=hgm.Gaussian(), trainable=True),
+    data=hgm.random_ghm(1, 2, (2, 2)), channel=GAUSSIAN, task="denoise", noise=(0.1, 1.0), n=8, validation=4, steps=1,
+    batch_size=2, learning_rate=0.01, warmup=0, weight_decay=0.1, clip=1.0, ema=0.9, every=1, patience=1, seed=0,
+    checkpoint=None, progress=False,
+)  # fmt: skip
+
 
 def over_grid(**more):
     return dict(tree=hgm.random_ghm(1, 2, (2, 2)), **SOURCE) | more
@@ -155,6 +162,7 @@ CALLS = {
     "compile": (None, COMPILED),
     "compile (to ReLUs)": (None, COMPILED | dict(activation="relu")),
     "fit": (None, LEARNED),
+    "train": (None, TRAINED),
     "verify": (
         None,
         dict(tree=tree(), tasks=["posterior"], batch=2, seed=0, query="a", tolerance={torch.float64: 1.0}),
@@ -455,6 +463,7 @@ RESULTS = {
     "Tree",
     "Posterior",
     "Fit",
+    "Training",
     "Difference",
     "Verification",
     "Certificate",
