@@ -142,7 +142,7 @@ class Optimum:
             return self.means(p)
         left = -torch.xlogy(p, p).sum(1).reshape(len(p), -1)
         counts = (z == MISSING).flatten(1).double() if self.erases and self.task == "posterior" else None
-        return Answer(p, left if counts is None else left * counts, counts)
+        return Answer(p, left, counts)
 
     def posterior(self, z: Tensor, level: Tensor, y: Sequence[Tensor]) -> Tensor:
         """``(B, S, *leaf shape)`` posteriors of the leaves, ``(B, S)`` of the root. Arguments as of `answer`."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,12 @@ def test_the_exact_network_is_zero_to_rounding(name, kind, dtype):
     assert str(gap).count("zero to rounding") == len(noise) + 1
     top = {torch.float32: 1e-10, torch.float64: 1e-22}[dtype]
     assert gap.allowance <= top * max(1.0, (states_of(tree) ** 2))
+
+
+def test_zero_to_rounding_is_said_of_the_whole_interval():
+    gap = hgm.compare(lambda z, s: z, pair_tree(), noise=[1.0], n=20)
+    (row,) = gap.levels
+    assert not replace(gap, allowance=row.excess).zero and replace(gap, allowance=row.high).zero
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -348,7 +355,9 @@ def test_batches_are_bounded_and_add_up(monkeypatch):
     tree, sizes = pair_tree(), []
     monkeypatch.setattr(measured, "ROWS", 10)
     gap = hgm.compare(lambda z, s: sizes.append(len(z)) or z, tree, noise=[1.0], n=25)
-    assert sizes == [10, 10, 5] and gap.rows()[0]["n"] == 25
+    again = []
+    hgm.compare(lambda z, s: again.append(z) or z, tree, noise=[1.0], n=20)
+    assert sizes == [10, 10, 5] and not torch.equal(*again) and gap.rows()[0]["n"] == 25
     # f = z: |z - D|^2 = sigma^2 + Var - 2 ... has the same mean as |z - x|^2 - |D - x|^2
     wide = hgm.compare(lambda z, s: z, tree, noise=[1.0], n=4000)
     assert wide.levels[0].excess == pytest.approx(1.0 - wide.levels[0].optimum, abs=0.1)
