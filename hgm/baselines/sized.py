@@ -36,7 +36,7 @@ def make(
     compute: int | None = None,
     seed: int = 0,
     task: Task = "denoise",
-) -> Any:
+) -> nn.Module:
     """A network for the leaves of a tree, called ``f(z, sigma)``: of a size, with weights drawn from a seed.
 
         net = hgm.baselines.make("unet", tree, hgm.Gaussian([-1.0, 0.0, 1.0]), parameters=100_000)

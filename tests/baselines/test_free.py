@@ -78,6 +78,10 @@ def test_relu_networks_start_near_the_optimum_or_far_from_it():
     assert float((near(z, 0.7) - want).detach().abs().max()) < 0.2
     assert float((far(z, 0.7) - want).detach().abs().max()) > 0.2
     assert all(weight.requires_grad for weight in far.parameters())
+    other = make("relu_random", tree(), channel(), parameters=4_000, seed=1)
+    assert not torch.equal(other(z, 0.7), far(z, 0.7))
+    again = make("relu_random", tree(), channel(), parameters=4_000)
+    assert torch.equal(again(z, 0.7), far(z, 0.7))
 
 
 def test_it_learns_to_be_exact_again():

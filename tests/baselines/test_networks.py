@@ -9,7 +9,7 @@ import torch
 from baselines.models import SIGMA, both, channel, noisy, tree
 
 import hgm
-from hgm.baselines import BASELINES, describe, make, names
+from hgm.baselines import BASELINES, Framed, describe, make, names
 from hgm.baselines.problem import Problem
 
 BLIND = ("unet_blind",)
@@ -136,6 +136,43 @@ def test_the_frame_is_karras_preconditioning():
         bare.body.last.weight.zero_()
         bare.body.last.bias.zero_()
     torch.testing.assert_close(bare(z, sigma), torch.full_like(z, centre))
+
+
+class Echo(torch.nn.Module):
+    """A body that gives back its features, and keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, y, t):
+        self.shown = y, t
+        return y * self.one
+
+
+@pytest.mark.parametrize("kind", ["image", "odd"])
+def test_a_body_is_shown_scaled_padded_data_and_the_time(kind):
+    net, z, sigma = Framed(Problem(tree(kind), channel()), Echo(), "scale", 2), noisy(kind), torch.linspace(0.3, 2, 5)
+    got = net(z, sigma)
+    centre, half, variance = 0.15, 1.15, torch.tensor([-1.0, 0.2, 1.3]).var(correction=0) / 1.15**2
+    s, axes = sigma / half, (slice(None), *(None,) * (z.ndim - 1))
+    y = (z - centre) / half / (s.square() + variance).sqrt()[axes]
+    shown, t = net.body.shown
+    torch.testing.assert_close(t, 100 * s.log())
+    assert shown.shape == ((5, 1, 8, 8) if kind == "image" else (5, 1, 12))
+    torch.testing.assert_close(shown[:, 0][..., : z.shape[-1]], y)
+    assert float(shown[:, 0][..., z.shape[-1] :].detach().abs().sum()) == 0
+    torch.testing.assert_close(got, centre + half * y)
+
+
+def test_symbols_are_shown_one_hot_and_erased_ones_as_nothing():
+    net = Framed(Problem(tree("odd"), hgm.Erasure(), "posterior"), Echo())
+    z = torch.tensor([[0, 1, 2, -1, 0, 0, 1, 2, 2]])
+    got = net(z, 0.25)
+    want = torch.stack([(z == state).float() for state in range(3)], 1)
+    torch.testing.assert_close(net.body.shown[0], want)
+    torch.testing.assert_close(net.body.shown[1], torch.tensor([250.0]))
+    torch.testing.assert_close(got, want.softmax(1))
 
 
 @pytest.mark.parametrize(
