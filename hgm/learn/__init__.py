@@ -1,1 +1,1 @@
-"""Potentials from data."""
+"""Potentials from data; one loop that trains any network."""
