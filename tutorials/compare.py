@@ -100,7 +100,7 @@ print(hgm.compare(mine, tree, channel=channel, noise=[0.1, 0.3, 1, 3, 10]))
 # levels are a grid for it, and `per="level"` splits the excess by scale: level 0 is the mean of an image, level 3
 # what tells a pixel from its patch.
 
-# %% alt="The U-Net's excess and the optimum against the noise: below a noise of 0.3 the excess is above the optimum"
+# %% alt="The U-Net's excess and the optimum against the noise: below a noise of 0.2 the excess is above the optimum"
 gap = hgm.compare(mine, tree, channel=channel, n=500, per="level")
 hgm.plot.gap(gap)
 
@@ -156,6 +156,8 @@ repaired = trained(WithLikelihood())
 
 # %%
 small = trained(hgm.baselines.make("cnn_5", tree, channel, parameters=20_000))
+
+# %%
 networks = {
     "my U-Net": mine,
     "with the last skip": repaired,
@@ -173,12 +175,13 @@ for name, found in gaps.items():
 assert gaps["compiled"].zero
 assert gaps["with the last skip"].nats.high < gaps["my U-Net"].nats.low / 3
 assert gaps["with the last skip"].last_octave < 0.05
+assert hgm.compare(repaired, tree, channel=channel, noise=0.05, n=500).levels[0].excess < 1e-9
 assert gaps["a CNN, 5x5"].nats.high < gaps["my U-Net"].nats.low
 
 # %% [markdown]
 # One line of mathematics took away most of the cost. And by nats the CNN is better than the first U-Net, though its
 # loss is worse: the library puts a scaled skip around its networks, with which the error of values falls as the noise
-# does.
+# does. What the repaired network has left falls with the optimum, and at a noise of 0.05 there is nothing to speak of.
 
 # %% alt="The optimum and the excess of three networks against noise; one falls with the optimum"
 figure, ax = plt.subplots(figsize=(7, 3.8))
@@ -211,7 +214,7 @@ ax.set(xlabel="level", ylabel="excess of a pixel")
 ax.legend()
 plt.show()
 ours, theirs = at_four.values()
-assert theirs[0] == max(theirs) and theirs[0] > 5 * ours[0]
+assert theirs[0] == max(theirs) and theirs[0] > 3 * ours[0]
 
 # %% [markdown]
 # A network trained elsewhere is measured from its file: `hgm compare tree.yaml mine.onnx`. [Comparing](../compare.md)
