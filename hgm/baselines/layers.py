@@ -61,7 +61,8 @@ class Block(nn.Module):
 
     Args:
         of: the network's axes and time.
-        given, channels: of the input, and of the output.
+        given: channels of the input.
+        channels: of the output.
         kernels: of the two convolutions; the window grows by their sum - 2.
     """
 
