@@ -65,7 +65,8 @@ class Optimum:
         values: ``(S, k)`` float64 less their mean.
 
     Raises:
-        BadSpec: for a variable given twice, a channel whose noise is not one number, and Flip on leaves with unequal numbers of states.
+        BadSpec: for a channel whose noise is not one number, Flip on leaves with unequal numbers of states, and a
+            variable given twice.
         BadEvidence: for given variables that are leaves, or unknown.
     """
 
