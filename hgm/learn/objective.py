@@ -150,7 +150,6 @@ def objective(network: nn.Module, channel: Channel, task: Task, noise: Any, spre
         BadSpec: for noise that does not fit the channel, or values where there are none.
     """
     inside, device = _inside(channel), device_of(network)
-    own = isinstance(getattr(network, "channel", None), Channel)
     if not channel.noise_names and not isinstance(inside, Erasure):
         if noise is not None:
             raise BadSpec(f"the channel {type(inside).__name__} has no noise to choose; got noise={brief(noise)}")
@@ -164,7 +163,7 @@ def objective(network: nn.Module, channel: Channel, task: Task, noise: Any, spre
         levels = checked_levels(default if noise is None else noise, probability)
     if task == "denoise" and channel.values is None and inside.reads_symbols:
         raise BadSpec(f"means are of values, and {type(inside).__name__} does not know its own; give values=...")
-    tells = levels is not None and not (isinstance(inside, Erasure) and own)
+    tells = levels is not None and not (isinstance(inside, Erasure) and isinstance(network, Network))
     return Objective(task, channel.to(device), levels, tells, _dtype_of(network))
 
 
