@@ -172,16 +172,16 @@ def test_posteriors_of_erased_symbols_reach_the_cross_entropy_of_the_exact_ones(
     assert abs(result.history[-1].validation - exact.history[-1].validation) < 0.01
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("task", ["posterior", "classify"])
-@pytest.mark.parametrize("channel", [hgm.Erasure(), hgm.Flip(), GAUSSIAN], ids=["erasure", "flip", "gaussian"])
-def test_a_network_to_compare_with_is_trained_through_every_channel(channel, task):
+@pytest.mark.parametrize("channel", [hgm.Erasure(), hgm.Flip()], ids=["erasure", "flip"])
+def test_a_network_to_compare_with_of_symbols_is_trained(channel, task):
     network = hgm.baselines.make("cnn_3", TREE, channel, task=task, parameters=1000)
     before = hgm.compare(network, TREE, channel=channel, noise=0.3, n=50, task=task).rows()[0]["excess"]
     trained(network=network, channel=channel, task=task, steps=60)
     assert hgm.compare(network, TREE, channel=channel, noise=0.3, n=50, task=task).rows()[0]["excess"] < before
 
 
+@pytest.mark.long
 def test_a_model_of_diffusers_is_trained():
     from diffusers import DDPMScheduler, UNet2DModel
 
