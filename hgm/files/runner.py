@@ -58,7 +58,12 @@ def _of_torch(where: Path) -> Callable[..., Any]:
     values = [places[name].meta["val"] for name in names]
     types = [value.dtype if isinstance(value, Tensor) else None for value in values]
     module, keywords = program.module(), list(program.call_spec.in_spec.child(1).context or ())
-    return _function(where, names, types, keywords, lambda given: module(*given))
+    by_place = len(names) - len(keywords)
+
+    def run(given: Sequence[Tensor]) -> Any:
+        return module(*given[:by_place], **dict(zip(keywords, given[by_place:], strict=True)))
+
+    return _function(where, names, types, run)
 
 
 def _of_onnx(where: Path) -> Callable[..., Any]:
@@ -77,8 +82,7 @@ def _of_onnx(where: Path) -> Callable[..., Any]:
         feeds = {name: x.numpy() for name, x in zip(names, given, strict=True)}
         return torch.from_numpy(session.run(None, feeds)[0])
 
-    keywords = [name for name in names if name == "evidence"]
-    return _function(where, names, [TYPES.get(part.type) for part in inputs], keywords, run)
+    return _function(where, names, [TYPES.get(part.type) for part in inputs], run)
 
 
 def _damaged(where: Path, kind: str, error: Exception) -> HgmError:
@@ -90,12 +94,11 @@ def _function(
     where: Path,
     names: Sequence[str],
     types: Sequence[torch.dtype | None],
-    keywords: Sequence[str],
     run: Callable[[Sequence[Tensor]], Any],
 ) -> Callable[..., Any]:
     """The program, called with as many arguments as it takes, in their types."""
-    if keywords:
-        raise BadSpec(f"{where} takes {keywords[0]} beside the observation: export the network without observed=")
+    if "evidence" in names:
+        raise BadSpec(f"{where} takes evidence beside the observation: export the network without observed=")
 
     def call(*given: Tensor) -> Any:
         if len(given) < len(names):

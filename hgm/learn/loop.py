@@ -97,7 +97,7 @@ def train(
 
     The network is any `torch.nn.Module`. It is called ``f(z, sigma)`` with z ``(B, *leaf shape)``, or ``(B, k, *leaf
     shape)`` of vectors, and sigma ``(B,)``: what the channel takes as noise (of `Flip` eps). Of `Erasure` the second
-    argument is t, the share that is erased (-1 in z); networks with a channel of their own, which takes no number, are
+    argument is t, the share that is erased (-1 in z); compiled networks, whose channel takes no number, are
     called ``f(z)``, and so are all networks where the channel has no noise (`Clamp`, `Soft`). It returns
 
     * ``"denoise"``: means ``(B, *leaf shape)``, trained by their squared error per leaf;

@@ -96,8 +96,8 @@ class Objective:
         square = (answer - target.to(answer.dtype)).square()
         return (square.sum(1) if self._vectors else square).mean()
 
-    def try_out(self, network: nn.Module, shown: Shown, states: int) -> None:
-        """Ask once, and look at the answer; `states` are those that are asked for.
+    def try_out(self, network: nn.Module, shown: Shown, states: int, at_least: bool = False) -> None:
+        """Ask once, and look at the answer; `states` are those that are asked for, or the fewest that are.
 
         Raises:
             HgmError: for an answer of another shape, or one that is no mean, or no probability.
@@ -111,6 +111,8 @@ class Objective:
             out = self.answer(network, shown.given) if isinstance(network, Network) else network(*shown.given)
         target = shown.target
         want = tuple(target.shape) if self.task == "denoise" else (len(target), states, *target.shape[1:])
+        if at_least and isinstance(out, Tensor) and out.ndim == len(want):
+            want = (want[0], max(states, out.shape[1]), *want[2:])
         what = {"denoise": "means of the leaves", "posterior": "posteriors of the leaves", "classify": "probabilities"}
         if not isinstance(out, Tensor) or tuple(out.shape) != want or not out.is_floating_point():
             got = f"{out.dtype} of shape {tuple(out.shape)}" if isinstance(out, Tensor) else brief(out)
@@ -148,7 +150,6 @@ def objective(network: nn.Module, channel: Channel, task: Task, noise: Any, spre
         BadSpec: for noise that does not fit the channel, or values where there are none.
     """
     inside, device = _inside(channel), device_of(network)
-    own = isinstance(getattr(network, "channel", None), Channel)
     if not channel.noise_names and not isinstance(inside, Erasure):
         if noise is not None:
             raise BadSpec(f"the channel {type(inside).__name__} has no noise to choose; got noise={brief(noise)}")
@@ -162,7 +163,7 @@ def objective(network: nn.Module, channel: Channel, task: Task, noise: Any, spre
         levels = checked_levels(default if noise is None else noise, probability)
     if task == "denoise" and channel.values is None and inside.reads_symbols:
         raise BadSpec(f"means are of values, and {type(inside).__name__} does not know its own; give values=...")
-    tells = levels is not None and not (isinstance(inside, Erasure) and own)
+    tells = levels is not None and not (isinstance(inside, Erasure) and isinstance(network, Network))
     return Objective(task, channel.to(device), levels, tells, _dtype_of(network))
 
 

@@ -37,6 +37,7 @@ class Source:
         held_out: what is not: rows and their labels, or ``None``.
         channel: bound to the leaves' states where these are known.
         states: how many probabilities are asked for: of the leaves, or of the label.
+        at_least: whether more are right too: of the labels of one's own data, which may lack some.
         spread: half the range of the values.
         says: what it is: the same for equal data.
     """
@@ -47,6 +48,7 @@ class Source:
     states: int
     spread: float
     says: str
+    at_least: bool = False
 
 
 def source(
@@ -71,10 +73,9 @@ def source(
         pair = drawn(data, label, count, seed, "held out") if count else None
     else:
         pair = _read(kept, channel, task, "validation")
-    shape = data.leaf_shape
-    if pair is not None and tuple(pair[0].shape[-len(shape) :]) != shape:
-        raise BadEvidence(f"validation must be of leaves {shape}; got {tuple(pair[0].shape)}")
     asked = int(data.cardinality[label]) if task == "classify" else states
+    if pair is not None:
+        _fits(*pair, data.leaf_shape, channel, asked)
     model = structure_digest(data) + digest(torch.from_numpy(flatten(data.potentials)))
     says = f"{model} {n} {_says(pair)}"
     return Source(rows, _at(pair, device), channel, asked, _spread(channel.table()), says)
@@ -98,9 +99,18 @@ def _of_sample(
     if task == "classify":
         states = 1 + max(int(part.max()) for part in (y, pair[1] if pair is not None else y))
     spread = _spread(x if channel.values is None else channel.table())
-    return Source(
-        Fixed(x, y, seed, device), _at(pair, device), channel, states, spread, f"{digest(x, y)} {_says(pair)}"
-    )
+    says = f"{digest(x, y)} {_says(pair)}"
+    return Source(Fixed(x, y, seed, device), _at(pair, device), channel, states, spread, says, task == "classify")
+
+
+def _fits(x: Tensor, y: Tensor, leaf_shape: tuple[int, ...], channel: Channel, classes: int) -> None:
+    """Raises `BadEvidence` for rows and labels that are not those of a tree."""
+    table = channel.table()
+    vectors = (table.shape[1],) if x.is_floating_point() and table.ndim == 2 else ()
+    if tuple(x.shape[1:]) != (*vectors, *leaf_shape):
+        raise BadEvidence(f"validation must be of leaves {leaf_shape}; got {tuple(x.shape)}")
+    if int(y.max()) >= classes:
+        raise BadEvidence(f"the labels of validation must be 0 to {classes - 1}, as in the tree; got {int(y.max())}")
 
 
 def _channel(network: nn.Module, channel: Any) -> Channel:

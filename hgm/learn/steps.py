@@ -149,7 +149,7 @@ class Run:
         shown = self.objective.shown(x, y, generator_for(self.plan.seed, "noise", 0, self.device))
         self.network.eval()
         _seed(seed_for(self.plan.seed, "network"), self.device)
-        self.objective.try_out(self.network, shown, self.source.states)
+        self.objective.try_out(self.network, shown, self.source.states, self.source.at_least)
 
     @torch.no_grad()
     def _validation(self, step: int) -> float:

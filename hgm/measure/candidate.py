@@ -72,7 +72,7 @@ class Candidate:
 
     def answer(self, z: Tensor, level: Tensor, y: Sequence[Tensor], noise: float) -> Tensor:
         """What it says of z, unchecked but for its errors, which name the level."""
-        more = [part.to(z.device) for part in y] if self.takes_given else []
+        more = [part.to(z.device, copy=True) for part in y] if self.takes_given else []
         with extension(f"the network {self.name}, at noise {noise:.4g},"):
             found: Tensor = self.network(z) if self.quiet else self.network(z, level, *more)
         return found

@@ -64,12 +64,12 @@ class Blocks:
 
     def parts(self, apart: Tensor) -> Tensor:
         """``(B, levels)`` sums of squares of the part of each level, of ``(B, ..., n)`` numbers at the leaves."""
-        apart, before, found = apart.reshape(len(apart), -1, apart.shape[-1]), torch.zeros(()), []
+        apart, before, found = apart.reshape(len(apart), -1, apart.shape[-1]), apart.new_zeros(()), []
         for block in self.block:
             block = block.to(apart.device)
             sizes = torch.bincount(block).to(apart)
             sums = apart.new_zeros(*apart.shape[:2], len(sizes)).index_add_(2, block, apart)
             now = (sums / sizes)[..., block]
-            found.append((now - before.to(now)).square().sum((1, 2)))
+            found.append((now - before).square().sum((1, 2)))
             before = now
         return torch.stack(found, 1)

@@ -103,7 +103,7 @@ def compare(
     optimum = Optimum(tree, channel, asked, names)
     _check_split(per, asked)
     grid = grid_of(optimum, seed) if noise is None else None
-    levels = _levels(noise) if grid is None else grid.noise.tolist()
+    levels = _levels(noise, 1.0 if optimum.erases else None) if grid is None else grid.noise.tolist()
     run = _Run(candidate, optimum, levels, grid, per)
     run.measure(n, seed, progress)
     return run.gap()
@@ -119,15 +119,16 @@ def _check_split(per: Any, task: str) -> None:
         raise BadSpec("per='level' splits squared errors, of task 'denoise'; of posteriors take per='leaf'")
 
 
-def _levels(noise: Any) -> list[float]:
-    """Numbers from 0 up. Which of them a channel or a network takes, these say themselves."""
-    says = "noise must be a number from 0 up, or a list of them"
-    one = isinstance(noise, int | float)
-    found = [noise] if one else noise.tolist() if hasattr(noise, "tolist") and not _odd(noise) else noise
-    found = listed("noise", found, "numbers from 0 up")
+def _levels(noise: Any, most: float | None) -> list[float]:
+    """Numbers from 0 up, shares up to 1. Which of them a channel or a network takes, these say themselves."""
+    kind = "number from 0 up" if most is None else "share from 0 to 1"
+    says = f"noise must be a {kind}, or a list of them"
+    found = noise.tolist() if hasattr(noise, "tolist") and not _odd(noise) else noise
+    found = [found] if isinstance(found, int | float) else listed("noise", found, "numbers from 0 up")
     if not found:
         raise BadSpec(f"{says}; got an empty one")
-    return [number(x, says, lambda x: 0 <= x < torch.inf) for x in found]
+    top = float("inf") if most is None else most
+    return [number(x, says, lambda x: 0 <= x <= top and x < float("inf")) for x in found]
 
 
 def _odd(given: Any) -> bool:
@@ -161,7 +162,7 @@ class _Run:
         with self.candidate.at_work(), tqdm(total=len(starts) * len(self.levels), disable=not progress) as bar:
             for batch, start in enumerate(starts):
                 x, y = self.optimum.draw(min(rows, n - start), stream(seed, "samples", batch))
-                nats = last = torch.zeros(len(x), dtype=torch.float64)
+                nats = last = torch.zeros(len(x), dtype=torch.float64, device="cpu")
                 for k in range(len(self.levels)):
                     cost = self._level(k, x, y, stream(seed, "noise", batch)).cpu()
                     if self.grid is not None:

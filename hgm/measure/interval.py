@@ -37,7 +37,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self.second = self.third = torch.zeros((), dtype=torch.float64)  # sums of powers about the mean
+        self.mean = self.second = self.third = torch.zeros(
+            (), dtype=torch.float64, device="cpu"
+        )  # sums of powers about the mean
 
     def add(self, x: Tensor) -> None:
         """Numbers ``(B, ...)``."""

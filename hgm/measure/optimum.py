@@ -65,13 +65,16 @@ class Optimum:
         values: ``(S, k)`` float64 less their mean.
 
     Raises:
-        BadSpec: for a channel whose noise is not one number, and Flip on leaves with unequal numbers of states.
+        BadSpec: for a channel whose noise is not one number, Flip on leaves with unequal numbers of states, and a
+            variable given twice.
         BadEvidence: for given variables that are leaves, or unknown.
     """
 
     def __init__(self, tree: Tree, channel: Channel, task: Task, given: Sequence[Label]) -> None:
         self.tree, self.task = tree, task
         self.given = [tree.index(name) for name in given]
+        if len(set(self.given)) < len(self.given):
+            raise BadSpec(f"given names a variable twice: {listing(list(given))}")
         for name, v in zip(given, self.given, strict=True):
             if not tree.inner[v]:
                 raise BadEvidence(f"given are variables above the leaves, which z tells of; {name!r} is a leaf")

@@ -67,6 +67,28 @@ def test_a_program_of_somebody_else_is_told_the_label(model, tmp_path, run, refu
     assert f"{want.levels[0].excess:.4g}" in out
 
 
+class ByName(Told):
+    """The same, called by name."""
+
+    def forward(self, z, *, sigma, y):
+        return super().forward(z, sigma, y)
+
+
+@pytest.mark.export
+def test_what_a_program_takes_by_name_is_told_in_order(model, tmp_path, run):
+    exported(tmp_path / "net.pt2")
+    batch, (z, sigma, y) = {0: torch.export.Dim("batch")}, (torch.zeros(4, 4), torch.ones(4), torch.zeros(4).long())
+    named = torch.export.export(
+        ByName(), (z,), {"sigma": sigma, "y": y}, dynamic_shapes={"z": batch, "sigma": batch, "y": batch}
+    )
+    torch.export.save(named, tmp_path / "named.pt2")
+    found = [
+        run("compare", model, tmp_path / name, "-n", 20, "--noise", "0.5,2", "--given", "label").replace(name, "")
+        for name in ("net.pt2", "named.pt2")
+    ]
+    assert found[0] == found[1]
+
+
 @pytest.mark.export
 def test_a_program_that_takes_evidence_is_refused(model, tmp_path, run, refused):
     run("compile", model, "--channel", "erasure", "--observed", "label", "-o", tmp_path / "net.pt2")

@@ -172,6 +172,15 @@ def test_posteriors_of_erased_symbols_reach_the_cross_entropy_of_the_exact_ones(
     assert abs(result.history[-1].validation - exact.history[-1].validation) < 0.01
 
 
+@pytest.mark.parametrize("task", ["posterior", "classify"])
+@pytest.mark.parametrize("channel", [hgm.Erasure(), hgm.Flip()], ids=["erasure", "flip"])
+def test_a_network_to_compare_with_of_symbols_is_trained(channel, task):
+    network = hgm.baselines.make("cnn_3", TREE, channel, task=task, parameters=1000)
+    before = hgm.compare(network, TREE, channel=channel, noise=0.3, n=50, task=task).rows()[0]["excess"]
+    trained(network=network, channel=channel, task=task, steps=60)
+    assert hgm.compare(network, TREE, channel=channel, noise=0.3, n=50, task=task).rows()[0]["excess"] < before
+
+
 @pytest.mark.long
 def test_a_model_of_diffusers_is_trained():
     from diffusers import DDPMScheduler, UNet2DModel
@@ -528,6 +537,9 @@ LEAVES = torch.zeros(5, 4, dtype=torch.long)
         (dict(data=LEAVES, n=3), "n is how many rows to draw from a tree"),
         (dict(data=LEAVES, validation=5), "at most 4"),
         (dict(data=LEAVES, validation=LEAVES[:, :3]), r"like the data, \(5, 4\); got \(5, 3\)"),
+        (dict(validation=LEAVES[:, None] * 1.0), r"of leaves \(4,\); got \(5, 1, 4\)"),
+        (dict(validation=(LEAVES, [0, 1, 2, 1, 0]), task="classify", network=Classes()), "must be 0 to 1.*; got 2"),
+        (dict(data=(LEAVES, [0, 1, 2, 1, 0]), task="classify", network=Classes()), r"\(16, 3\); Classes gave"),
         (dict(validation=LEAVES[:, :3]), r"of leaves \(4,\)"),
         (dict(data=LEAVES, patience=2), "there are none"),
         (dict(data=LEAVES, task="classify", network=Classes()), "a tuple of rows and their labels"),
@@ -540,6 +552,12 @@ def test_what_is_wrong_is_said_in_one_line(options, message):
     with pytest.raises(hgm.HgmError, match=message) as caught:
         trained(**options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [Classes, lambda: hgm.compile(TREE, "classify", channel=hgm.Clamp(), trainable=True)])
+def test_labels_of_ones_own_data_may_lack_a_class(make):
+    _, training = trained(network=make(), data=(LEAVES, [0] * 5), channel=hgm.Clamp([0.0, 1.0]), task="classify")
+    assert training.history[-1].loss < training.history[0].loss
 
 
 def test_weights_beyond_the_range_of_the_kernels_are_an_error_that_names_the_step():

@@ -537,12 +537,20 @@ REFUSED = {
     "noise below 0": (lambda: (same, {"noise": [-1.0]}), "noise must be a number from 0 up"),
     "no noise at all": (lambda: (same, {"noise": [0.0]}), "sigma must be positive"),
     "noise that is none": (lambda: (same, {"noise": "much"}), "noise must be a list of"),
+    "more than all": (
+        lambda: (same, {"noise": [0.5, 1.5], "channel": hgm.Erasure()}),
+        "noise must be a share from 0 to 1, or a list of them; got 1.5",
+    ),
     "a task": (lambda: (same, {"task": "sharpen"}), "task must be 'classify', 'denoise' or 'posterior'"),
     "per": (lambda: (same, {"per": "pixel"}), "per must be 'leaf' or 'level'"),
     "levels of posteriors": (lambda: (same, {"per": "level", "channel": hgm.Flip(), "noise": 0.1}), "take per='leaf'"),
     "parts of a class": (lambda: (same, {"per": "leaf", "task": "classify"}), "nothing to split"),
     "an unknown variable": (lambda: (same, {"given": ["digit"]}), "no variable 'digit'"),
     "a given leaf": (lambda: (same, {"given": [pair_tree().names[-1]]}), "variables above the leaves"),
+    "a variable given twice": (
+        lambda: (same, {"given": [pair_tree().names[0]] * 2}),
+        "given names a variable twice",
+    ),
     "a name and no list": (lambda: (same, {"given": "label"}), "given must be a list of"),
     "values": (lambda: (same, {"channel": hgm.Gaussian([0.0, 1.0])}), "values for 2 states, but the leaves have 3"),
     "a channel without noise": (lambda: (same, {"channel": hgm.Clamp()}), "a channel with one noise"),
@@ -569,6 +577,36 @@ def test_bad_input_is_one_clear_error(name):
     with pytest.raises(hgm.HgmError, match=says) as error:
         hgm.compare(network, pair_tree(), **{"noise": [0.5], "n": 5} | options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("one", [0.5, np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), [0.5]])
+def test_a_level_is_a_number_of_any_library(one):
+    assert (
+        hgm.compare(same, pair_tree(), noise=one, n=5).rows() == hgm.compare(same, pair_tree(), noise=0.5, n=5).rows()
+    )
+
+
+def test_a_network_that_writes_into_its_arguments_changes_nothing_else():
+    tree = pair_tree()
+
+    def rude(z, sigma, y):
+        answer = z + y[:, None]
+        for given in (z, sigma, y):
+            given += 1
+        return answer
+
+    def polite(z, sigma, y):
+        return z + y[:, None]
+
+    options = {"noise": [0.5, 1.0], "n": 20, "given": [tree.names[0]]}
+    assert hgm.compare(rude, tree, **options).rows() == hgm.compare(polite, tree, **options).rows()
+
+
+@pytest.mark.parametrize("per", [None, "level"])
+def test_the_default_device_plays_no_part(per):
+    alone = hgm.compare(same, pair_tree(), n=5, per=per)
+    with torch.device("meta"):
+        assert hgm.compare(same, pair_tree(), n=5, per=per).to_json() == alone.to_json()
 
 
 def test_an_error_of_the_network_is_passed_on_with_the_level():
