@@ -51,7 +51,8 @@ class Gap:
         nats: what the network's errors cost as code length, in nats per sample: the integral of the excess over the
             grid of noise, and its interval; ``None`` with given levels.
         nats_allowance: below that it is zero to rounding.
-        last_octave: the share of it in the last octave of snr; where it is above 1% the cost grows with the grid.
+        last_octave: the share of it in the last octave of snr; where it is above 1% the cost grows with the grid,
+            without limit if the error does not vanish with the noise.
         grid: where that ends, in words.
         shared_values: whether states share a value: then nats are of the values and not of the states.
     """
@@ -160,7 +161,7 @@ class Gap:
         if self.last_octave is not None and high > self.nats_allowance:
             lines.append(f"the last octave of snr has {self.last_octave:.1%} of it")
             if self.last_octave > GROWS:
-                lines[-1] += ": the cost grows with the grid, as the error does not vanish with the noise"
+                lines[-1] += ": the cost grows with the grid, without limit if the error does not vanish with the noise"
         if self.shared_values:
             lines.append("states share values: these nats are of the values, not of the states")
         return "\n".join(lines)
