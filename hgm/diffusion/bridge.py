@@ -57,8 +57,7 @@ def as_diffusers(net: Any, scheduler: Any) -> Any:
     if not getattr(callable_as("a network", net), "leaf_shape", None):
         raise BadSpec(f"a network for diffusers says what shape its data have, as leaf_shape; got {brief(net)}")
     shape, channel = tuple(net.leaf_shape), getattr(net, "channel", None)
-    if isinstance(channel, Channel) and channel.reads_symbols:
-        raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
+    _check_values(channel)
     from hgm.diffusion.model import HgmModel  # which loads diffusers
 
     with torch.no_grad():
@@ -85,8 +84,7 @@ def from_diffusers(model: Any, scheduler: Any, channel: Channel | None = None) -
         raise BadSpec(f"give the scheduler of diffusers that the model was trained with; got {brief(scheduler)}")
     predicts(scheduler)
     squares(scheduler)
-    if channel is not None and (not isinstance(channel, Channel) or channel.reads_symbols):
-        raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
+    _check_values(channel)
     found = FromDiffusers(model, scheduler, channel)
     if channel is not None and found.channels not in (None, components(channel) or 1):
         raise BadEvidence(
@@ -159,6 +157,11 @@ class FromDiffusers(nn.Module):
         out = self.model(shown, t.long() if whole else t.to(z), return_dict=False)[0].to(u)
         out = out if self.vectors else out[:, 0]
         return self.scale.out(convert(out, self.wanted, "x0", u, alpha=alpha_u.to(z), sigma=sigma_u))
+
+
+def _check_values(channel: Any) -> None:
+    if channel is not None and (not isinstance(channel, Channel) or channel.reads_symbols):
+        raise BadEvidence(f"the data of diffusers are values, as of hgm.Gaussian; the channel is {brief(channel)}")
 
 
 def _level(value: Any, z: Tensor, name: str) -> Tensor:

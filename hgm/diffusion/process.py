@@ -23,7 +23,7 @@ from torch import Tensor
 from hgm.errors import BadSpec, brief, listing
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
+from hgm.evidence.channels import Erasure, Flip, Gaussian, inside
 from hgm.evidence.noise import check_shape
 from hgm.evidence.symbols import MISSING, as_tensor
 from hgm.tree.arguments import choice, number, whole
@@ -84,8 +84,7 @@ class Process(ABC):
         channel = self.channels[0]() if given is None else given
         if given is None and not states:
             raise BadSpec(f"{type(self).__name__} is observed through a channel that knows its values; got None")
-        inside = channel.channel if isinstance(channel, Missing) else channel
-        if not isinstance(inside, self.channels):
+        if not isinstance(inside(channel), self.channels):
             names = " or ".join(kind.__name__ for kind in self.channels)
             raise BadSpec(f"{type(self).__name__} is observed through the channel {names}; got {brief(given)}")
         return channel.bound(states)

@@ -14,7 +14,7 @@ from hgm.evidence.channel import Channel, channel_of, entry_of
 from hgm.evidence.noise import along, as_noise, check_shape
 from hgm.evidence.symbols import MISSING, allowed, as_tensor, checked_symbols, clamped, signed
 
-__all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft"]
+__all__ = ["Clamp", "Erasure", "Flip", "Gaussian", "Missing", "Soft", "inside"]
 
 
 class Soft(Channel, name="soft"):
@@ -237,6 +237,11 @@ class Missing(Channel, name="missing"):
         if not entry.get("of"):
             raise BadSpec("the channel missing does not say which channel it is around")
         return cls(channel_of(entry["of"], values))
+
+
+def inside(channel: Channel) -> Channel:
+    """The channel itself, or the one that `Missing` is around."""
+    return channel.channel if isinstance(channel, Missing) else channel
 
 
 def _symbols(channel: Channel, x: Any) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hgm.errors import BadSpec, HgmError, brief, extension
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
+from hgm.evidence.channels import Erasure, Flip, Gaussian, inside
 from hgm.learn.levels import DECADE, Levels, checked_levels
 from hgm.networks.network import Network
 
@@ -62,14 +62,14 @@ class Objective:
 
     def shown(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Shown:
         """Rows of clean data ``(B, *leaf shape)`` as a network sees them."""
-        channel, inside = self.channel, _inside(self.channel)
-        values = self._values(x) if isinstance(inside, Gaussian) or self.task == "denoise" else x
+        channel, within = self.channel, inside(self.channel)
+        values = self._values(x) if isinstance(within, Gaussian) or self.task == "denoise" else x
         level = None if self.levels is None else self.levels.draw(len(x), generator)
         if level is None:
             z = channel.observe(x, generator=generator)
-        elif isinstance(inside, Gaussian):
-            z = inside.add_noise(values, level.to(values.dtype), generator=generator)
-        elif isinstance(inside, Erasure):
+        elif isinstance(within, Gaussian):
+            z = within.add_noise(values, level.to(values.dtype), generator=generator)
+        elif isinstance(within, Erasure):
             drawn = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float64)
             z = channel.observe(x, drawn >= level.reshape(-1, *(1,) * (x.ndim - 1)), generator=generator)
         else:
@@ -149,21 +149,21 @@ def objective(network: nn.Module, channel: Channel, task: Task, noise: Any, spre
     Raises:
         BadSpec: for noise that does not fit the channel, or values where there are none.
     """
-    inside, device = _inside(channel), device_of(network)
-    if not channel.noise_names and not isinstance(inside, Erasure):
+    within, device = inside(channel), device_of(network)
+    if not channel.noise_names and not isinstance(within, Erasure):
         if noise is not None:
-            raise BadSpec(f"the channel {type(inside).__name__} has no noise to choose; got noise={brief(noise)}")
+            raise BadSpec(f"the channel {type(within).__name__} has no noise to choose; got noise={brief(noise)}")
         levels = None
     else:
-        probability = isinstance(inside, Erasure | Flip)
-        if noise is None and not isinstance(inside, Erasure | Flip | Gaussian):
-            raise BadSpec(f"say which noise the channel {type(inside).__name__} is to have: noise=(low, high), say")
-        most = 1.0 if isinstance(inside, Erasure) else 1 - 1 / max(inside.states or 2, 2)
+        probability = isinstance(within, Erasure | Flip)
+        if noise is None and not isinstance(within, Erasure | Flip | Gaussian):
+            raise BadSpec(f"say which noise the channel {type(within).__name__} is to have: noise=(low, high), say")
+        most = 1.0 if isinstance(within, Erasure) else 1 - 1 / max(within.states or 2, 2)
         default = (0.0, most) if probability else (spread / DECADE, spread * DECADE)
         levels = checked_levels(default if noise is None else noise, probability)
-    if task == "denoise" and channel.values is None and inside.reads_symbols:
-        raise BadSpec(f"means are of values, and {type(inside).__name__} does not know its own; give values=...")
-    tells = levels is not None and not (isinstance(inside, Erasure) and isinstance(network, Network))
+    if task == "denoise" and channel.values is None and within.reads_symbols:
+        raise BadSpec(f"means are of values, and {type(within).__name__} does not know its own; give values=...")
+    tells = levels is not None and not (isinstance(within, Erasure) and isinstance(network, Network))
     return Objective(task, channel.to(device), levels, tells, _dtype_of(network))
 
 
@@ -178,7 +178,3 @@ def _dtype_of(network: nn.Module) -> torch.dtype:
     if isinstance(own, torch.dtype) and own.is_floating_point:
         return own
     return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.get_default_dtype())
-
-
-def _inside(channel: Channel) -> Channel:
-    return channel.channel if isinstance(channel, Missing) else channel

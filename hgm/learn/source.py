@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hgm.errors import BadEvidence, BadSpec, brief
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Gaussian, Missing
+from hgm.evidence.channels import Gaussian, inside
 from hgm.evidence.symbols import as_tensor, checked_symbols
 from hgm.learn.digest import structure_digest
 from hgm.learn.objective import Task, device_of
@@ -145,8 +145,8 @@ def _read(given: Any, channel: Channel, task: Task, what: str) -> Pair:
             f"{what} has no rows or no leaves: there is nothing to learn from; got shape {tuple(x.shape)}"
         )
     if x.is_floating_point():
-        inside = channel.channel if isinstance(channel, Missing) else channel
-        if not isinstance(inside, Gaussian) or task == "posterior":
+        within = inside(channel)
+        if not isinstance(within, Gaussian) or task == "posterior":
             raise BadEvidence(f"{what} must be symbols, integers, for this channel and task; got {x.dtype}")
         if not bool(x.isfinite().all()):
             raise BadEvidence(f"{what} holds NaN or infinity; clean values are finite")

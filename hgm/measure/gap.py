@@ -10,7 +10,7 @@ import torch
 from hgm.diffusion.denoiser import Denoiser
 from hgm.errors import BadSpec
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Gaussian, Missing
+from hgm.evidence.channels import Gaussian, inside
 from hgm.measure.candidate import Candidate
 from hgm.measure.excess import Blocks, divergences, squared
 from hgm.measure.interval import Estimate, Tally
@@ -95,8 +95,8 @@ def compare(
     asked: Any = task
     if task is None:
         own = network.network.task if isinstance(network, Denoiser) else getattr(network, "task", None)
-        inside = channel.channel if isinstance(channel, Missing) else channel
-        asked = own if compiled else "denoise" if isinstance(inside, Gaussian) else "posterior"
+        within = inside(channel)
+        asked = own if compiled else "denoise" if isinstance(within, Gaussian) else "posterior"
     choice("task", asked, TASKS)
     names = listed("given", given, "names of variables")
     candidate = Candidate(network, tree, asked, len(names))

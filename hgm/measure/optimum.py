@@ -16,7 +16,7 @@ from hgm.bp.posterior import infer
 from hgm.errors import BadEvidence, BadSpec, brief, extension, listing
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import Channel
-from hgm.evidence.channels import Erasure, Flip, Gaussian, Missing
+from hgm.evidence.channels import Erasure, Flip, Gaussian, inside
 from hgm.evidence.symbols import MISSING, allowed
 from hgm.networks.compile import Task, compile
 from hgm.tree.labels import Label
@@ -81,15 +81,15 @@ class Optimum:
         kind: Task = "posterior" if task == "denoise" else task
         self.network = compile(tree, kind, channel=channel, observed=list(given)).double()
         self.channel = self.network.channel
-        inside = self.channel.channel if isinstance(self.channel, Missing) else self.channel
-        self.erases, self.gaussian = isinstance(inside, Erasure), isinstance(inside, Gaussian)
+        within = inside(self.channel)
+        self.erases, self.gaussian = isinstance(within, Erasure), isinstance(within, Gaussian)
         if not self.erases and len(self.channel.noise_names) != 1:
             raise BadSpec(
                 f"levels of noise are those of a channel with one noise, such as Gaussian, Flip or Erasure; got "
                 f"{brief(channel)}"
             )
         several = np.unique(tree.cardinality[tree.leaves])
-        if isinstance(inside, Flip) and len(several) > 1:
+        if isinstance(within, Flip) and len(several) > 1:
             raise BadSpec(
                 f"Flip goes to any of S states, the same at all leaves; these have {listing(several.tolist())}"
             )
