@@ -32,7 +32,7 @@ print("d lambda^2 of each level:", np.round(siblings(tree), 2))
 posterior = hgm.compile(tree, "posterior", channel=channel, query="all")
 names = ["the image", "2x2 patches", "4x4 parts", "8x8 quarters", "the whole"]
 levels = [tree.at_level(k) for k in (4, 3, 2, 1, 0)]
-x = hgm.infer(tree).sample(1, generator=torch.Generator().manual_seed(3)).leaves
+x = hgm.infer(tree).sample(1, generator=torch.Generator().manual_seed(29)).leaves
 
 
 def noisy(x, sigma, seed=0):

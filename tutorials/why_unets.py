@@ -78,7 +78,7 @@ for axis, (name, tree) in zip(axes, trees.items(), strict=True):
     windows[name] = {f"{2 * r + 1}x{2 * r + 1}": excess(tree, "window", radius=r) for r in (0, 1, 2, 3, 5, 7)}
     curves(axis, f"{name} the threshold", windows[name])
 axes[0].set_ylabel("excess, per cent of the optimum")
-axes[1].legend(title="window")
+axes[1].legend(title="window", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 # %% [markdown]
 # Below the threshold a CNN that sees 3x3 is within one per cent of the best (dotted line) and nothing about U-Nets can
