@@ -193,7 +193,8 @@ def _slope(
         here = here[..., i]
     if not here.requires_grad:
         return nothing
-    direction = torch.randn(len(here), generator=source, dtype=torch.float64).to(here)
+    one = len(here) == 1
+    direction = (torch.ones(1) if one else torch.randn(len(here), generator=source, dtype=torch.float64)).to(here)
     with extension(what):
         (slope,) = torch.autograd.grad(here @ direction, z, allow_unused=True, materialize_grads=True)
     if not bool(slope.isfinite().all()):

@@ -100,8 +100,9 @@ def probes(net: nn.Module, tree: Tree, channel: Channel, sigma: float, n: int = 
 def gradient_norms(net: nn.Module, tree: Tree, channel: Channel, noise: Any, n: int = 512, seed: int = 0) -> Found:
     """Norms of the gradient of the training loss in every block, as the network is and before it learned.
 
-    Of batches of 64 rows, as `hgm.train` takes them, and of their mean squared error: near a minimum what is left is
-    the scatter of batches, so compare networks before they learned, or blocks of one network.
+    Of batches of 64 rows, as `hgm.train` takes them, and of their mean squared error. Near a minimum what is left is
+    the scatter of batches: compare networks before they learned, or shares of the blocks of one. The frame of a network
+    (`hgm.baselines.Framed`) scales what it gives, so norms of networks in different frames differ by that too.
 
     Args:
         net: a network of `hgm.baselines` but for the compiled ones, or a module alike.
