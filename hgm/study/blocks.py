@@ -8,6 +8,7 @@ what halves and doubles, the time) is a part by itself.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from hgm.baselines.layers import Norm
 from hgm.baselines.transformer import Transformer
 from hgm.errors import BadSpec, brief
 
-__all__ = ["activations", "blocks", "fresh", "parts"]
+__all__ = ["activations", "blocks", "fresh", "in_order", "parts"]
 
 
 def blocks(net: nn.Module) -> dict[str, nn.Module]:
@@ -25,7 +26,9 @@ def blocks(net: nn.Module) -> dict[str, nn.Module]:
     items: dict[str, nn.Module] = {}
     for name, several in net.named_modules():
         if isinstance(several, nn.ModuleList | nn.Sequential):
-            items |= {f"{name}.{i}": m for i, m in several.named_children() if any(True for _ in m.children())}
+            items |= {
+                f"{name}.{i}".lstrip("."): m for i, m in several.named_children() if any(True for _ in m.children())
+            }
     return {name: m for name, m in items.items() if not any(other.startswith(f"{name}.") for other in items)}
 
 
@@ -70,6 +73,17 @@ def activations(net: nn.Module, *given: Tensor) -> dict[str, Tensor]:
             f"the network must have blocks that give (B, C, *positions), as U-Nets and CNNs have; got {brief(net)}"
         )
     return seen | {"output": output.unsqueeze(1) if output.ndim == axes + 1 else output}
+
+
+def in_order(net: nn.Module, names: Iterable[str], *given: Tensor) -> list[str]:
+    """The names of modules of a network in the order in which it uses them; the others last."""
+    net = copy.deepcopy(net).eval()
+    used: dict[str, None] = {}
+    for name in (names := list(names)):
+        net.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: used.setdefault(name))
+    with torch.no_grad():
+        net(*given)
+    return list(used | dict.fromkeys(names))
 
 
 def fresh(net: nn.Module, seed: int) -> nn.Module:

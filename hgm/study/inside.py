@@ -11,6 +11,7 @@ ends of its 95% interval:
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ from hgm.measure.optimum import Optimum
 from hgm.measure.snr import stream
 from hgm.measure.support import receptive_field
 from hgm.networks.compile import compile
-from hgm.study.blocks import activations, fresh, parts
+from hgm.study.blocks import activations, fresh, in_order, parts
 from hgm.study.linear import explained
 from hgm.study.places import at_nodes, by_distance, groups, sides_of, spread
 from hgm.tree.arguments import whole
@@ -45,9 +46,11 @@ def probes(net: nn.Module, tree: Tree, channel: Channel, sigma: float, n: int = 
     """Linear probes: R² of the exact posteriors of the nodes of every level, from the activations of every block.
 
     The features of a node are the activations at its place: their mean over the node's block of leaves where the
-    resolution is finer than the level, the cell that holds the node where it is coarser. One probe is shared by all
-    nodes of a level (in a coarse cell, by all that lie in their cells alike). R² is that of `hgm.study.linear`: on
-    samples that were not fitted, around each node's own mean.
+    resolution is finer than the level, the cell that holds the node where it is coarser. A mean over many cells gathers
+    what each of them knows of its surroundings, and so does a part of the network's work itself; under ``"cell"`` are
+    probes of the one cell in the middle of the node's block. One probe is shared by all nodes of a level (in a coarse
+    cell, by all that lie in their cells alike). R² is that of `hgm.study.linear`: on samples that were not fitted,
+    around each node's own mean.
 
     Controls: the same network before it learned (weights drawn from `seed`), and what is linear in the data: the means
     of z over the blocks of the node and of all its ancestors. On a symmetric tree no linear function of all of z says
@@ -63,9 +66,9 @@ def probes(net: nn.Module, tree: Tree, channel: Channel, sigma: float, n: int = 
 
     Returns:
         ``"trained"`` and ``"untrained"``: by block, in the order in which they run, and ``"output"``, a dict of
-        ``"positions"``, ``"channels"`` and ``"r2"``, ``"low"``, ``"high"``, each a list by level, the root first;
-        ``"input"``: the last three; ``"variance"``: by level, of the posterior of a node, summed over states;
-        ``"sigma"`` and ``"n"``.
+        ``"positions"``, ``"channels"``, ``"r2"``, ``"low"``, ``"high"``, each of these a list by level, the root first,
+        and ``"cell"``, of the same three; ``"input"``: the three; ``"variance"``: by level, of the posterior of a node,
+        summed over states; ``"sigma"`` and ``"n"``.
 
     Raises:
         BadSpec: for a tree without a grid, a channel of symbols, or a network without blocks.
@@ -84,11 +87,12 @@ def probes(net: nn.Module, tree: Tree, channel: Channel, sigma: float, n: int = 
         found[name] = {}
         for block, h in activations(one, *given).items():
             around = shape if block == "output" else padded
-            rows = [
-                explained(groups(h.double(), around, shape, sides, y)) for sides, y in zip(grid, targets, strict=True)
-            ]
-            about = {"positions": list(h.shape[2:]), "channels": h.shape[1]}
-            found[name][block.removeprefix("body.")] = about | _listed(rows)
+            mean, middle = (
+                [explained(groups(h.double(), around, shape, *of, one_cell)) for of in zip(grid, targets, strict=True)]
+                for one_cell in (False, True)
+            )
+            about = {"positions": list(h.shape[2:]), "channels": h.shape[1], "cell": _listed(middle)}
+            found[name][block.removeprefix("body.")] = about | _listed(mean)
     means = [at_nodes(z.double().reshape(n, -1, *shape), shape, shape, sides) for sides in grid]
     rows = []
     for k, y in enumerate(targets):
@@ -113,8 +117,8 @@ def gradient_norms(net: nn.Module, tree: Tree, channel: Channel, noise: Any, n: 
         seed: of the samples, their noise, and of the untrained network.
 
     Returns:
-        ``"trained"`` and ``"untrained"``: by block or other part with parameters, in the order in which they are
-        declared, a dict of ``"parameters"``, ``"weight"`` (norm of them), ``"norm"`` of the gradient, ``"low"`` and
+        ``"trained"`` and ``"untrained"``: by block or other part with parameters, in the order in which they run, a
+        dict of ``"parameters"``, ``"weight"`` (norm of them), ``"norm"`` of the gradient, ``"low"`` and
         ``"high"`` (of its mean over batches), ``"relative"`` (norm over weight) and ``"share"`` (of the square of the
         whole gradient's norm, a mean over batches); ``"whole"``: by network, the whole gradient's norm; ``"n"``.
 
@@ -142,8 +146,9 @@ def gradient_norms(net: nn.Module, tree: Tree, channel: Channel, noise: Any, n: 
         mean, low, high = (x.tolist() for x in tally.estimates())
         found["whole"][name] = {"norm": mean[-1], "low": low[-1], "high": high[-1]}
         found[name] = {}
-        for i, (part, weights) in enumerate(own.items()):
-            size = float(_square(list(weights)).sqrt())
+        for part in in_order(one, own, *shown.given):
+            i, weights = list(own).index(part), own[part]
+            size = float(_square(weights).sqrt())
             found[name][part.removeprefix("body.")] = {
                 "parameters": sum(w.numel() for w in weights), "weight": size, "norm": mean[i], "low": low[i],
                 "high": high[i], "relative": mean[i] / size if size else 0.0, "share": mean[len(own) + i],
@@ -218,7 +223,7 @@ def _posteriors(tree: Tree, channel: Channel, sigma: float, n: int, seed: int) -
     return z, level, [p[:, :, a:b] for a, b in pairwise(ends)]
 
 
-def _square(tensors: list[Tensor]) -> Tensor:
+def _square(tensors: Sequence[Tensor]) -> Tensor:
     """The sum of the squares of all numbers, float64."""
     return torch.stack([t.detach().double().square().sum() for t in tensors]).sum()
 

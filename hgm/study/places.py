@@ -2,6 +2,7 @@
 
 A node of level k covers a block of leaves, a cell of an activation another. What a node is told is the mean over its
 block: of many cells where the resolution is finer than the level, of the one that holds the node where it is coarser.
+Or the one cell in the middle of its block.
 """
 
 from __future__ import annotations
@@ -36,17 +37,25 @@ def _overlap(nodes: int, cells: int, leaves: int, padded: int) -> Tensor:
     return (torch.minimum(start + side, first + cell) - torch.maximum(start, first)).clamp_min(0) / side
 
 
-def at_nodes(h: Tensor, around: Sides, shape: Sides, sides: Sides) -> Tensor:
-    """``(n, C, *sides)`` features ``(n, C, *positions)`` at the nodes of a level."""
+def _middle(nodes: int, cells: int, leaves: int, padded: int) -> Tensor:
+    """``(nodes, cells)`` 1 for the cell in which the middle of a node lies, along one axis."""
+    place = (torch.arange(nodes).double() + 0.5) * (leaves / nodes) * (cells / padded)
+    return torch.nn.functional.one_hot(place.long(), cells).double()
+
+
+def at_nodes(h: Tensor, around: Sides, shape: Sides, sides: Sides, middle: bool = False) -> Tensor:
+    """``(n, C, *sides)`` features ``(n, C, *positions)`` at the nodes of a level: means, or of the middle cell."""
     for axis, (nodes, leaves, padded) in enumerate(zip(sides, shape, around, strict=True), 2):
-        weights = _overlap(nodes, h.shape[axis], leaves, padded)
+        weights = (_middle if middle else _overlap)(nodes, h.shape[axis], leaves, padded)
         h = torch.tensordot(h, weights, ([axis], [1])).movedim(-1, axis)
     return h
 
 
-def groups(h: Tensor, around: Sides, shape: Sides, sides: Sides, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+def groups(
+    h: Tensor, around: Sides, shape: Sides, sides: Sides, y: Tensor, middle: bool = False
+) -> list[tuple[Tensor, Tensor]]:
     """Features and targets of nodes that lie in their cells alike; those of the same cells are one target."""
-    x = at_nodes(h, around, shape, sides).flatten(2).movedim(1, -1)
+    x = at_nodes(h, around, shape, sides, middle).flatten(2).movedim(1, -1)
     within = []
     for nodes, leaves, padded, cells in zip(sides, shape, around, h.shape[2:], strict=True):
         within.append(np.round(np.arange(nodes) * (leaves / nodes) % (padded / cells), 6))

@@ -12,8 +12,10 @@ from hgm.learn.objective import objective
 from hgm.measure.snr import stream
 from hgm.study.blocks import activations, blocks, fresh, parts
 from hgm.study.inside import effective, gradient_norms, probes
+from hgm.study.inside_figures import draw_effective, draw_gradients, draw_probes
 from hgm.study.linear import explained, held_out
 from hgm.study.places import at_nodes, by_distance, groups, sides_of
+from hgm.viz.style import picture
 
 VALUES = [-1.5, -0.5, 0.5, 1.5]
 CHANNEL = hgm.Gaussian(VALUES)
@@ -58,6 +60,14 @@ def test_the_share_of_known_noise_is_found_and_the_interval_holds_it():
     assert np.mean([f.high - f.low for f in found]) == pytest.approx(4 * np.std([f.value for f in found]), rel=0.4)
 
 
+def test_the_interval_is_that_of_a_ratio():
+    """Samples of very different sizes, of which the same share is explained: the share is sure, the sums are not."""
+    x, size = torch.randn(400, 20, 1), torch.rand(400, 1, 1) ** 4 + 0.01
+    found = [explained([(x * size, size * (x + torch.randn(400, 20, 1)))]) for _ in range(20)]
+    assert np.mean([f.high - f.low for f in found]) < 0.15
+    assert np.mean([f.low <= 0.5 <= f.high for f in found]) > 0.8
+
+
 def test_no_sample_is_in_the_fit_that_it_is_held_against():
     x, y = torch.randn(40, 1, 3).double(), torch.randn(40, 1, 1).double()
     before = held_out(x, y)[0]
@@ -85,6 +95,13 @@ def test_a_node_is_told_the_mean_of_its_cells_or_the_cell_that_holds_it():
     assert at_nodes(h, (8, 8), (8, 8), (1, 1)).item() == 7.5
 
 
+def test_the_middle_cell_is_one_inside_the_node_or_the_one_that_holds_it():
+    h = torch.arange(16.0).double().reshape(1, 1, 4, 4)
+    assert at_nodes(h, (8, 8), (8, 8), (2, 2), True)[0, 0].tolist() == [[5, 7], [13, 15]]
+    assert torch.equal(at_nodes(h, (8, 8), (8, 8), (8, 8), True), at_nodes(h, (8, 8), (8, 8), (8, 8)))
+    assert at_nodes(h, (8, 8), (8, 8), (1, 1), True).item() == 10
+
+
 def test_a_node_astride_two_cells_is_told_their_share():
     """Nine leaves in three blocks of three, padded to twelve, six cells of two."""
     h = torch.arange(6.0).double().reshape(1, 1, 6)
@@ -95,10 +112,17 @@ def test_nodes_of_one_cell_are_targets_of_one_probe():
     h, y = torch.randn(7, 5, 2, 2).double(), torch.randn(7, 64, 3).double()
     ((features, targets),) = groups(h, (8, 8), (8, 8), (8, 8), y)
     assert torch.equal(features, h.flatten(2).movedim(1, -1)) and targets.shape == (7, 4, 16 * 3)
-    corner = y.reshape(7, 8, 8, 3)[:, ::4, ::4].reshape(7, 4, 3)
-    assert torch.equal(targets[..., :3], corner)
+    within = [y.reshape(7, 8, 8, 3)[:, i::4, j::4].reshape(7, 4, 3) for i in range(4) for j in range(4)]
+    assert torch.equal(targets, torch.cat(within, -1))
     ((features, targets),) = groups(h, (8, 8), (8, 8), (1, 1), y[:, :1])
     assert features.shape == (7, 1, 5) and torch.equal(targets, y[:, :1])
+
+
+def test_nodes_that_lie_in_their_cells_otherwise_have_another_probe():
+    """Nine leaves, padded to twelve, in six cells of two: those at even places, and those at odd ones."""
+    y = torch.arange(9.0).double().expand(4, 9).unsqueeze(-1)
+    pairs = groups(torch.randn(4, 2, 6).double(), (12,), (9,), (9,), y)
+    assert sorted(t[0, :, 0].tolist() for _, t in pairs) == [[0, 2, 4, 6, 8], [1, 3, 5, 7]]
 
 
 def test_every_node_is_in_one_group_whatever_the_sides_are():
@@ -160,6 +184,7 @@ def test_exact_beliefs_are_found_at_their_level_and_noise_at_none():
     assert belief["r2"][2] > 1 - 1e-6 and all(0.05 < belief["r2"][k] < 0.99 for k in (0, 1, 3))
     assert max(noise["r2"]) < 0.05 and sum(low > 0 for low in noise["low"]) <= 1
     assert 0 < output["r2"][3] < 0.9  # the data themselves
+    assert output["cell"]["r2"][3] == output["r2"][3] and output["cell"]["r2"][0] < output["r2"][0]
 
 
 def test_the_means_of_the_blocks_of_ancestors_are_all_that_is_linear_in_the_data():
@@ -179,11 +204,13 @@ def test_the_means_of_the_blocks_of_ancestors_are_all_that_is_linear_in_the_data
         assert told["r2"][k] == pytest.approx(1 - float(left), abs=0.03)
 
 
+@pytest.mark.long
 def test_a_probe_says_how_much_the_posterior_varies_and_repeats_itself():
     tree = quad(2)
     net = net_of("unet", tree, 5000)
     one, other = (probes(net, tree, CHANNEL, 2.0, n=60, seed=1) for _ in range(2))
-    assert one == other and one != probes(net, tree, CHANNEL, 2.0, n=60, seed=2)
+    assert one == other and one["input"] != probes(net, tree, CHANNEL, 2.0, n=60, seed=2)["input"]
+    assert all(one["trained"][b] != one["untrained"][b] for b in one["trained"])
     assert len(one["variance"]) == 3 and all(0 < v < 1 for v in one["variance"])
     assert list(one["trained"]) == ["encoder.0", "middle.0", "middle.1", "decoder.0", "output"]
     assert all(v["low"][k] <= v["r2"][k] <= v["high"][k] for v in one["trained"].values() for k in range(3))
@@ -228,6 +255,19 @@ def test_blocks_and_other_parts_are_all_of_a_network():
     own = parts(net)
     assert sum(w.numel() for several in own.values() for w in several) == sum(w.numel() for w in net.parameters())
     assert {*named, "body.lift", "body.down.0", "body.up.1", "body.last"} <= set(own)
+
+
+def test_blocks_of_blocks_are_the_innermost_with_parts():
+    inner = nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU())
+    net = nn.Sequential(nn.ModuleList([nn.ModuleDict({"list": nn.ModuleList([inner])})]), nn.Conv1d(1, 1, 1))
+    assert list(blocks(net)) == ["0.0.list.0"]
+
+
+def test_parts_are_in_the_order_in_which_they_run():
+    found = gradient_norms(net_of("unet", quad(2), 5000), quad(2), CHANNEL, 1.0, n=128)["trained"]
+    assert [p for p in found if "time" not in p] == [
+        "lift", "encoder.0", "down.0", "middle.0", "middle.1", "up.0", "decoder.0", "last",
+    ]  # fmt: skip
 
 
 def test_activations_are_in_the_order_in_which_they_run_and_leave_the_network_as_it_was():
@@ -347,6 +387,23 @@ def test_the_exact_network_beside_itself_is_the_same(few):
     assert found["network"] == found["exact"] and found["apart"]["value"] == 0
 
 
+class Far(nn.Module):
+    """Every output is the leaf across."""
+
+    leaf_shape = (4, 4)
+
+    def forward(self, z, sigma):
+        return z.roll((2, 2), (1, 2))
+
+
+def test_outputs_that_use_nothing_in_common_are_wholly_apart(few):
+    """Leaves are independent where all edges are uniform: the posterior uses its own leaf alone."""
+    tree = hgm.broadcast(2, 4, (2, 2), eps=0.75)
+    found = effective(Far(), tree, CHANNEL, 1.0)
+    assert found["apart"]["value"] == pytest.approx(1) and found["exact"]["size"]["value"] == pytest.approx(1)
+    assert found["network"]["rings"]["value"] == [0, 0, 1, 0] and found["network"]["levels"]["value"] == [1, 0, 0]
+
+
 @pytest.mark.long
 def test_the_posterior_uses_a_leaf_the_less_the_further_it_is_in_the_tree():
     """Of a leaf: the share of a level over how many leaves meet it there."""
@@ -375,3 +432,28 @@ def test_the_inputs_are_noisy_data_and_no_white_noise():
     tree = hgm.broadcast(1, 2, (2, 2), eps=0.0)
     effective(Looks(), tree, hgm.Gaussian([-10.0, 10.0]), 0.1)
     assert all(abs(abs(float(z.mean())) - 10) < 0.5 and float(z.std()) < 1 for z in seen)
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
+
+
+@pytest.mark.long
+def test_pictures_show_every_network_and_level(few):
+    tree = quad(2)
+    nets = {name: net_of(name, tree, 5000) for name in ("unet", "cnn_3")}
+    drawn = draw_probes({name: probes(net, tree, CHANNEL, 1.0, n=40) for name, net in nets.items()})
+    assert [a.get_title() for a in drawn.axes] == ["unet", "cnn_3"]
+    assert {"root", "level 1", "leaves"} <= set(texts(drawn))
+    assert [t.get_text() for t in drawn.axes[1].get_xticklabels()] == ["blocks.0", "output"]
+    gradients = draw_gradients({n: gradient_norms(net, tree, CHANNEL, 1.0, n=128) for n, net in nets.items()})
+    assert [t.get_text() for t in gradients.axes[1].get_xticklabels()] == ["first", "blocks.0", "last"]
+    share = draw_effective({n: effective(net, tree, CHANNEL, 1.0) for n, net in nets.items()})
+    assert {"exact posterior mean", "unet", "cnn_3"} <= set(texts(share))
+    own = share.axes[0].get_lines()[0].get_ydata()
+    assert len(share.axes) == 2 and min(own) > 0 and max(own) <= 1
+    for figure in (drawn, gradients, share):
+        assert picture(figure, "svg").startswith(b"<?xml")
