@@ -10,7 +10,7 @@ from torch import nn
 import hgm
 from hgm.learn.objective import objective
 from hgm.measure.snr import stream
-from hgm.study.blocks import activations, blocks, fresh, parts
+from hgm.study.blocks import activations, blocks, fresh, in_order, parts
 from hgm.study.inside import effective, gradient_norms, probes
 from hgm.study.inside_figures import draw_effective, draw_gradients, draw_probes
 from hgm.study.linear import explained, held_out
@@ -216,6 +216,14 @@ def test_a_probe_says_how_much_the_posterior_varies_and_repeats_itself():
     assert all(v["low"][k] <= v["r2"][k] <= v["high"][k] for v in one["trained"].values() for k in range(3))
 
 
+def test_the_samples_are_of_the_seed():
+    """With hardly any noise the posterior is the leaf itself: how much it varies is a matter of the samples alone."""
+    tree = quad(1)
+    net = net_of("cnn_3", tree, 3000)
+    one, other = (probes(net, tree, CHANNEL, 0.05, n=40, seed=seed)["variance"][1] for seed in (1, 2))
+    assert abs(one - other) > 1e-4
+
+
 @pytest.mark.long
 def test_probes_take_sequences_and_sides_that_do_not_fit():
     tree = hgm.broadcast(3, 3, 3)
@@ -264,10 +272,14 @@ def test_blocks_of_blocks_are_the_innermost_with_parts():
 
 
 def test_parts_are_in_the_order_in_which_they_run():
-    found = gradient_norms(net_of("unet", quad(2), 5000), quad(2), CHANNEL, 1.0, n=128)["trained"]
-    assert [p for p in found if "time" not in p] == [
-        "lift", "encoder.0", "down.0", "middle.0", "middle.1", "up.0", "decoder.0", "last",
+    net = net_of("unet", quad(), 10_000)
+    names = [part for part in parts(net) if "time" not in part]
+    assert [name.removeprefix("body.") for name in in_order(net, names, torch.randn(1, 8, 8), torch.ones(1))] == [
+        "lift", "encoder.0", "down.0", "encoder.1", "down.1", "middle.0", "middle.1",
+        "up.1", "decoder.1", "up.0", "decoder.0", "last",
     ]  # fmt: skip
+    found = gradient_norms(net, quad(), CHANNEL, 1.0, n=128)["trained"]
+    assert list(found)[-4:] == ["decoder.1", "up.0", "decoder.0", "last"]
 
 
 def test_activations_are_in_the_order_in_which_they_run_and_leave_the_network_as_it_was():
