@@ -1,0 +1,369 @@
+"""What the study of U-Nets finds, in words and tables. Every number is that of the cells; what is missing is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hgm.measure.threshold import siblings
+from hgm.study.finding import Finding, Table
+from hgm.study.why_unet_figures import figures, name_of
+from hgm.study.why_unet_inside import inside, inside_tables
+from hgm.study.why_unet_results import Mean, Results, Runs, crossing
+from hgm.tree.tree import Tree
+
+__all__ = ["finding"]
+
+SHOWN = (0.5, 1.0, 2.0, 4.0)  # levels of noise in prose
+TITLE = "Why a U-Net: trained networks beside the exact limits of what they see"
+
+
+def finding(results: Results, trees: Mapping[str, Tree]) -> Finding:
+    """All that the finished cells say.
+
+    Args:
+        results: the cells.
+        trees: the models of the cells, by name.
+    """
+    said = [
+        _set_up(results, trees), _windows(results), _skips(results), _cuts(results), _resolutions(results),
+        _equal_risk(results), _below(results), _time(results), _bottleneck(results), _stride(results),
+        _longer(results), _bounds(results), inside(results), _not_shown(results),
+    ]  # fmt: skip
+    data = {
+        "cells": [{"cell": cell, "found": _short(found), "seconds": seconds} for cell, found, seconds in results.cells],
+        "siblings": {name: siblings(tree) for name, tree in trees.items()},
+        "runs": [_plain(results, runs) for runs in results.runs.values()],
+        "beaten": dict(zip(("checks", "where"), results.beaten(), strict=True)),
+    }
+    paragraphs = [text for text in said if text]
+    return Finding(TITLE, paragraphs, [*_tables(results), *inside_tables(results)], data, figures(results))
+
+
+# ------------------------------------------------------------------------------ paragraphs
+
+
+def _set_up(results: Results, trees: Mapping[str, Tree]) -> str:
+    about = []
+    for name, tree in trees.items():
+        each = siblings(tree)
+        says = f"{min(each):.3g}" if max(each) - min(each) < 1e-9 else f"{min(each):.3g} to {max(each):.3g}"
+        about.append(f"*{name}*, {' × '.join(map(str, tree.leaf_shape))} leaves, d lambda² {says} at every level")
+    trained = [runs for runs in results.runs.values() if not runs.key.network.startswith("compiled")]
+    sizes = [runs.of("parameters") for runs in trained if runs.key.size == 1]
+    hours = sum(seconds for *_, seconds in results.cells) / 3600
+    seeds = max((len(runs.found) for runs in trained), default=0)
+    if not trained:
+        return ""
+    main = results.get("above", "unet") or trained[0]
+    return (
+        f"**Set-up.** Trees: {'; '.join(about)}. {len(results.runs)} networks and settings, up to {seeds} seeds each, "
+        f"{min(sizes):,.0f} to {max(sizes):,.0f} parameters, fresh data in every step. All have the same compute, "
+        f"{main.of('compute') / main.key.share:.3g} multiply-adds of forward passes, or the share of it that is named; for the "
+        f"U-Net that is {main.of('seconds') / main.key.share:.0f} s of one core. The excess is E|f − D|² per leaf, D the "
+        "exact posterior mean, on the same samples for all networks. Intervals are of 95%, over seeds and samples. "
+        f"All cells took {hours:.2f} hours of one core."
+    )
+
+
+def _windows(results: Results, tree: str = "above") -> str:
+    """How much of a plain CNN's excess is its window."""
+    unet, said = results.get(tree, "unet"), []
+    for name in ("cnn_1", "cnn_3", "cnn_5", "cnn_9", "cnn_21"):
+        runs = results.get(tree, name)
+        if runs is None or results.bound(runs) is None:
+            continue
+        parts = {part.noise: part for part in results.parts(runs)}
+        at = [parts[s] for s in SHOWN if s in parts]
+        shares = ", ".join(f"{max(0.0, min(p.limit / p.excess.value, 1)):.0%}" for p in at)
+        excess = ", ".join(f"{p.excess.value:.4f}" for p in at)
+        said.append(f"{name_of(name)}: excess {excess}, of which the window is {shares}")
+    if not said:
+        return ""
+    beside = f" The U-Net has {_listed(unet)}." if unet else ""
+    over = _surpassed(results, tree, unet)
+    return (
+        f"**Why not a plain CNN?** At sigma {_sigmas()}, {'; '.join(said)}.{beside}{over} What is called the window "
+        "is exact: no CNN of any width, depth or training that sees no more has less. The rest is training, and might be "
+        "less with more of it; the runs with more compute say how much."
+    )
+
+
+def _surpassed(results: Results, tree: str, unet: Runs | None) -> str:
+    """The largest window whose best possible function the trained U-Net beats, by noise."""
+    if unet is None:
+        return ""
+    said = []
+    for noise in unet.noise:
+        mean, widest = unet.at(noise), None
+        for cell, found, _ in results.cells:
+            if cell.get("ablation") == "window" and cell["tree"] == tree:
+                row = next(row for row in found["levels"] if row["noise"] == noise)
+                if mean.high < row["low"]:
+                    widest = max(widest or 0, 2 * cell["radius"] + 1)
+        if widest:
+            said.append(f"of {widest} positions at sigma {noise:g}")
+    return f" It is nearer to the optimum than the best function of any kind of a window {', '.join(said)}." if said else ""
+
+
+def _skips(results: Results) -> str:
+    unet, without = results.get("above", "unet"), results.get("above", "autoencoder")
+    if unet is None or without is None:
+        return ""
+    silent = results.limit("above", "skips", level=1)
+    beside = (
+        f" A decoder that is told the exact beliefs of the coarsest resolution and nothing else would have "
+        f"{_rows(silent)}: so most of the loss is not a matter of training, unless the bottleneck carries more than "
+        "beliefs, which a trained one may (this is no bound)."
+        if silent
+        else ""
+    )
+    return (
+        f"**What are the skips for?** Without any, at equal parameters and compute, the excess at sigma {_sigmas()} is "
+        f"{_listed(without)}; with them {_listed(unet)}: {_ratios(without, unet)} times as much.{beside}"
+        f"{_control(results, 'autoencoder')}"
+    )
+
+
+def _cuts(results: Results) -> str:
+    said = []
+    reference = results.get("above", "unet", 0.5)
+    for name in ("unet_cut_0", "unet_cut_1", "unet_cut_2", "unet_added"):
+        runs = results.get("above", name, 0.5)
+        if runs is not None:
+            said.append(f"{name_of(name)} {_listed(runs)}")
+    if reference is None or not said:
+        return ""
+    silent = results.limit("above", "skips", level=3)
+    beside = f" Silent below 2x2 blocks, the exact beliefs give {_rows(silent)}." if silent else ""
+    return (
+        f"**Which skip?** With half of the compute, at sigma {_sigmas()}: the U-Net {_listed(reference)}; {'; '.join(said)}."
+        f"{beside}"
+    )
+
+
+def _resolutions(results: Results) -> str:
+    unet, flat = results.get("above", "unet"), results.get("above", "unet_flat")
+    if unet is None or flat is None:
+        return ""
+    return (
+        f"**What are several resolutions for?** Without down-sampling, at equal parameters, one row costs "
+        f"{flat.of('multiply_adds') / unet.of('multiply_adds'):.1f} times as many multiply-adds; its outputs see "
+        f"everything, so no information is missing and all of its excess is training. With equal compute, at sigma "
+        f"{_sigmas()}: {_listed(flat)}, the U-Net {_listed(unet)}: {_ratios(flat, unet)} times as much."
+        f"{_control(results, 'unet_flat')}"
+    )
+
+
+def _equal_risk(results: Results) -> str:
+    curve = results.curve("above", "unet")
+    said = []
+    for name in ("unet_flat", "cnn_21", "autoencoder"):
+        mine = results.curve("above", name)
+        if len(curve) < 2 or not mine:
+            continue
+        compute, risk = mine[-1]
+        met = crossing(curve, risk.value)
+        if met is not None:
+            least = "" if met[1] else "more than "
+            said.append(f"{name_of(name)} {least}{compute / met[0]:.0f} times ({risk.value:.4f})")
+    if not said:
+        return ""
+    return (
+        "**Compute at equal risk.** To come to the mean excess that each has after its longest run, the U-Net needs "
+        f"fewer multiply-adds by these factors: {'; '.join(said)}. Runs of different length are runs of their own, each "
+        "with its own schedule of the learning rate."
+    )
+
+
+def _below(results: Results) -> str:
+    worst = []
+    for runs in results.of_tree("below"):
+        share = max(m.value / o for m, o in zip(runs.means(), runs.levels[0, :, 1], strict=True))
+        worst.append(f"{name_of(runs.key.network)} {share:.1%}")
+    if not worst:
+        return ""
+    window = results.limit("below", "window", radius=2)
+    exact = f" The exact limit of 5x5 is {max(r['excess'] / r['optimum'] for r in window):.2%} there." if window else ""
+    line = [f"{name_of(r.key.network)} {_listed(r)}" for r in results.of_tree("line")]
+    one = f" In 1-D above it, at sigma {_sigmas()}: {'; '.join(line)}." if line else ""
+    return (
+        f"**Below the threshold** (d lambda² < 1) the largest excess over all noise, as a share of the optimum, is: "
+        f"{', '.join(worst)}.{exact} There a few pixels around say all there is to say, and networks that see more have "
+        f"nothing to gain: what tells them apart is how fast they train.{one}"
+    )
+
+
+def _time(results: Results) -> str:
+    unet = results.get("above", "unet", 0.5)
+    said = [
+        f"{name_of(name)} {_listed(runs)}"
+        for name in ("unet_told_once", "unet_blind")
+        if (runs := results.get("above", name, 0.5))
+    ]
+    if unet is None or not said:
+        return ""
+    blind = results.limit("above", "blind")
+    exact = (
+        f" The exact optimum of one that is not told, whose prior is the noise of training, has {_rows(blind)}. (It is the "
+        "least on average over that prior; at a single level another blind network may have less.)"
+        if blind
+        else ""
+    )
+    return (
+        "**Where does the time enter?** The exact network needs the noise at its input only, where it makes evidence of "
+        f"data. With half of the compute, at sigma {_sigmas()}: told in every block {_listed(unet)}; {'; '.join(said)}.{exact}"
+    )
+
+
+def _bottleneck(results: Results) -> str:
+    unet = results.get("above", "unet", 0.5)
+    said = [
+        f"{text} {_listed(runs)}"
+        for name, text in (("unet_narrow", "four"), ("unet_narrow_2", "two"), ("unet_narrow_1", "one"))
+        if (runs := results.get("above", name, 0.5))
+    ]
+    if unet is None or not said:
+        return ""
+    return (
+        "**What is the bottleneck for?** At each place of the coarsest resolution the exact network passes a belief of "
+        "four numbers, of which three are free, at most 2 bits about the node. Channels that pass, with half of the "
+        f"compute, at sigma {_sigmas()}: all {_listed(unet)}; {'; '.join(said)}."
+    )
+
+
+def _stride(results: Results) -> str:
+    said = [f"{name_of(r.key.network)} {_listed(r)}" for r in results.of_tree("thirds")]
+    if not said:
+        return ""
+    return (
+        f"**The wrong stride.** On a tree of arity 3, with half of the compute, at sigma {_sigmas()}: {'; '.join(said)}. The "
+        "stride decides which leaves meet at which resolution; a skip at every resolution lets a network with the wrong "
+        "one make good for much of it, which is why this is no limit."
+    )
+
+
+def _longer(results: Results) -> str:
+    said = []
+    for key, runs in results.runs.items():
+        base = results.get(key.tree, key.network, 1)
+        if key.share > 1 and base is not None:
+            size = f" and {key.size} times the parameters" if key.size > 1 else ""
+            said.append(f"{name_of(key.network)}, {key.share:g} times the compute{size}: {_listed(runs)} ({_listed(base)})")
+    if not said:
+        return ""
+    return (
+        f"**Is it only too little training, or too small a network?** One seed each, in brackets as before, at sigma "
+        f"{_sigmas()}: {'; '.join(said)}."
+    )
+
+
+def _bounds(results: Results) -> str:
+    count, where = results.beaten()
+    if not count:
+        return ""
+    says = "below it nowhere" if not where else f"below it {len(where)} times ({'; '.join(where)})"
+    return (
+        f"**No network beats its limit.** In {count} pairs of a trained network and a level of noise the network sees a "
+        f"window only, and its interval was {says}."
+    )
+
+
+def _not_shown(results: Results) -> str:
+    if not results.runs:
+        return ""
+    return (
+        "**What this does not show.** One family of trees, with symmetric channels and values on a line; small images; one "
+        "optimiser, one learning rate and one batch size for all networks; two minutes of training each. Equal compute "
+        "means fewer steps for a network that is dearer per row, and equal parameters mean that it is dearer: a narrower "
+        "network at full resolution would take more steps. Exact limits do not depend on any of this."
+    )
+
+
+# ------------------------------------------------------------------------------ pieces of text
+
+
+def _sigmas() -> str:
+    return "/".join(f"{s:g}" for s in SHOWN)
+
+
+def _listed(runs: Runs) -> str:
+    """The excess at the shown levels of noise, with intervals."""
+    means = dict(zip(runs.noise, runs.means(), strict=True))
+    return ", ".join(_pm(means[s]) for s in SHOWN if s in means)
+
+
+def _pm(mean: Mean) -> str:
+    half = (mean.high - mean.low) / 2
+    if mean.value < 1e-5:
+        return f"{mean.value:.1g}"
+    return f"{mean.value:.4f} ± {half:.4f}"
+
+
+def _rows(levels: Sequence[Mapping[str, float]]) -> str:
+    return ", ".join(f"{row['excess']:.4f}" for row in levels if row["noise"] in SHOWN)
+
+
+def _ratios(one: Runs, other: Runs) -> str:
+    return ", ".join(f"{one.at(s).value / other.at(s).value:.1f}" for s in SHOWN if s in one.noise)
+
+
+def _control(results: Results, name: str) -> str:
+    longer = results.get("above", name, 3)
+    if longer is None:
+        return ""
+    return f" With three times the compute it comes to {_listed(longer)}: so it is not a matter of {_few(longer)} alone."
+
+
+def _few(runs: Runs) -> str:
+    return "too short a training"
+
+
+# ------------------------------------------------------------------------------ tables and data
+
+
+def _tables(results: Results) -> list[Table]:
+    tables = []
+    for tree in dict.fromkeys(key.tree for key in results.runs):
+        runs = results.of_tree(tree)
+        noise = runs[0].noise
+        rows = [["the optimum itself", *("",) * 3, *(f"{x:.4f}" for x in runs[0].levels[0, :, 1])]]
+        for one in runs:
+            size = f", {one.key.size}× parameters" if one.key.size > 1 else ""
+            share = f" ({one.key.share:g}× compute{size})" if one.key.share != 1 else ""
+            about = [f"{one.of('parameters'):,.0f}", f"{one.of('multiply_adds'):,.0f}", str(len(one.found))]
+            rows.append([name_of(one.key.network) + share, *about, *(_pm(mean) for mean in one.means())])
+        for cell, found, _ in results.cells:
+            if cell["tree"] == tree and "ablation" in cell:
+                values = [f"{row['excess']:.4f}" for row in found["levels"]]
+                rows.append([f"*exact*: {_lacks(cell)}", *("",) * 3, *values])
+        head = ["network", "parameters", "multiply-adds", "seeds", *(f"sigma {s:g}" for s in noise)]
+        tables.append(Table(f"Excess, {tree}", head, rows))
+        parted = [one for one in runs if results.bound(one)]
+        body = []
+        for one in parted:
+            share = f" ({one.key.share:g}× compute)" if one.key.share != 1 else ""
+            cells = [f"{part.limit:.4f} + {part.training:.4f}" for part in results.parts(one)]
+            body.append([name_of(one.key.network) + share, *cells])
+        if body:
+            tables.append(Table(f"Limit + training, {tree}", ["network", *(f"sigma {s:g}" for s in noise)], body))
+    return tables
+
+
+def _lacks(cell: Mapping[str, Any]) -> str:
+    if cell["ablation"] == "window":
+        return f"window of {2 * cell['radius'] + 1}"
+    return f"skips silent below level {cell['level']}" if cell["ablation"] == "skips" else cell["ablation"]
+
+
+def _plain(results: Results, runs: Runs) -> dict[str, Any]:
+    parts = [
+        {"noise": p.noise, "excess": p.excess._asdict(), "limit": p.limit, "training": p.training}
+        for p in results.parts(runs)
+    ]
+    return runs.key._asdict() | {"seeds": len(runs.found), "radius": runs.radius, "levels": parts}
+
+
+def _short(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is summed up elsewhere."""
+    return {name: value for name, value in found.items() if name != "inside"}
