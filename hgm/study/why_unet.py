@@ -7,8 +7,8 @@ Networks of equal size are trained with equal compute on data of trees whose opt
                sees (`hgm.ablate`), exact
 
 Compute is counted in multiply-adds of forward passes, `COMPUTE` for all: from what one row costs follows how many steps
-of a batch that is. So a cell says all that its result depends on, and the same seed gives the same network. The compiled
-networks, which have few weights and start as the answer, take as many steps as the U-Net.
+of a batch that is. So a cell says all that its result depends on, and the same seed gives the same network. Compiled
+networks, which have few weights, take as many steps as the U-Net.
 
 Cells stand in the order of their importance, and the finding is written after each group of them.
 """
@@ -19,7 +19,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -197,8 +196,8 @@ def _trained(cell: Cell, tree: Tree) -> dict[str, Any]:
     net = make(cell["network"], tree, channel, parameters=cell["parameters"], seed=seed)
     start = time.process_time()
     run = train(
-        net, tree, channel=channel, noise=TOLD, steps=cell["steps"], batch_size=cell["batch"], learning_rate=cell["rate"],
-        validation=256, every=-(-cell["steps"] // 10), seed=seed, progress=False,
+        net, tree, channel=channel, noise=TOLD, steps=cell["steps"], batch_size=cell["batch"],
+        learning_rate=cell["rate"], validation=256, every=-(-cell["steps"] // 10), seed=seed, progress=False,
     )  # fmt: skip
     seconds = time.process_time() - start
     found: dict[str, Any] = {"levels": _levels(net, cell, tree), "radius": radius_of(net), "seconds": round(seconds, 1)}

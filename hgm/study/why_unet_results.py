@@ -166,7 +166,7 @@ class Results:
 
 
 def crossing(curve: Sequence[tuple[float, Mean]], risk: float) -> tuple[float, bool] | None:
-    """The compute at which a curve comes down to a risk, on straight lines between logarithms, and whether that is exact.
+    """The compute at which a curve comes down to a risk, straight between logarithms, and whether it crosses it there.
 
     If it is below from its first point on, that compute and False; ``None`` if it never is.
     """
