@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def limits(tree: str, networks: Any, levels: tuple[int, ...]) -> list[Cell]:
     return cells + ([limit(tree, "blind")] if "unet_blind" in networks else [])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(name: str) -> Tree:
     return TREES[name]()
 
@@ -142,7 +142,7 @@ def _exact(network: str) -> bool:
     return network.startswith("compiled")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sizes(tree: str, network: str, size: int = 1) -> tuple[int, int]:
     """Parameters to ask for, and multiply-adds of one row. Compiled networks are as large as they are."""
     if _exact(network):

@@ -103,7 +103,11 @@ def _surpassed(results: Results, tree: str, unet: Runs | None) -> str:
                     widest = max(widest or 0, 2 * cell["radius"] + 1)
         if widest:
             said.append(f"of {widest} positions at sigma {noise:g}")
-    return f" It is nearer to the optimum than the best function of any kind of a window {', '.join(said)}." if said else ""
+    return (
+        f" It is nearer to the optimum than the best function of any kind of a window {', '.join(said)}."
+        if said
+        else ""
+    )
 
 
 def _skips(results: Results) -> str:
@@ -249,7 +253,9 @@ def _longer(results: Results) -> str:
         base = results.get(key.tree, key.network, 1)
         if key.share > 1 and base is not None:
             size = f" and {key.size} times the parameters" if key.size > 1 else ""
-            said.append(f"{name_of(key.network)}, {key.share:g} times the compute{size}: {_listed(runs)} ({_listed(base)})")
+            said.append(
+                f"{name_of(key.network)}, {key.share:g} times the compute{size}: {_listed(runs)} ({_listed(base)})"
+            )
     if not said:
         return ""
     return (
@@ -312,7 +318,9 @@ def _control(results: Results, name: str) -> str:
     longer = results.get("above", name, 3)
     if longer is None:
         return ""
-    return f" With three times the compute it comes to {_listed(longer)}: so it is not a matter of {_few(longer)} alone."
+    return (
+        f" With three times the compute it comes to {_listed(longer)}: so it is not a matter of {_few(longer)} alone."
+    )
 
 
 def _few(runs: Runs) -> str:

@@ -16,9 +16,7 @@ __all__ = ["inside", "inside_tables"]
 def inside(results: Results) -> str:
     """In words: which beliefs a linear probe finds where, how far outputs look, what reaches the first block."""
     said = [
-        text
-        for text in (_beliefs(results, "unet"), _looks(results), _slopes(results, ("unet", "autoencoder")))
-        if text
+        text for text in (_beliefs(results, "unet"), _looks(results), _slopes(results, ("unet", "autoencoder"))) if text
     ]
     return f"**Inside.** {' '.join(said)}" if said else ""
 
@@ -35,7 +33,8 @@ def inside_tables(results: Results) -> list[Table]:
             rows.append([f"{name_of(name)}, sigma {probed['sigma']:g}", *cells])
         for i, used in enumerate(found[0]["effective"]):
             mean = {
-                key: np.mean([one["effective"][i][key]["size"]["value"] for one in found]) for key in ("network", "exact")
+                key: np.mean([one["effective"][i][key]["size"]["value"] for one in found])
+                for key in ("network", "exact")
             }
             apart = np.mean([one["effective"][i]["apart"]["value"] for one in found])
             cells = [f"{mean['network']:.1f}", f"{mean['exact']:.1f}", f"{apart:.2f}"]
@@ -44,7 +43,11 @@ def inside_tables(results: Results) -> list[Table]:
         return []
     levels = [f"level {k}" for k in range(len(rows[0]) - 1)]
     return [
-        Table("R² of the nodes' beliefs, best block: trained / before training / linear in the data", ["network", *levels], rows),
+        Table(
+            "R² of the nodes' beliefs, best block: trained / before training / linear in the data",
+            ["network", *levels],
+            rows,
+        ),
         Table("Effective number of leaves an output uses", ["network", "it", "the exact posterior", "apart"], fields),
     ]
 
