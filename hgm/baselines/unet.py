@@ -132,7 +132,7 @@ def _levels(problem: Problem, form: Form) -> int:
 
 
 def unet(problem: Problem, width: int, form: Form | None = None) -> Framed:
-    """The U-Net of a form, in its frame: no way goes past it if its finest skip is cut, or blocks are not told sigma."""
+    """The U-Net of a form, in its frame: no way goes past it if its finest skip is cut, or no block is told sigma."""
     form = Form() if form is None else form
     body = UNet(problem, width + 2, form)
     levels = _levels(problem, form)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -27,10 +27,12 @@ from torch import nn
 
 from hgm.ablation.kinds import ablate
 from hgm.baselines import BASELINES, Problem, describe, make
+from hgm.bp.posterior import infer
 from hgm.evidence.channels import Gaussian
 from hgm.learn.loop import train
 from hgm.measure.gap import compare
 from hgm.measure.support import receptive_field
+from hgm.networks.compile import compile
 from hgm.study.cells import Cell, finished
 from hgm.study.inside import effective, gradient_norms, probes
 from hgm.study.registry import study
@@ -42,7 +44,7 @@ from hgm.zoo.layered import broadcast
 __all__ = ["COMPUTE", "MAIN", "NOISE", "TREES", "limit", "measure", "plan", "radius_of", "run", "training"]
 
 #: d lambda² is 2.56, 0.64, 1.62 and 1.92; the last is for --quick
-TREES: dict[str, Callable[[], Tree]] = {
+TREES: dict[str, partial[Tree]] = {
     "above": partial(broadcast, 4, 4, (2, 2), eps=0.15),
     "below": partial(broadcast, 4, 4, (2, 2), eps=0.45),
     "line": partial(broadcast, 7, 4, 2, eps=0.075),
@@ -67,7 +69,7 @@ REST = (
     "unet_blind", "unet_told_once", "unet_haar", "transformer", "standard", "standard_convolutional",
     "compiled_random", "cnn_1", "cnn_3",
 )  # fmt: skip
-SHARES = (0.125, 0.25, 0.5)  # of compute, to see what risk it buys
+SHARES = {0.5: 2, 0.25: 1, 0.125: 1}  # of compute, to see what risk it buys, and how many seeds
 INSIDE = (0.5, 2.0)  # levels of noise at which networks are looked into
 
 
@@ -77,21 +79,26 @@ INSIDE = (0.5, 2.0)  # levels of noise at which networks are looked into
 def plan(quick: bool = False) -> Iterator[list[Cell]]:
     """The cells, group by group, the most important first."""
     if quick:
-        yield [training("small", name, 0, share=1e-4) for name in ("unet", "autoencoder", "cnn_3")]
+        yield [training("small", name, 0, share=1e-3) for name in ("unet", "autoencoder", "cnn_3")]
         yield limits("small", ("cnn_3",), levels=(1,))
         return
     for seed in range(5):
         yield [training("above", name, seed, inside=seed < 2 and name != "compiled") for name in MAIN]
         if seed == 0:
             yield limits("above", [*TRAINED, *REST], levels=(1, 2, 3))
-    for tree in ("below", "line"):
+    for tree, coarsest in (("below", 1), ("line", 4)):
         yield [training(tree, name, seed, 0.5) for seed in range(2) for name in MAIN]
-        yield limits(tree, TRAINED, levels=(1,))
+        yield limits(tree, TRAINED, levels=(coarsest,))
     yield [training("above", name, 0, 3) for name in ("unet_flat", "cnn_9", "cnn_21", "autoencoder", "unet")]
     yield [training("above", name, 0, 3, size=3) for name in ("cnn_9", "autoencoder")]
     yield [training("thirds", name, seed, 0.5) for seed in range(2) for name in ("unet", "unet_thirds", "unet_flat")]
     curve = ("unet", "unet_flat", "autoencoder", "cnn_21")
-    yield [training("above", name, seed, s) for s in SHARES for seed in range(2) for name in curve]
+    yield [
+        training("above", name, seed, share)
+        for share, seeds in SHARES.items()
+        for seed in range(seeds)
+        for name in curve
+    ]
     yield [training("above", name, seed, 0.5) for seed in range(2) for name in REST]
 
 
@@ -115,7 +122,7 @@ def training(tree: str, network: str, seed: int, share: float = 1, size: int = 1
 
 
 def limit(tree: str, ablation: str, **given: Any) -> Cell:
-    """A cell that finds a restricted optimum: the arguments are those of `hgm.ablate`."""
+    """A cell that finds a restricted optimum: the arguments are those of `hgm.ablate`; or ``"bits"``, see `_bits`."""
     return {"tree": tree, "ablation": ablation, **given, "samples": SAMPLES if tree != "small" else 100}
 
 
@@ -123,7 +130,7 @@ def limits(tree: str, networks: Any, levels: tuple[int, ...]) -> list[Cell]:
     """The limits of what networks see, and what silent skips give below some levels."""
     radii = {radius_of(_narrow(tree, name)) for name in networks if not _exact(name)} - {None}
     cells = [limit(tree, "window", radius=radius) for radius in sorted(radii)]  # type: ignore[type-var]
-    cells += [limit(tree, "skips", level=level) for level in levels]
+    cells += [limit(tree, what, level=level) for what in ("skips", "bits") for level in levels]
     return cells + ([limit(tree, "blind")] if "unet_blind" in networks else [])
 
 
@@ -135,7 +142,7 @@ def _tree(name: str) -> Tree:
 def _channel(tree: Tree) -> Gaussian:
     """Values one apart, around 0."""
     states = int(tree.cardinality.max())
-    return Gaussian(np.arange(states) - (states - 1) / 2)
+    return Gaussian([s - (states - 1) / 2 for s in range(states)])
 
 
 def _exact(network: str) -> bool:
@@ -163,15 +170,13 @@ def _narrow(tree: str, network: str) -> nn.Module:
 def radius_of(net: Any) -> int | None:
     """How far an output sees at most, in positions along an axis; ``None`` where one sees everything.
 
-    It is found at the corners, which are the farthest from all, and in the middle.
+    It is found at the first and the last corner: what halves its resolution sees furthest from the ends of its cells.
     """
     far, shape = 0, net.leaf_shape
-    for at in [tuple((n - 1) * end for n in shape) for end in (0, 1)] + [tuple(n // 2 for n in shape)]:
+    for at in [tuple((n - 1) * end for n in shape) for end in (0, 1)]:
         seen = receptive_field(net, at=at, inputs=2)
-        if seen.whole:
-            return None
         far = max(far, int(np.abs(np.argwhere(seen.support) - np.array(at)).max(initial=0)))
-    return far
+    return None if far >= max(shape) - 1 else far
 
 
 # ------------------------------------------------------------------------------ measurement
@@ -184,11 +189,32 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def _restricted(cell: Cell, tree: Tree) -> dict[str, Any]:
-    given = {name: cell[name] for name in ("radius", "level") if name in cell}
+    given: dict[str, Any] = {name: cell[name] for name in ("radius", "level") if name in cell}
     if cell["ablation"] == "blind":
         given["noise"] = np.geomspace(*TOLD, 41)  # the prior that it is trained with, at the middle of its cells
         given["weights"] = np.r_[0.5, np.ones(39), 0.5] / 40
+    if cell["ablation"] == "bits":
+        return {"levels": _bits(cell)}
     return {"levels": _levels(ablate(tree, cell["ablation"], channel=_channel(tree), **given), cell, tree)}
+
+
+def _bits(cell: Cell) -> list[dict[str, float]]:
+    """What the leaves below a node of a level say about it, by noise: log2 S less the entropy of its posterior.
+
+    In these trees all are alike: what is below a node is a tree of its own, whose root is uniform.
+    """
+    of = TREES[cell["tree"]]
+    below = of.func(of.args[0] - cell["level"], *of.args[1:], **of.keywords)
+    root, channel = compile(below, "classify", channel=_channel(below)), _channel(below)
+    x = infer(below).sample(cell["samples"], generator=torch.Generator().manual_seed(SEED)).leaves
+    rows = []
+    for noise in NOISE:
+        p = root(
+            channel.table()[x] + noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(SEED)), noise
+        )
+        bits = np.log2(p.shape[1]) + (p * p.clamp_min(1e-30).log2()).sum(1)
+        rows.append({"noise": noise, "bits": float(bits.mean())})
+    return rows
 
 
 def _trained(cell: Cell, tree: Tree) -> dict[str, Any]:

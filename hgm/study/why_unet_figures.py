@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def _excess(results: Results) -> Figure | None:
             color, marker = LOOKS[runs.key.network]
             means = runs.means()
             ends = [[max(m.value - max(m.low, LOWEST), 0) for m in means], [m.high - m.value for m in means]]
-            looks = {"color": color, "marker": marker, "markersize": 4, "elinewidth": 0.8}
+            looks: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "elinewidth": 0.8}
             label = name_of(runs.key.network)
             axis.errorbar(runs.noise, [m.value for m in means], ends, linewidth=LINE, label=label, **looks)
             bound = results.bound(runs)
@@ -74,8 +74,7 @@ def _excess(results: Results) -> Figure | None:
 
 def _parts(results: Results) -> Figure | None:
     """Bars of the main networks at every level of noise: the exact limit, and on top of it training."""
-    tree = next((tree for tree in ("above", "small") if results.of_tree(tree)), None)
-    shown = [runs for name in LOOKS if name != "compiled" and tree and (runs := results.get(tree, name))]
+    shown = [runs for name in LOOKS if name != "compiled" and (runs := results.get(results.base, name))]
     if not shown:
         return None
     noise = shown[0].noise
@@ -99,7 +98,7 @@ def _parts(results: Results) -> Figure | None:
 
 def _compute(results: Results) -> Figure | None:
     """Mean excess over all noise against multiply-adds of training, one line a network."""
-    curves = {name: results.curve("above", name) for name in LOOKS}
+    curves = {name: results.curve(results.base, name) for name in LOOKS}
     curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not curves:
         return None
@@ -136,8 +135,8 @@ def _dress(axis: Axes, title: str, label: str, scale: str = "log") -> None:
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """All that is drawn in any panel, each once."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for axis in panels:
         for line, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, line)
-    figure.legend(entries.values(), entries.keys(), frameon=False, fontsize=8, ncols=6, loc="outside lower center")
+    figure.legend(list(entries.values()), list(entries), frameon=False, fontsize=8, ncols=6, loc="outside lower center")

@@ -1,4 +1,4 @@
-"""What the study of U-Nets finds, in words and tables. Every number is that of the cells; what is missing is left out."""
+"""What the study of U-Nets finds, in words and tables. All numbers are of the cells; what is missing is left out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hgm.measure.threshold import siblings
-from hgm.study.finding import Finding, Table
+from hgm.study.finding import Finding
 from hgm.study.why_unet_figures import figures, name_of
 from hgm.study.why_unet_inside import inside, inside_tables
-from hgm.study.why_unet_results import Mean, Results, Runs, crossing
+from hgm.study.why_unet_results import Results, Runs, crossing
+from hgm.study.why_unet_tables import plain, plus_minus, tables
 from hgm.tree.tree import Tree
 
 __all__ = ["finding"]
@@ -33,11 +34,11 @@ def finding(results: Results, trees: Mapping[str, Tree]) -> Finding:
     data = {
         "cells": [{"cell": cell, "found": _short(found), "seconds": seconds} for cell, found, seconds in results.cells],
         "siblings": {name: siblings(tree) for name, tree in trees.items()},
-        "runs": [_plain(results, runs) for runs in results.runs.values()],
+        "runs": [plain(results, runs) for runs in results.runs.values()],
         "beaten": dict(zip(("checks", "where"), results.beaten(), strict=True)),
     }
     paragraphs = [text for text in said if text]
-    return Finding(TITLE, paragraphs, [*_tables(results), *inside_tables(results)], data, figures(results))
+    return Finding(TITLE, paragraphs, [*tables(results), *inside_tables(results)], data, figures(results))
 
 
 # ------------------------------------------------------------------------------ paragraphs
@@ -55,22 +56,22 @@ def _set_up(results: Results, trees: Mapping[str, Tree]) -> str:
     seeds = max((len(runs.found) for runs in trained), default=0)
     if not trained:
         return ""
-    main = results.get("above", "unet") or trained[0]
+    main = results.get(results.base, "unet") or trained[0]
     return (
         f"**Set-up.** Trees: {'; '.join(about)}. {len(results.runs)} networks and settings, up to {seeds} seeds each, "
         f"{min(sizes):,.0f} to {max(sizes):,.0f} parameters, fresh data in every step. All have the same compute, "
-        f"{main.of('compute') / main.key.share:.3g} multiply-adds of forward passes, or the share of it that is named; for the "
-        f"U-Net that is {main.of('seconds') / main.key.share:.0f} s of one core. The excess is E|f − D|² per leaf, D the "
-        "exact posterior mean, on the same samples for all networks. Intervals are of 95%, over seeds and samples. "
-        f"All cells took {hours:.2f} hours of one core."
+        f"{main.of('compute') / main.key.share:.3g} multiply-adds of forward passes, or the share of it that is "
+        f"named; for the U-Net that is {main.of('seconds') / main.key.share:.0f} s of one core. The excess is E|f − "
+        "D|² per leaf, D the exact posterior mean, on the same samples for all networks. Intervals are of 95%, over "
+        f"seeds and samples. All cells took {hours:.2f} hours of one core."
     )
 
 
-def _windows(results: Results, tree: str = "above") -> str:
+def _windows(results: Results) -> str:
     """How much of a plain CNN's excess is its window."""
-    unet, said = results.get(tree, "unet"), []
+    unet, said = results.get(results.base, "unet"), []
     for name in ("cnn_1", "cnn_3", "cnn_5", "cnn_9", "cnn_21"):
-        runs = results.get(tree, name)
+        runs = results.get(results.base, name)
         if runs is None or results.bound(runs) is None:
             continue
         parts = {part.noise: part for part in results.parts(runs)}
@@ -81,15 +82,15 @@ def _windows(results: Results, tree: str = "above") -> str:
     if not said:
         return ""
     beside = f" The U-Net has {_listed(unet)}." if unet else ""
-    over = _surpassed(results, tree, unet)
+    over = _surpassed(results, unet)
     return (
         f"**Why not a plain CNN?** At sigma {_sigmas()}, {'; '.join(said)}.{beside}{over} What is called the window "
-        "is exact: no CNN of any width, depth or training that sees no more has less. The rest is training, and might be "
-        "less with more of it; the runs with more compute say how much."
+        "is exact: no CNN of any width, depth or training that sees no more has less. The rest is training, and "
+        "might be less with more of it; the runs with more compute say how much."
     )
 
 
-def _surpassed(results: Results, tree: str, unet: Runs | None) -> str:
+def _surpassed(results: Results, unet: Runs | None) -> str:
     """The largest window whose best possible function the trained U-Net beats, by noise."""
     if unet is None:
         return ""
@@ -97,7 +98,7 @@ def _surpassed(results: Results, tree: str, unet: Runs | None) -> str:
     for noise in unet.noise:
         mean, widest = unet.at(noise), None
         for cell, found, _ in results.cells:
-            if cell.get("ablation") == "window" and cell["tree"] == tree:
+            if cell.get("ablation") == "window" and cell["tree"] == results.base:
                 row = next(row for row in found["levels"] if row["noise"] == noise)
                 if mean.high < row["low"]:
                     widest = max(widest or 0, 2 * cell["radius"] + 1)
@@ -111,14 +112,13 @@ def _surpassed(results: Results, tree: str, unet: Runs | None) -> str:
 
 
 def _skips(results: Results) -> str:
-    unet, without = results.get("above", "unet"), results.get("above", "autoencoder")
+    unet, without = results.get(results.base, "unet"), results.get(results.base, "autoencoder")
     if unet is None or without is None:
         return ""
-    silent = results.limit("above", "skips", level=1)
+    silent = results.limit(results.base, "skips", level=1)
     beside = (
-        f" A decoder that is told the exact beliefs of the coarsest resolution and nothing else would have "
-        f"{_rows(silent)}: so most of the loss is not a matter of training, unless the bottleneck carries more than "
-        "beliefs, which a trained one may (this is no bound)."
+        f" The exact beliefs of the coarsest resolution, decoded without skips, have {_rows(silent)}: what a "
+        "bottleneck costs that carries beliefs and nothing more. It is no bound, since a trained one may carry more."
         if silent
         else ""
     )
@@ -131,23 +131,23 @@ def _skips(results: Results) -> str:
 
 def _cuts(results: Results) -> str:
     said = []
-    reference = results.get("above", "unet", 0.5)
+    reference = results.get(results.base, "unet", 0.5)
     for name in ("unet_cut_0", "unet_cut_1", "unet_cut_2", "unet_added"):
-        runs = results.get("above", name, 0.5)
+        runs = results.get(results.base, name, 0.5)
         if runs is not None:
             said.append(f"{name_of(name)} {_listed(runs)}")
     if reference is None or not said:
         return ""
-    silent = results.limit("above", "skips", level=3)
+    silent = results.limit(results.base, "skips", level=3)
     beside = f" Silent below 2x2 blocks, the exact beliefs give {_rows(silent)}." if silent else ""
     return (
-        f"**Which skip?** With half of the compute, at sigma {_sigmas()}: the U-Net {_listed(reference)}; {'; '.join(said)}."
-        f"{beside}"
+        f"**Which skip?** With half of the compute, at sigma {_sigmas()}: the U-Net {_listed(reference)}; "
+        f"{'; '.join(said)}.{beside}"
     )
 
 
 def _resolutions(results: Results) -> str:
-    unet, flat = results.get("above", "unet"), results.get("above", "unet_flat")
+    unet, flat = results.get(results.base, "unet"), results.get(results.base, "unet_flat")
     if unet is None or flat is None:
         return ""
     return (
@@ -160,10 +160,10 @@ def _resolutions(results: Results) -> str:
 
 
 def _equal_risk(results: Results) -> str:
-    curve = results.curve("above", "unet")
+    curve = results.curve(results.base, "unet")
     said = []
     for name in ("unet_flat", "cnn_21", "autoencoder"):
-        mine = results.curve("above", name)
+        mine = results.curve(results.base, name)
         if len(curve) < 2 or not mine:
             continue
         compute, risk = mine[-1]
@@ -175,8 +175,8 @@ def _equal_risk(results: Results) -> str:
         return ""
     return (
         "**Compute at equal risk.** To come to the mean excess that each has after its longest run, the U-Net needs "
-        f"fewer multiply-adds by these factors: {'; '.join(said)}. Runs of different length are runs of their own, each "
-        "with its own schedule of the learning rate."
+        f"fewer multiply-adds by these factors: {'; '.join(said)}. Runs of different length are runs of their own, "
+        "each with its own schedule of the learning rate."
     )
 
 
@@ -193,46 +193,50 @@ def _below(results: Results) -> str:
     one = f" In 1-D above it, at sigma {_sigmas()}: {'; '.join(line)}." if line else ""
     return (
         f"**Below the threshold** (d lambda² < 1) the largest excess over all noise, as a share of the optimum, is: "
-        f"{', '.join(worst)}.{exact} There a few pixels around say all there is to say, and networks that see more have "
-        f"nothing to gain: what tells them apart is how fast they train.{one}"
+        f"{', '.join(worst)}.{exact} There a few pixels around say all there is to say, and networks that see more "
+        f"have nothing to gain: what tells them apart is how fast they train.{one}"
     )
 
 
 def _time(results: Results) -> str:
-    unet = results.get("above", "unet", 0.5)
+    unet = results.get(results.base, "unet", 0.5)
     said = [
         f"{name_of(name)} {_listed(runs)}"
         for name in ("unet_told_once", "unet_blind")
-        if (runs := results.get("above", name, 0.5))
+        if (runs := results.get(results.base, name, 0.5))
     ]
     if unet is None or not said:
         return ""
-    blind = results.limit("above", "blind")
+    blind = results.limit(results.base, "blind")
     exact = (
-        f" The exact optimum of one that is not told, whose prior is the noise of training, has {_rows(blind)}. (It is the "
-        "least on average over that prior; at a single level another blind network may have less.)"
+        f" The exact optimum of one that is not told, whose prior is the noise of training, has {_rows(blind)}. (It "
+        "is the least on average over that prior; at a single level another blind network may have less.)"
         if blind
         else ""
     )
     return (
-        "**Where does the time enter?** The exact network needs the noise at its input only, where it makes evidence of "
-        f"data. With half of the compute, at sigma {_sigmas()}: told in every block {_listed(unet)}; {'; '.join(said)}.{exact}"
+        "**Where does the time enter?** The exact network needs the noise at its input only, where it makes evidence "
+        f"of data. With half of the compute, at sigma {_sigmas()}: told in every block {_listed(unet)}; "
+        f"{'; '.join(said)}.{exact}"
     )
 
 
 def _bottleneck(results: Results) -> str:
-    unet = results.get("above", "unet", 0.5)
+    unet, bits = results.get(results.base, "unet", 0.5), results.limit(results.base, "bits", level=1)
     said = [
         f"{text} {_listed(runs)}"
         for name, text in (("unet_narrow", "four"), ("unet_narrow_2", "two"), ("unet_narrow_1", "one"))
-        if (runs := results.get("above", name, 0.5))
+        if (runs := results.get(results.base, name, 0.5))
     ]
     if unet is None or not said:
         return ""
+    told = ", ".join(f"{row['bits']:.2f}" for row in bits or () if row["noise"] in SHOWN)
+    known = f"; what the leaves below say about the node is {told} bits" if told else ""
     return (
         "**What is the bottleneck for?** At each place of the coarsest resolution the exact network passes a belief of "
-        "four numbers, of which three are free, at most 2 bits about the node. Channels that pass, with half of the "
-        f"compute, at sigma {_sigmas()}: all {_listed(unet)}; {'; '.join(said)}."
+        f"four numbers, of which three are free{known}. Channels that pass, with half of the compute, at sigma "
+        f"{_sigmas()}: all {_listed(unet)}; {'; '.join(said)}. The other skips stay open: what one channel cannot "
+        "carry may be lost, or go past it."
     )
 
 
@@ -241,9 +245,9 @@ def _stride(results: Results) -> str:
     if not said:
         return ""
     return (
-        f"**The wrong stride.** On a tree of arity 3, with half of the compute, at sigma {_sigmas()}: {'; '.join(said)}. The "
-        "stride decides which leaves meet at which resolution; a skip at every resolution lets a network with the wrong "
-        "one make good for much of it, which is why this is no limit."
+        f"**The wrong stride.** On a tree of arity 3, with half of the compute, at sigma {_sigmas()}: "
+        f"{'; '.join(said)}. The stride decides which leaves meet at which resolution; a skip at every resolution "
+        "lets a network with the wrong one make good for much of it, which is why this is no limit."
     )
 
 
@@ -270,8 +274,8 @@ def _bounds(results: Results) -> str:
         return ""
     says = "below it nowhere" if not where else f"below it {len(where)} times ({'; '.join(where)})"
     return (
-        f"**No network beats its limit.** In {count} pairs of a trained network and a level of noise the network sees a "
-        f"window only, and its interval was {says}."
+        f"**No network beats its limit.** In {count} pairs of a trained network and a level of noise the network sees "
+        f"a window only, and its interval was {says}."
     )
 
 
@@ -279,14 +283,12 @@ def _not_shown(results: Results) -> str:
     if not results.runs:
         return ""
     return (
-        "**What this does not show.** One family of trees, with symmetric channels and values on a line; small images; one "
-        "optimiser, one learning rate and one batch size for all networks; two minutes of training each. Equal compute "
-        "means fewer steps for a network that is dearer per row, and equal parameters mean that it is dearer: a narrower "
-        "network at full resolution would take more steps. Exact limits do not depend on any of this."
+        "**What this does not show.** One family of trees, with symmetric channels and values on a line; small "
+        "images; one optimiser, one learning rate and one batch size for all networks; two minutes of training each. "
+        "Equal compute means fewer steps for a network that is dearer per row, and equal parameters mean that it is "
+        "dearer: a narrower network at full resolution would take more steps. Exact limits do not depend on any of "
+        "this."
     )
-
-
-# ------------------------------------------------------------------------------ pieces of text
 
 
 def _sigmas() -> str:
@@ -296,14 +298,7 @@ def _sigmas() -> str:
 def _listed(runs: Runs) -> str:
     """The excess at the shown levels of noise, with intervals."""
     means = dict(zip(runs.noise, runs.means(), strict=True))
-    return ", ".join(_pm(means[s]) for s in SHOWN if s in means)
-
-
-def _pm(mean: Mean) -> str:
-    half = (mean.high - mean.low) / 2
-    if mean.value < 1e-5:
-        return f"{mean.value:.1g}"
-    return f"{mean.value:.4f} ± {half:.4f}"
+    return ", ".join(plus_minus(means[s]) for s in SHOWN if s in means)
 
 
 def _rows(levels: Sequence[Mapping[str, float]]) -> str:
@@ -315,61 +310,14 @@ def _ratios(one: Runs, other: Runs) -> str:
 
 
 def _control(results: Results, name: str) -> str:
-    longer = results.get("above", name, 3)
-    if longer is None:
+    """Whether three times the compute makes good for what a network lacks."""
+    longer, unet = results.get(results.base, name, 3), results.get(results.base, "unet")
+    if longer is None or unet is None:
         return ""
-    return (
-        f" With three times the compute it comes to {_listed(longer)}: so it is not a matter of {_few(longer)} alone."
-    )
-
-
-def _few(runs: Runs) -> str:
-    return "too short a training"
-
-
-# ------------------------------------------------------------------------------ tables and data
-
-
-def _tables(results: Results) -> list[Table]:
-    tables = []
-    for tree in dict.fromkeys(key.tree for key in results.runs):
-        runs = results.of_tree(tree)
-        noise = runs[0].noise
-        rows = [["the optimum itself", *("",) * 3, *(f"{x:.4f}" for x in runs[0].levels[0, :, 1])]]
-        for one in runs:
-            size = f", {one.key.size}× parameters" if one.key.size > 1 else ""
-            share = f" ({one.key.share:g}× compute{size})" if one.key.share != 1 else ""
-            about = [f"{one.of('parameters'):,.0f}", f"{one.of('multiply_adds'):,.0f}", str(len(one.found))]
-            rows.append([name_of(one.key.network) + share, *about, *(_pm(mean) for mean in one.means())])
-        for cell, found, _ in results.cells:
-            if cell["tree"] == tree and "ablation" in cell:
-                values = [f"{row['excess']:.4f}" for row in found["levels"]]
-                rows.append([f"*exact*: {_lacks(cell)}", *("",) * 3, *values])
-        head = ["network", "parameters", "multiply-adds", "seeds", *(f"sigma {s:g}" for s in noise)]
-        tables.append(Table(f"Excess, {tree}", head, rows))
-        parted = [one for one in runs if results.bound(one)]
-        body = []
-        for one in parted:
-            share = f" ({one.key.share:g}× compute)" if one.key.share != 1 else ""
-            cells = [f"{part.limit:.4f} + {part.training:.4f}" for part in results.parts(one)]
-            body.append([name_of(one.key.network) + share, *cells])
-        if body:
-            tables.append(Table(f"Limit + training, {tree}", ["network", *(f"sigma {s:g}" for s in noise)], body))
-    return tables
-
-
-def _lacks(cell: Mapping[str, Any]) -> str:
-    if cell["ablation"] == "window":
-        return f"window of {2 * cell['radius'] + 1}"
-    return f"skips silent below level {cell['level']}" if cell["ablation"] == "skips" else cell["ablation"]
-
-
-def _plain(results: Results, runs: Runs) -> dict[str, Any]:
-    parts = [
-        {"noise": p.noise, "excess": p.excess._asdict(), "limit": p.limit, "training": p.training}
-        for p in results.parts(runs)
-    ]
-    return runs.key._asdict() | {"seeds": len(runs.found), "radius": runs.radius, "levels": parts}
+    pairs = [(longer.at(s), unet.at(s)) for s in SHOWN]
+    still = all(one.low > other.high for one, other in pairs)
+    says = ", still above the U-Net's: too short a training does not explain it alone" if still else ""
+    return f" With three times the compute (one seed) it comes to {_listed(longer)}{says}."
 
 
 def _short(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,13 +120,19 @@ class Results:
         scatter = _scatter(seeds for key, seeds in by.items() if key.network != "compiled")  # that is 0 to rounding
         self.runs = {key: Runs(key, found, scatter) for key, found in by.items()}
 
+    @property
+    def base(self) -> str:
+        """The tree that most is about: the one above the threshold, or else the first."""
+        trees = [key.tree for key in self.runs]
+        return "above" if "above" in trees or not trees else trees[0]
+
     def of_tree(self, tree: str) -> list[Runs]:
         """The networks that were trained on a tree."""
         return [runs for key, runs in self.runs.items() if key.tree == tree]
 
     def get(self, tree: str, network: str, share: float | None = None, size: int = 1) -> Runs | None:
         """The runs of a network, if there are any; without a share of compute the main ones."""
-        shares = [share] if share is not None else [1, 0.5, 1e-4]
+        shares = [share] if share is not None else [1, 0.5, 1e-3]
         return next((self.runs[key] for s in shares if (key := Key(tree, network, s, size)) in self.runs), None)
 
     def limit(self, tree: str, ablation: str, **given: Any) -> list[dict[str, float]] | None:

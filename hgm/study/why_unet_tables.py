@@ -1,0 +1,64 @@
+"""The numbers of the study of U-Nets in rows: a table of excesses and one of their parts for every tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hgm.study.finding import Table
+from hgm.study.why_unet_figures import name_of
+from hgm.study.why_unet_results import Mean, Results, Runs
+
+__all__ = ["plain", "plus_minus", "tables"]
+
+
+def plus_minus(mean: Mean) -> str:
+    """A mean and half of its interval."""
+    half = (mean.high - mean.low) / 2
+    if mean.value < 1e-5:
+        return f"{mean.value:.1g}"
+    return f"{mean.value:.4f} ± {half:.4f}"
+
+
+def tables(results: Results) -> list[Table]:
+    """By tree: the excess of all networks and limits, and the parts of those that see a window."""
+    made = []
+    for tree in dict.fromkeys(key.tree for key in results.runs):
+        runs = results.of_tree(tree)
+        noise = runs[0].noise
+        rows = [["the optimum itself", *("",) * 3, *(f"{x:.4f}" for x in runs[0].levels[0, :, 1])]]
+        for one in runs:
+            size = f", {one.key.size}× parameters" if one.key.size > 1 else ""
+            share = f" ({one.key.share:g}× compute{size})" if one.key.share != 1 else ""
+            about = [f"{one.of('parameters'):,.0f}", f"{one.of('multiply_adds'):,.0f}", str(len(one.found))]
+            rows.append([name_of(one.key.network) + share, *about, *(plus_minus(mean) for mean in one.means())])
+        for cell, found, _ in results.cells:
+            if cell["tree"] == tree and cell.get("ablation", "bits") != "bits":
+                values = [f"{row['excess']:.4f}" for row in found["levels"]]
+                rows.append([f"*exact*: {_lacks(cell)}", *("",) * 3, *values])
+        head = ["network", "parameters", "multiply-adds", "seeds", *(f"sigma {s:g}" for s in noise)]
+        made.append(Table(f"Excess, {tree}", head, rows))
+        parted = [one for one in runs if results.bound(one)]
+        body = []
+        for one in parted:
+            share = f" ({one.key.share:g}× compute)" if one.key.share != 1 else ""
+            cells = [f"{part.limit:.4f} + {part.training:.4f}" for part in results.parts(one)]
+            body.append([name_of(one.key.network) + share, *cells])
+        if body:
+            made.append(Table(f"Limit + training, {tree}", ["network", *(f"sigma {s:g}" for s in noise)], body))
+    return made
+
+
+def _lacks(cell: Mapping[str, Any]) -> str:
+    if cell["ablation"] == "window":
+        return f"window of {2 * cell['radius'] + 1}"
+    return f"skips silent below level {cell['level']}" if cell["ablation"] == "skips" else cell["ablation"]
+
+
+def plain(results: Results, runs: Runs) -> dict[str, Any]:
+    """Runs as JSON."""
+    parts = [
+        {"noise": p.noise, "excess": p.excess._asdict(), "limit": p.limit, "training": p.training}
+        for p in results.parts(runs)
+    ]
+    return runs.key._asdict() | {"seeds": len(runs.found), "radius": runs.radius, "levels": parts}
