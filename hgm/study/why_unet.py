@@ -56,7 +56,7 @@ NOISE = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TOLD = (0.15, 15.0)  # sigma in training, log-uniform: a tenth and ten times half the range of the values
 
 PARAMETERS = 100_000
-COMPUTE = 420_000_000_000  # multiply-adds of forward passes: some two minutes of one core for the U-Net
+COMPUTE = 360_000_000_000  # multiply-adds of forward passes: some two minutes of one core for the U-Net
 BATCH, RATE = 32, 3e-3
 SAMPLES, SEED = 500, 1  # of the measurement, the same for all
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hgm.measure.threshold import siblings
 from hgm.study.finding import Finding
 from hgm.study.why_unet_figures import figures, name_of
 from hgm.study.why_unet_inside import inside, inside_tables
+from hgm.study.why_unet_more import bottleneck, cuts, free, others, stride, time
 from hgm.study.why_unet_results import Results, Runs, crossing
-from hgm.study.why_unet_tables import plain, plus_minus, tables
+from hgm.study.why_unet_tables import SHOWN, in_a_row, listed, plain, ratios, sigmas, tables
 from hgm.tree.tree import Tree
 
 __all__ = ["finding"]
 
-SHOWN = (0.5, 1.0, 2.0, 4.0)  # levels of noise in prose
 TITLE = "Why a U-Net: trained networks beside the exact limits of what they see"
 
 
@@ -27,9 +27,9 @@ def finding(results: Results, trees: Mapping[str, Tree]) -> Finding:
         trees: the models of the cells, by name.
     """
     said = [
-        _set_up(results, trees), _windows(results), _skips(results), _cuts(results), _resolutions(results),
-        _equal_risk(results), _below(results), _time(results), _bottleneck(results), _stride(results),
-        _longer(results), _bounds(results), inside(results), _not_shown(results),
+        _set_up(results, trees), _windows(results), _skips(results), cuts(results), _resolutions(results),
+        _equal_risk(results), _below(results), time(results), bottleneck(results), stride(results), others(results),
+        free(results), _longer(results), _bounds(results), inside(results), _not_shown(results),
     ]  # fmt: skip
     data = {
         "cells": [{"cell": cell, "found": _short(found), "seconds": seconds} for cell, found, seconds in results.cells],
@@ -81,10 +81,10 @@ def _windows(results: Results) -> str:
         said.append(f"{name_of(name)}: excess {excess}, of which the window is {shares}")
     if not said:
         return ""
-    beside = f" The U-Net has {_listed(unet)}." if unet else ""
+    beside = f" The U-Net has {listed(unet)}." if unet else ""
     over = _surpassed(results, unet)
     return (
-        f"**Why not a plain CNN?** At sigma {_sigmas()}, {'; '.join(said)}.{beside}{over} What is called the window "
+        f"**Why not a plain CNN?** At sigma {sigmas()}, {'; '.join(said)}.{beside}{over} What is called the window "
         "is exact: no CNN of any width, depth or training that sees no more has less. The rest is training, and "
         "might be less with more of it; the runs with more compute say how much."
     )
@@ -117,32 +117,15 @@ def _skips(results: Results) -> str:
         return ""
     silent = results.limit(results.base, "skips", level=1)
     beside = (
-        f" The exact beliefs of the coarsest resolution, decoded without skips, have {_rows(silent)}: what a "
+        f" The exact beliefs of the coarsest resolution, decoded without skips, have {in_a_row(silent)}: what a "
         "bottleneck costs that carries beliefs and nothing more. It is no bound, since a trained one may carry more."
         if silent
         else ""
     )
     return (
-        f"**What are the skips for?** Without any, at equal parameters and compute, the excess at sigma {_sigmas()} is "
-        f"{_listed(without)}; with them {_listed(unet)}: {_ratios(without, unet)} times as much.{beside}"
+        f"**What are the skips for?** Without any, at equal parameters and compute, the excess at sigma {sigmas()} is "
+        f"{listed(without)}; with them {listed(unet)}: {ratios(without, unet)} times as much.{beside}"
         f"{_control(results, 'autoencoder')}"
-    )
-
-
-def _cuts(results: Results) -> str:
-    said = []
-    reference = results.get(results.base, "unet", 0.5)
-    for name in ("unet_cut_0", "unet_cut_1", "unet_cut_2", "unet_added"):
-        runs = results.get(results.base, name, 0.5)
-        if runs is not None:
-            said.append(f"{name_of(name)} {_listed(runs)}")
-    if reference is None or not said:
-        return ""
-    silent = results.limit(results.base, "skips", level=3)
-    beside = f" Silent below 2x2 blocks, the exact beliefs give {_rows(silent)}." if silent else ""
-    return (
-        f"**Which skip?** With half of the compute, at sigma {_sigmas()}: the U-Net {_listed(reference)}; "
-        f"{'; '.join(said)}.{beside}"
     )
 
 
@@ -154,7 +137,7 @@ def _resolutions(results: Results) -> str:
         f"**What are several resolutions for?** Without down-sampling, at equal parameters, one row costs "
         f"{flat.of('multiply_adds') / unet.of('multiply_adds'):.1f} times as many multiply-adds; its outputs see "
         f"everything, so no information is missing and all of its excess is training. With equal compute, at sigma "
-        f"{_sigmas()}: {_listed(flat)}, the U-Net {_listed(unet)}: {_ratios(flat, unet)} times as much."
+        f"{sigmas()}: {listed(flat)}, the U-Net {listed(unet)}: {ratios(flat, unet)} times as much."
         f"{_control(results, 'unet_flat')}"
     )
 
@@ -189,65 +172,12 @@ def _below(results: Results) -> str:
         return ""
     window = results.limit("below", "window", radius=2)
     exact = f" The exact limit of 5x5 is {max(r['excess'] / r['optimum'] for r in window):.2%} there." if window else ""
-    line = [f"{name_of(r.key.network)} {_listed(r)}" for r in results.of_tree("line")]
-    one = f" In 1-D above it, at sigma {_sigmas()}: {'; '.join(line)}." if line else ""
+    line = [f"{name_of(r.key.network)} {listed(r)}" for r in results.of_tree("line")]
+    one = f" In 1-D above it, at sigma {sigmas()}: {'; '.join(line)}." if line else ""
     return (
         f"**Below the threshold** (d lambda² < 1) the largest excess over all noise, as a share of the optimum, is: "
         f"{', '.join(worst)}.{exact} There a few pixels around say all there is to say, and networks that see more "
         f"have nothing to gain: what tells them apart is how fast they train.{one}"
-    )
-
-
-def _time(results: Results) -> str:
-    unet = results.get(results.base, "unet", 0.5)
-    said = [
-        f"{name_of(name)} {_listed(runs)}"
-        for name in ("unet_told_once", "unet_blind")
-        if (runs := results.get(results.base, name, 0.5))
-    ]
-    if unet is None or not said:
-        return ""
-    blind = results.limit(results.base, "blind")
-    exact = (
-        f" The exact optimum of one that is not told, whose prior is the noise of training, has {_rows(blind)}. (It "
-        "is the least on average over that prior; at a single level another blind network may have less.)"
-        if blind
-        else ""
-    )
-    return (
-        "**Where does the time enter?** The exact network needs the noise at its input only, where it makes evidence "
-        f"of data. With half of the compute, at sigma {_sigmas()}: told in every block {_listed(unet)}; "
-        f"{'; '.join(said)}.{exact}"
-    )
-
-
-def _bottleneck(results: Results) -> str:
-    unet, bits = results.get(results.base, "unet", 0.5), results.limit(results.base, "bits", level=1)
-    said = [
-        f"{text} {_listed(runs)}"
-        for name, text in (("unet_narrow", "four"), ("unet_narrow_2", "two"), ("unet_narrow_1", "one"))
-        if (runs := results.get(results.base, name, 0.5))
-    ]
-    if unet is None or not said:
-        return ""
-    told = ", ".join(f"{row['bits']:.2f}" for row in bits or () if row["noise"] in SHOWN)
-    known = f"; what the leaves below say about the node is {told} bits" if told else ""
-    return (
-        "**What is the bottleneck for?** At each place of the coarsest resolution the exact network passes a belief of "
-        f"four numbers, of which three are free{known}. Channels that pass, with half of the compute, at sigma "
-        f"{_sigmas()}: all {_listed(unet)}; {'; '.join(said)}. The other skips stay open: what one channel cannot "
-        "carry may be lost, or go past it."
-    )
-
-
-def _stride(results: Results) -> str:
-    said = [f"{name_of(r.key.network)} {_listed(r)}" for r in results.of_tree("thirds")]
-    if not said:
-        return ""
-    return (
-        f"**The wrong stride.** On a tree of arity 3, with half of the compute, at sigma {_sigmas()}: "
-        f"{'; '.join(said)}. The stride decides which leaves meet at which resolution; a skip at every resolution "
-        "lets a network with the wrong one make good for much of it, which is why this is no limit."
     )
 
 
@@ -258,13 +188,13 @@ def _longer(results: Results) -> str:
         if key.share > 1 and base is not None:
             size = f" and {key.size} times the parameters" if key.size > 1 else ""
             said.append(
-                f"{name_of(key.network)}, {key.share:g} times the compute{size}: {_listed(runs)} ({_listed(base)})"
+                f"{name_of(key.network)}, {key.share:g} times the compute{size}: {listed(runs)} ({listed(base)})"
             )
     if not said:
         return ""
     return (
         f"**Is it only too little training, or too small a network?** One seed each, in brackets as before, at sigma "
-        f"{_sigmas()}: {'; '.join(said)}."
+        f"{sigmas()}: {'; '.join(said)}."
     )
 
 
@@ -272,10 +202,10 @@ def _bounds(results: Results) -> str:
     count, where = results.beaten()
     if not count:
         return ""
-    says = "below it nowhere" if not where else f"below it {len(where)} times ({'; '.join(where)})"
+    says = "nowhere below its limit's" if not where else f"below its limit's {len(where)} times ({'; '.join(where)})"
     return (
-        f"**No network beats its limit.** In {count} pairs of a trained network and a level of noise the network sees "
-        f"a window only, and its interval was {says}."
+        f"**Are the limits kept?** In {count} pairs of a trained network and a level of noise the network sees "
+        f"a window only, and its interval over samples was {says}."
     )
 
 
@@ -291,24 +221,6 @@ def _not_shown(results: Results) -> str:
     )
 
 
-def _sigmas() -> str:
-    return "/".join(f"{s:g}" for s in SHOWN)
-
-
-def _listed(runs: Runs) -> str:
-    """The excess at the shown levels of noise, with intervals."""
-    means = dict(zip(runs.noise, runs.means(), strict=True))
-    return ", ".join(plus_minus(means[s]) for s in SHOWN if s in means)
-
-
-def _rows(levels: Sequence[Mapping[str, float]]) -> str:
-    return ", ".join(f"{row['excess']:.4f}" for row in levels if row["noise"] in SHOWN)
-
-
-def _ratios(one: Runs, other: Runs) -> str:
-    return ", ".join(f"{one.at(s).value / other.at(s).value:.1f}" for s in SHOWN if s in one.noise)
-
-
 def _control(results: Results, name: str) -> str:
     """Whether three times the compute makes good for what a network lacks."""
     longer, unet = results.get(results.base, name, 3), results.get(results.base, "unet")
@@ -317,7 +229,7 @@ def _control(results: Results, name: str) -> str:
     pairs = [(longer.at(s), unet.at(s)) for s in SHOWN]
     still = all(one.low > other.high for one, other in pairs)
     says = ", still above the U-Net's: too short a training does not explain it alone" if still else ""
-    return f" With three times the compute (one seed) it comes to {_listed(longer)}{says}."
+    return f" With three times the compute (one seed) it comes to {listed(longer)}{says}."
 
 
 def _short(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""The numbers of the study of U-Nets in rows: a table of excesses and one of their parts for every tree."""
+"""The numbers of the study of U-Nets in rows, in prose and in tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hgm.study.finding import Table
 from hgm.study.why_unet_figures import name_of
 from hgm.study.why_unet_results import Mean, Results, Runs
 
-__all__ = ["plain", "plus_minus", "tables"]
+__all__ = ["SHOWN", "in_a_row", "listed", "plain", "plus_minus", "ratios", "sigmas", "tables"]
+
+SHOWN = (0.5, 1.0, 2.0, 4.0)  # levels of noise in prose
 
 
 def plus_minus(mean: Mean) -> str:
@@ -18,6 +20,27 @@ def plus_minus(mean: Mean) -> str:
     if mean.value < 1e-5:
         return f"{mean.value:.1g}"
     return f"{mean.value:.4f} ± {half:.4f}"
+
+
+def sigmas() -> str:
+    """The levels of noise in prose."""
+    return "/".join(f"{s:g}" for s in SHOWN)
+
+
+def listed(runs: Runs) -> str:
+    """The excess at the shown levels of noise, with intervals."""
+    means = dict(zip(runs.noise, runs.means(), strict=True))
+    return ", ".join(plus_minus(means[s]) for s in SHOWN if s in means)
+
+
+def in_a_row(levels: Sequence[Mapping[str, float]]) -> str:
+    """The excess of a restricted optimum at the shown levels of noise."""
+    return ", ".join(f"{row['excess']:.4f}" for row in levels if row["noise"] in SHOWN)
+
+
+def ratios(one: Runs, other: Runs) -> str:
+    """How many times as much excess one has as the other."""
+    return ", ".join(f"{one.at(s).value / other.at(s).value:.1f}" for s in SHOWN if s in one.noise)
 
 
 def tables(results: Results) -> list[Table]:

