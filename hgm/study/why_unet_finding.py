@@ -77,8 +77,8 @@ def _windows(results: Results) -> str:
         parts = {part.noise: part for part in results.parts(runs)}
         at = [parts[s] for s in SHOWN if s in parts]
         shares = ", ".join(f"{max(0.0, min(p.limit / p.excess.value, 1)):.0%}" for p in at)
-        excess = ", ".join(f"{p.excess.value:.4f}" for p in at)
-        said.append(f"{name_of(name)}: excess {excess}, of which the window is {shares}")
+        less = "" if runs.key.share == 1 else ", half of the compute"
+        said.append(f"{name_of(name)}{less}: excess {listed(runs)}, of which the window is {shares}")
     if not said:
         return ""
     beside = f" The U-Net has {listed(unet)}." if unet else ""
@@ -185,16 +185,16 @@ def _longer(results: Results) -> str:
     said = []
     for key, runs in results.runs.items():
         base = results.get(key.tree, key.network, 1)
-        if key.share > 1 and base is not None:
-            size = f" and {key.size} times the parameters" if key.size > 1 else ""
-            said.append(
-                f"{name_of(key.network)}, {key.share:g} times the compute{size}: {listed(runs)} ({listed(base)})"
-            )
+        if (key.share > 1 or key.size != 1) and base is not None:
+            size = "" if key.size == 1 else f", {key.size:g} times the parameters"
+            share = "" if key.share == 1 else f", {key.share:g} times the compute"
+            said.append(f"{name_of(key.network)}{share}{size}: {listed(runs)} ({listed(base)})")
     if not said:
         return ""
     return (
-        f"**Is it only too little training, or too small a network?** One seed each, in brackets as before, at sigma "
-        f"{sigmas()}: {'; '.join(said)}."
+        "**Is it only too little training, or too small a network, or too large?** One seed each, in brackets as "
+        f"before, at sigma {sigmas()}: {'; '.join(said)}. Fewer parameters make a row cheaper, and so a training of "
+        "more steps."
     )
 
 

@@ -38,7 +38,7 @@ class Key(NamedTuple):
     tree: str
     network: str
     share: float = 1
-    size: int = 1
+    size: float = 1
 
 
 class Part(NamedTuple):
@@ -130,7 +130,7 @@ class Results:
         """The networks that were trained on a tree."""
         return [runs for key, runs in self.runs.items() if key.tree == tree]
 
-    def get(self, tree: str, network: str, share: float | None = None, size: int = 1) -> Runs | None:
+    def get(self, tree: str, network: str, share: float | None = None, size: float = 1) -> Runs | None:
         """The runs of a network, if there are any; without a share of compute the main ones."""
         shares = [share] if share is not None else [1, 0.5, 1e-3]
         return next((self.runs[key] for s in shares if (key := Key(tree, network, s, size)) in self.runs), None)

@@ -51,10 +51,8 @@ def tables(results: Results) -> list[Table]:
         noise = runs[0].noise
         rows = [["the optimum itself", *("",) * 3, *(f"{x:.4f}" for x in runs[0].levels[0, :, 1])]]
         for one in runs:
-            size = f", {one.key.size}× parameters" if one.key.size > 1 else ""
-            share = f" ({one.key.share:g}× compute{size})" if one.key.share != 1 else ""
             about = [f"{one.of('parameters'):,.0f}", f"{one.of('multiply_adds'):,.0f}", str(len(one.found))]
-            rows.append([name_of(one.key.network) + share, *about, *(plus_minus(mean) for mean in one.means())])
+            rows.append([name_of(one.key.network) + _control(one), *about, *(plus_minus(mean) for mean in one.means())])
         for cell, found, _ in results.cells:
             if cell["tree"] == tree and cell.get("ablation", "bits") != "bits":
                 values = [f"{row['excess']:.4f}" for row in found["levels"]]
@@ -64,12 +62,18 @@ def tables(results: Results) -> list[Table]:
         parted = [one for one in runs if results.bound(one)]
         body = []
         for one in parted:
-            share = f" ({one.key.share:g}× compute)" if one.key.share != 1 else ""
             cells = [f"{part.limit:.4f} + {part.training:.4f}" for part in results.parts(one)]
-            body.append([name_of(one.key.network) + share, *cells])
+            body.append([name_of(one.key.network) + _control(one), *cells])
         if body:
             made.append(Table(f"Limit + training, {tree}", ["network", *(f"sigma {s:g}" for s in noise)], body))
     return made
+
+
+def _control(runs: Runs) -> str:
+    """What is not as in the main runs."""
+    parts = [("compute", runs.key.share), ("parameters", runs.key.size)]
+    said = ", ".join(f"{times:g}× {what}" for what, times in parts if times != 1)
+    return f" ({said})" if said else ""
 
 
 def _lacks(cell: Mapping[str, Any]) -> str:
