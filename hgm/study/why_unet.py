@@ -171,13 +171,17 @@ def _narrow(tree: str, network: str) -> nn.Module:
 def radius_of(net: Any) -> int | None:
     """How far an output sees at most, in positions along an axis; ``None`` where one sees everything.
 
-    It is found at the first and the last corner: what halves its resolution sees furthest from the ends of its cells.
+    It is found at the first and the last corner. What changes its resolution sees further from some places in a cell of
+    the coarsest one than from others: all of these are looked at, along the diagonal.
     """
     far, shape = 0, net.leaf_shape
-    for at in [tuple((n - 1) * end for n in shape) for end in (0, 1)]:
-        seen = receptive_field(net, at=at, inputs=2)
-        far = max(far, int(np.abs(np.argwhere(seen.support) - np.array(at)).max(initial=0)))
-    return None if far >= max(shape) - 1 else far
+    for i in range(min(getattr(net, "multiple", 1), *shape)):
+        for at in (tuple(i for _ in shape), tuple(n - 1 - i for n in shape)):
+            seen = receptive_field(net, at=at, inputs=2)
+            far = max(far, int(np.abs(np.argwhere(seen.support) - np.array(at)).max(initial=0)))
+        if far >= max(shape) - 1:
+            return None
+    return far
 
 
 # ------------------------------------------------------------------------------ measurement

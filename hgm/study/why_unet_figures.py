@@ -139,4 +139,11 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     for axis in panels:
         for line, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, line)
-    figure.legend(list(entries.values()), list(entries), frameon=False, fontsize=8, ncols=6, loc="outside lower center")
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        frameon=False,
+        fontsize=8,
+        ncols=2 * len(panels),
+        loc="outside lower center",
+    )

@@ -2,6 +2,7 @@
 
 import json
 from itertools import accumulate
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,13 @@ def test_every_network_with_a_window_has_its_limit_in_the_plan(groups):
 @pytest.mark.parametrize(("name", "radius"), [("cnn_1", 0), ("cnn_3", 1), ("cnn_9", 4), ("cnn_21", 10), ("unet", None)])
 def test_a_radius_is_that_of_the_convolutions(name, radius):
     assert radius_of(why_unet._narrow("above", name)) == radius
+
+
+def test_what_halves_its_resolution_sees_no_further_from_anywhere():
+    """The U-Net on the line: found near its ends, held against all positions."""
+    net = why_unet._narrow("line", "unet")
+    far = [np.abs(np.argwhere(hgm.receptive_field(net, at=v, inputs=2).support) - v).max() for v in range(128)]
+    assert radius_of(net) == max(far) < 127
 
 
 def test_a_normalisation_over_positions_has_no_limit():
@@ -228,3 +236,9 @@ def test_the_same_cell_gives_the_same_network():
     cell = training("small", "cnn_3", 3) | {"parameters": 5_000, "steps": 3}
     one, again, other = measure(cell), measure(cell), measure(cell | {"seed": 4})
     assert one["levels"] == again["levels"] != other["levels"]
+
+
+def test_seeds_are_also_of_the_weights(monkeypatch):
+    monkeypatch.setattr(why_unet, "train", lambda net, *given, **settings: SimpleNamespace(history=[]))
+    cell = training("small", "cnn_3", 3) | {"parameters": 5_000}
+    assert measure(cell)["levels"] != measure(cell | {"seed": 4})["levels"]
