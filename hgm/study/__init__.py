@@ -2,6 +2,7 @@
 
 from hgm.study import relu as relu  # registers itself
 from hgm.study import samplers as samplers
+from hgm.study import why_unet as why_unet
 from hgm.study.registry import STUDIES, Study, study
 
 __all__ = ["STUDIES", "Study", "study"]

@@ -317,7 +317,7 @@ CALLS = {
     "Problem.levels": (lambda: problem().levels, dict(most=4)),
     "Framed": (
         None,
-        dict(problem=problem, body=lambda: framed().body, sees="skip", halvings=0, window=3),
+        dict(problem=problem, body=lambda: framed().body, sees="skip", multiple=1, window=3),
     ),
     "Framed.forward": (lambda: framed().forward, dict(z=IMAGE, noise=0.5)),
     "receptive_field": (None, dict(net=framed, shape=(2, 2), sigma=1.0, at=(0, 1), inputs=2, seed=0)),
