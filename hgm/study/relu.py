@@ -15,10 +15,9 @@ reach 10^18), the last two from the constructions' asymptotic costs; small ones 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
@@ -32,8 +31,9 @@ from hgm.relu.allocate import optimal
 from hgm.relu.constructions.choose import baseline_size, cost, expected_parameters
 from hgm.relu.maps import stage_maps
 from hgm.relu.propagate import Flow
+from hgm.study.cells import Cell, finished
 from hgm.study.registry import study
-from hgm.study.relu_figures import METHODS, Row, write
+from hgm.study.relu_figures import Row, finding_of
 from hgm.tree.possible import possible_states
 from hgm.tree.tree import Tree
 from hgm.zoo.layered import random_ghm
@@ -188,37 +188,25 @@ def rows_of(arity: int, depth: int, states: int, bound: float) -> list[Row]:
 
 
 @study("relu")
-def run(out: str | os.PathLike[str], *, quick: bool = False, workers: int = 2) -> list[Row]:
+def run(out: str | os.PathLike[str], *, quick: bool = False) -> list[Row]:
     """ReLU networks: units against tolerance, and measured against certified error.
 
-    Writes ``study.md``, ``study.json``, ``units.svg`` and ``pieces.svg``.
+    Writes ``study.md``, ``study.json``, ``units.svg``, ``pieces.svg`` and ``cells.jsonl``.
 
     Args:
         out: the folder; made if needed.
         quick: only two small models.
-        workers: processes, of one thread each.
     """
     grid = [(m, d, s, k) for s in STATES for k in BOUNDS for m in ARITIES for d in DEPTHS]
     if quick:
         grid = [(2, 3, 2, 10.0), (3, 3, 2, 2.0)]
-    rows: list[Row] = []
-    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
-        for mine in pool.imap(_rows_of, grid):
-            rows += mine
-            for row in mine:
-                print(_line(row))
-    write(rows, out)
+    cells = [dict(zip(("arity", "depth", "states", "bound"), model, strict=True)) for model in grid]
+    rows = [Row(**row) for one in finished(cells, _cell, out) for row in one.found["rows"]]
+    finding = finding_of(rows)
+    finding.write(out)
+    print("\n\n".join(finding.paragraphs))
     return rows
 
 
-def _rows_of(model: tuple[int, int, int, float]) -> list[Row]:
-    return rows_of(*model)
-
-
-def _line(row: Row) -> str:
-    built = f", built {row.units['built']:,.0f}, certified / measured {row.slack:.1f}" if row.slack else ""
-    sizes = ", ".join(f"{name} {row.units[name]:.1e} ({row.parameters[name]:.1e})" for name in METHODS)
-    return (
-        f"arity {row.arity} depth {row.depth} S {row.states} K {row.bound:g} tol {row.tol:g}: units (parameters) "
-        f"{sizes}{built}, saving {row.saving:.1e}"
-    )
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {"rows": [asdict(row) for row in rows_of(**cell)]}

@@ -66,14 +66,14 @@ def test_large_models_are_counted_only():
 def test_the_command_writes_table_plots_and_data(tmp_path, capsys):
     assert main(["study", "relu", "--quick", "-o", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("certified / measured") == 2 and out.count("units (parameters)") == 8
-    assert {p.name for p in tmp_path.iterdir()} == {"study.json", "study.md", "units.svg", "pieces.svg"}
+    assert "2/2 " in out and "Of 2 random models at a tolerance of 0.01" in out and "2 of them were built" in out
+    assert {p.name for p in tmp_path.iterdir()} == {"study.json", "study.md", "units.svg", "pieces.svg", "cells.jsonl"}
     rows = json.loads((tmp_path / "study.json").read_text())
     assert [(row["arity"], row["tol"]) for row in rows] == [(m, t) for m in (2, 3) for t in (0.1, 0.01, 0.001, 0.0001)]
     built = next(row for row in rows if row["arity"] == 2 and row["tol"] == 0.01)
     assert built["units"]["built"] == hgm.compile(SMALL, activation="relu").certificate.units
-    table = (tmp_path / "study.md").read_text()
-    assert table.count("\n| 2 ") == table.count("\n| 3 ") == 2 and "certified / measured" in table
+    text = (tmp_path / "study.md").read_text()
+    assert text.count("\n| 2 ") == text.count("\n| 3 ") == 2 and "certified / measured" in text
     for name in ("units.svg", "pieces.svg"):
         text = (tmp_path / name).read_text()
         assert text.startswith("<?xml") and "nan" not in text
