@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from math import inf
 from typing import Any
 
@@ -35,12 +36,13 @@ from hgm.diffusion.schedulers import NAMES, scheduler
 from hgm.diffusion.step import Step
 from hgm.evidence.channels import Clamp, Gaussian
 from hgm.networks.compile import compile
+from hgm.study.cells import Cell, finished
 from hgm.study.registry import study
-from hgm.study.samplers_figures import Bias, Distance, Found, Order, write
+from hgm.study.samplers_figures import Bias, Distance, Found, Order, finding_of
 from hgm.tree.tree import Tree
 from hgm.zoo.layered import random_ghm
 
-__all__ = ["LOW", "ORDERS", "Model", "biases", "distances", "fitted", "models", "run", "squares"]
+__all__ = ["LOW", "MODELS", "ORDERS", "Model", "biases", "distances", "fitted", "run", "squares"]
 
 VALUES = torch.linspace(-1, 1, 9)
 GAP = 0.25
@@ -106,10 +108,11 @@ class Model:
         return sigma * torch.from_numpy(solved.y[:, -1]).reshape(u.shape)
 
 
-def models() -> Iterator[Model]:
-    """A binary tree over 64 tokens and a quad-tree over 8x8 pixels."""
-    yield Model("1-D", random_ghm(6, len(VALUES), 2, bound=10.0, seed=0))
-    yield Model("2-D", random_ghm(3, len(VALUES), (2, 2), bound=10.0, seed=0))
+#: a binary tree over 64 tokens and a quad-tree over 8x8 pixels
+MODELS: dict[str, Callable[[], Model]] = {
+    "1-D": lambda: Model("1-D", random_ghm(6, len(VALUES), 2, bound=10.0, seed=0)),
+    "2-D": lambda: Model("2-D", random_ghm(3, len(VALUES), (2, 2), bound=10.0, seed=0)),
+}
 
 
 def biases(model: Model, n: int, evaluations: Sequence[int] = EVALUATIONS) -> Iterator[Bias]:
@@ -210,27 +213,39 @@ def fitted(steps: Sequence[int], found: Tensor) -> tuple[float, float]:
 def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
     """Samplers with the exact denoiser: the bias against evaluations, and the order of every solver.
 
-    Writes ``study.md``, ``study.json`` and ``samplers.svg``.
+    Writes ``study.md``, ``study.json``, ``samplers.svg`` and ``cells.jsonl``.
 
     Args:
         out: the folder; made if needed.
         quick: fewer samples and steps.
     """
-    biased: list[Bias] = []
-    away: list[Distance] = []
-    orders: list[Order] = []
-    truths: dict[str, tuple[float, float]] = {}
-    for model in models():
-        truths[model.name] = model.truth
-        for bias in biases(model, 200 if quick else 4000, EVALUATIONS[:4] if quick else EVALUATIONS):
-            print(f"{bias.model} {bias.scheduler:6} {bias.evaluations:4} evaluations: {bias.text} nats")
-            biased.append(bias)
-        for solver in ORDERS:
-            rows, order = distances(model, solver, STEPS[:5] if quick else STEPS, 16 if quick else 64)
-            print(f"{order.model} {solver:6} of order {order.expected}: measured {order.text}")
-            away += rows
-            orders.append(order)
-    write(Found(truths, biased, away, orders), out)
+    asked = {"n": 200 if quick else 4000, "calls": EVALUATIONS[:4] if quick else EVALUATIONS}
+    solved = {"n": 16 if quick else 64, "steps": STEPS[:5] if quick else STEPS}
+    cells: list[Cell] = []
+    for name in MODELS:
+        cells.append({"model": name, "ask": "bias"} | asked)
+        cells += [{"model": name, "ask": "order", "solver": solver} | solved for solver in ORDERS]
+    done = finished(cells, _measured, out)
+    bias = [one.found for one in done if one.cell["ask"] == "bias"]
+    order = [one.found for one in done if one.cell["ask"] == "order"]
+    finding = finding_of(
+        Found(
+            dict(zip(MODELS, (tuple(found["truth"]) for found in bias), strict=True)),
+            [Bias(**row) for found in bias for row in found["rows"]],
+            [Distance(**row) for found in order for row in found["rows"]],
+            [Order(**found["order"]) for found in order],
+        )
+    )
+    finding.write(out)
+    print("\n\n".join(finding.paragraphs))
+
+
+def _measured(cell: Cell) -> dict[str, Any]:
+    model = MODELS[cell["model"]]()
+    if cell["ask"] == "bias":
+        return {"truth": model.truth, "rows": [asdict(row) for row in biases(model, cell["n"], cell["calls"])]}
+    rows, order = distances(model, cell["solver"], cell["steps"], cell["n"])
+    return {"rows": [asdict(row) for row in rows], "order": asdict(order)}
 
 
 class _Ends:

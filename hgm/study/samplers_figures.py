@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hgm.files.whole import write_whole
-from hgm.viz.style import GREY, INK, LINE, PALETTE, save_figure
+from hgm.study.finding import Finding, Table
+from hgm.viz.style import GREY, INK, LINE, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["Bias", "Distance", "Found", "Order", "write"]
+__all__ = ["Bias", "Distance", "Found", "Order", "finding_of"]
 
 #: how a scheduler is called in print, its colour and its marker
 LOOKS = {
@@ -121,45 +119,21 @@ class Found:
     orders: Sequence[Order]
 
 
-def write(found: Found, out: str | os.PathLike[str]) -> None:
-    """Write tables, plot and JSON into the folder `out`."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "study.json", json.dumps(_short(asdict(found)), separators=(",", ":")).encode())
-    write_whole(folder / "study.md", _page(found).encode())
-    _plot(found, folder / "samplers.svg")
-
-
-def _short(data: Any) -> Any:
-    """Six digits of every number."""
-    if isinstance(data, dict):
-        return {key: _short(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_short(value) for value in data]
-    return float(f"{data:.6g}") if isinstance(data, float) else data
-
-
-def _page(found: Found) -> str:
+def finding_of(found: Found) -> Finding:
     """The finding, biases of every model by scheduler and evaluations, and orders by solver and model."""
-    parts = ["# Samplers with the exact denoiser", *(_finding(found, model) for model in found.truths)]
+    tables = []
     for model in found.truths:
         mine = {(row.scheduler, row.evaluations): row for row in found.biases if row.model == model}
         # Heun's numbers of evaluations are odd: they stand below the next one of the others
         budgets = sorted({count for name, count in mine if name != "heun"})
         body = [[LOOKS[s][0], *(mine[s, b if (s, b) in mine else b - 1].text for b in budgets)] for s in LOOKS]
-        parts += [f"## E log p minus the truth, {model}", _table(body, ["evaluations", *map(str, budgets)])]
+        tables.append(Table(f"E log p minus the truth, {model}", ["evaluations", *map(str, budgets)], body))
     by = {(row.solver, row.model): row for row in found.orders}
     solvers = {row.solver: row.expected for row in found.orders}
     body = [[LOOKS[s][0], str(order), *(by[s, m].text for m in found.truths)] for s, order in solvers.items()]
-    parts += ["## Order of the solvers", _table(body, ["", "order", *(f"measured, {m}" for m in found.truths)])]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: list[list[str]], headers: list[str]) -> str:
-    from tabulate import tabulate
-
-    aligned = ("left", *("right",) * (len(headers) - 1))
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=aligned)
+    tables.append(Table("Order of the solvers", ["", "order", *(f"measured, {m}" for m in found.truths)], body))
+    said = [_finding(found, model) for model in found.truths]
+    return Finding("Samplers with the exact denoiser", said, tables, asdict(found), {"samplers": _plot(found)})
 
 
 def _finding(found: Found, model: str) -> str:
@@ -183,7 +157,7 @@ def _finding(found: Found, model: str) -> str:
     )
 
 
-def _plot(found: Found, path: Path) -> None:
+def _plot(found: Found) -> Figure:
     """Biases against evaluations, one panel a model, and distances of the last model with their orders."""
     from matplotlib.figure import Figure
 
@@ -205,7 +179,7 @@ def _plot(found: Found, path: Path) -> None:
     last.legend(frameon=False, fontsize=8, title="order", title_fontsize=8, loc="lower left", alignment="left")
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, frameon=False, fontsize=8, ncols=len(names), loc="outside lower center")
-    save_figure(figure, path)
+    return figure
 
 
 def _dress(axis: Axes, title: str, ticks: Sequence[int]) -> None:
