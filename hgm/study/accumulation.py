@@ -4,7 +4,7 @@ With the signal to noise ratio t = 1 / sigma^2 for a clock and Y = t z, a step o
 
     Y' = Y + f(z) d + sqrt(d) g          and in truth it is          Y' = Y + x d + sqrt(d) g'
 
-With D = E[x | z], the mean of the true step, KL(p || N(m', d)) = KL(p || N(m, d)) + |m - m'|^2 / 2d for m the mean of p:
+KL(p || N(m', d)) is KL(p || N(m, d)) + |m - m'|^2 / 2d, m the mean of p; here that is Y + D d with D = E[x | z]:
 
     KL(p(Y' | Y) || N(Y + f d, d)) = KL(p(Y' | Y) || N(Y + D d, d)) + d/2 |f - D|^2
 
@@ -15,9 +15,11 @@ Summed over the steps (the chain rule) this is KL of the law of paths, in two pa
     restriction    sum of d/2 E|f - D|^2                 what f adds; it goes to 1/2 int E|f - D|^2 dt, the nats of
                                                          `hgm.compare`, which is Girsanov's formula
 
-The first because h(Y' | Y) is that of the noise and I(x; Y' | Y) = 1/2 int mmse over the step. What is read at the end is
-a function of the path, so KL(tree || samples) is at most the sum. The nats are that KL itself where f is the exact
-denoiser of some law, because then all that the two path laws differ in is the law of x: blocks are, windows are not.
+The first because I(x; Y' | Y), the entropy of the true step less that of its noise, is 1/2 int mmse dt over the step.
+What is read at the end is a function of the path, so KL(tree || samples) is at most the sum. In steps without end the
+nats are that KL itself where f is the exact denoiser of some law, because then the two laws of paths differ in nothing
+but the law of x. Blocks are: it is the product of the blocks' marginals. Windows are not: E[x_v | z_W(v)] has a Jacobian
+that is not symmetric.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ Four ways to look at the same runs, on symmetric trees (`hgm.study.scales`) abov
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,46 +50,66 @@ TREES = {
 #: sigma at which runs end and begin, and half the range of the values
 LOW, HIGH, HALF = 0.1, 60.0, 1.5
 
-FINEST = 250  # steps
 START = 1e-9  # the time at which flows start: `LOW`, to rounding
-BLIND = 48  # levels of noise that a blind denoiser thinks possible
+BLIND = 50  # levels of noise that a blind denoiser thinks possible
 SHOWN = 8  # samples in a picture
-EXACT = 20_000  # samples for entropies
+EXACT = 20_000  # samples for entropies, at most
 
-#: denoisers of each tree, and the runs of each: scheduler and steps
-DENOISERS = {
-    "8x8 above": ("exact", "window 1", "window 2", "window 3", "block 1", "block 2", "block 3", "blind"),
-    "8x8 below": ("exact", "window 1", "block 2", "block 3"),
-    "row above": ("exact", "window 1", "window 3", "window 7", "block 2", "block 4", "block 6", "blind"),
-    "row below": ("exact", "window 1", "block 4", "block 6"),
-    "16x16 above": ("exact", "window 1", "window 3", "block 2", "block 3", "block 4", "blind"),
+
+class Plan(NamedTuple):
+    """What is measured on a tree.
+
+    Attributes:
+        denoisers: by name (`denoiser`).
+        runs: scheduler and steps of each.
+        n: samples of each.
+        levels: of noise at which errors are measured: the steps of a run.
+        few: samples for errors.
+        flows: samples of windows whose log likelihood by the flow is computed; of blocks, which are quicker, four times
+            as many.
+    """
+
+    denoisers: tuple[str, ...]
+    runs: tuple[tuple[str, int], ...]
+    n: int
+    levels: int
+    few: int
+    flows: int = 0
+
+
+LOCAL, SHORT = ("exact", "window 1", "block 2", "block 3"), (("ddpm", 125), ("ddim", 125))
+PLANS = {
+    "8x8 above": Plan(
+        ("exact", "window 1", "window 2", "block 1", "block 2", "block 3", "blind"),
+        (("ddpm", 1), ("ddpm", 10), ("ddpm", 50), ("ddpm", 250), ("ddim", 250)),
+        *(800, 250, 200, 400),
+    ),
+    "8x8 below": Plan(LOCAL, SHORT, 800, 125, 200, 200),
+    "row above": Plan(("exact", "window 3", "window 7", "block 2", "block 4", "block 6"), SHORT, 800, 125, 200, 200),
+    "row below": Plan(("exact", "window 1", "block 4", "block 6"), SHORT[:1], 800, 125, 200),
+    "16x16 above": Plan(
+        ("exact", "window 1", "window 3", "block 2", "block 3", "block 4", "blind"), (("ddpm", 50),), 200, 50, 50
+    ),
 }
-RUNS = {
-    "8x8 above": (("ddpm", 1), ("ddpm", 10), ("ddpm", 50), ("ddpm", 250), ("ddim", 250)),
-    "8x8 below": (("ddpm", 250), ("ddim", 250)),
-    "row above": (("ddpm", 250), ("ddim", 250)),
-    "row below": (("ddpm", 250),),
-    "16x16 above": (("ddpm", 125),),
+QUICK = {
+    "8x8 above": Plan(LOCAL[:3], (("ddpm", 50),), 60, 50, 20),
+    "8x8 below": Plan(LOCAL[:3], (("ddpm", 50),), 60, 50, 20),
 }
 
 
-def cells(quick: bool) -> list[Cell]:
+def cells(plans: Mapping[str, Plan]) -> list[Cell]:
     """What is measured: exact samples of every tree, runs of every denoiser, and their costs."""
     found: list[Cell] = []
-    for name in ("8x8 above", "8x8 below") if quick else TREES:
-        large = name.startswith("16x16")
-        n = 60 if quick else 200 if large else 1000
-        denoisers = ("exact", "window 1", "block 2") if quick else DENOISERS[name]
-        runs = (("ddpm", 50),) if quick else RUNS[name]
-        found.append({"what": "exact samples", "tree": name, "n": n, "seed": 0})
-        for f, (solver, steps) in product(denoisers, runs):
-            found.append({"what": "run", "tree": name, "denoiser": f, "solver": solver, "steps": steps, "n": n, "seed": 0})
-        for f in denoisers:
-            few = {"steps": 50, "n": 20} if quick else {"steps": 50, "n": 100} if large else {"steps": FINEST, "n": 500}
-            found.append({"what": "cost", "tree": name, "denoiser": f, **few, "seed": 0})
-            if f != "exact" and not quick and not large:
-                found.append({"what": "flow", "tree": name, "denoiser": f, "n": 500, "seed": 0})
-    return found
+    for tree, plan in plans.items():
+        found.append({"what": "exact samples", "tree": tree, "n": plan.n})
+        for f, (solver, steps) in product(plan.denoisers, plan.runs):
+            found.append({"what": "run", "tree": tree, "denoiser": f, "solver": solver, "steps": steps, "n": plan.n})
+        for f in plan.denoisers:
+            found.append({"what": "cost", "tree": tree, "denoiser": f, "steps": plan.levels, "n": plan.few})
+            if f != "exact" and plan.flows:
+                n = plan.flows * (4 if f.startswith("block") else 1)
+                found.append({"what": "flow", "tree": tree, "denoiser": f, "n": n})
+    return [cell | {"seed": 0} for cell in found]
 
 
 def denoiser(model: Symmetric, name: str) -> UNet:
@@ -103,7 +124,7 @@ def denoiser(model: Symmetric, name: str) -> UNet:
 
 
 def schedule_of(solver: str, steps: int) -> Any:
-    """A scheduler with steps even in log sigma, set to so many; those of `FINEST` have those of its divisors."""
+    """A scheduler with steps even in log sigma, set to so many; levels of fewer steps are among those of more."""
     made = scheduler(solver, VarianceExploding(LOW / HALF, HIGH / HALF), timestep_spacing="trailing")
     made.set_timesteps(steps)
     return made
@@ -126,7 +147,7 @@ def measure(cell: Cell) -> dict[str, Any]:
     if cell["what"] == "flow":
         return _flow(model, cell)
     if cell["what"] == "exact samples":
-        log_p = model.log_prob(_draw(model, EXACT, cell["seed"] + 1))
+        log_p = model.log_prob(_draw(model, _many(cell), cell["seed"] + 1))
         return {"log_p": _mean(log_p)} | _statistics(model, _draw(model, cell["n"], cell["seed"] + 2), cell)
     f = denoiser(model, cell["denoiser"])
     generator = torch.Generator().manual_seed(cell["seed"])
@@ -140,7 +161,9 @@ def measure(cell: Cell) -> dict[str, Any]:
 def _cost(model: Symmetric, cell: Cell) -> dict[str, Any]:
     """The optimum and the excess at the levels of a run, in nats, and for blocks what entropies say."""
     f, n, seed = denoiser(model, cell["denoiser"]), cell["n"], cell["seed"]
-    at = compare(f, model.tree, channel=model.channel, noise=noise_of(schedule_of("ddpm", cell["steps"])), n=n, seed=seed)
+    at = compare(
+        f, model.tree, channel=model.channel, noise=noise_of(schedule_of("ddpm", cell["steps"])), n=n, seed=seed
+    )
     rows = at.rows()
     found: dict[str, Any] = {key: [row[key] for row in rows] for key in ("noise", "optimum", "excess", "low", "high")}
     found["leaves"] = at.leaves
@@ -150,7 +173,7 @@ def _cost(model: Symmetric, cell: Cell) -> dict[str, Any]:
         found |= {"nats": list(whole.nats), "last octave": whole.last_octave}
     kind, _, level = cell["denoiser"].partition(" ")
     if kind == "block":
-        x = _draw(model, EXACT, seed + 1)
+        x = _draw(model, _many(cell), seed + 1)
         apart = model.log_prob(x) - model.log_prob_of_blocks(x, int(level))
         found |= {"entropies": _mean(apart), "block entropies": _mean(-model.log_prob_of_blocks(x, int(level)))}
     return found
@@ -204,6 +227,11 @@ def _features(model: Symmetric, x: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
+def _many(cell: Cell) -> int:
+    """Exact samples for entropies."""
+    return min(EXACT, 200 * int(cell["n"]))
+
+
 def _draw(model: Symmetric, n: int, seed: int) -> Tensor:
     return infer(model.tree).sample(n, generator=torch.Generator().manual_seed(seed)).leaves
 
@@ -226,4 +254,4 @@ def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
         out: the folder; made if needed.
         quick: fewer and smaller runs.
     """
-    finding_of(TREES, finished(cells(quick), measure, out)).write(out)
+    finding_of(TREES, finished(cells(QUICK if quick else PLANS), measure, out)).write(out)

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hgm.study.local_samples_found import named
 from hgm.viz.style import GREY, INK, LINE, PALETTE, require_matplotlib, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hgm.study.local_samples_finding import Found
+    from hgm.study.local_samples_found import Found
 
 __all__ = ["figures_of"]
 
 #: the four symbols: they have no order in the tree
 SYMBOLS = (PALETTE[8], PALETTE[5], "#f0e8d0", PALETTE[1])
 
-Named = Callable[[str, Any], str]
 
-
-def figures_of(found: Found, named: Named) -> dict[str, Figure]:
+def figures_of(found: Found) -> dict[str, Figure]:
     """By the name of their file."""
     require_matplotlib()
     pictured = [name for name, model in found.trees.items() if len(model.arity) == 2]
     largest = max(pictured, key=lambda name: found.trees[name].depth)
     first = next(iter(found.trees))
     return {
-        "samples": _samples(found, largest, named),
-        "scales": _scales(found, named),
-        "costs": _costs(found, first, named),
+        "samples": _samples(found, largest),
+        "scales": _scales(found),
+        "costs": _costs(found, first),
     }
 
 
@@ -48,7 +46,7 @@ def _color(found: Found, tree: str, f: str) -> str:
     return tones[family.index(f)] if kind == "block" else tones[len(family) - 1 - family.index(f)]
 
 
-def _samples(found: Found, tree: str, named: Named) -> Figure:
+def _samples(found: Found, tree: str) -> Figure:
     """Some samples of each denoiser, one row each."""
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
@@ -62,11 +60,18 @@ def _samples(found: Found, tree: str, named: Named) -> Figure:
     columns = len(rows[0][1]["pictures"])
     figure = Figure(figsize=(1.35 + 0.72 * columns, 0.76 * len(rows)), facecolor="white")
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    figure.subplots_adjust(left=1.3 / figure.get_figwidth(), right=0.995, top=0.99, bottom=0.01, wspace=0.07, hspace=0.07)
+    figure.subplots_adjust(
+        left=1.3 / figure.get_figwidth(), right=0.995, top=0.99, bottom=0.01, wspace=0.07, hspace=0.07
+    )
     for line, (name, held) in zip(axes, rows, strict=True):
         for axis, picture in zip(line, held["pictures"], strict=True):
             axis.imshow(
-                np.array(picture), cmap=ListedColormap(SYMBOLS), vmin=-0.5, vmax=3.5, interpolation="nearest", aspect="equal"
+                np.array(picture),
+                cmap=ListedColormap(SYMBOLS),
+                vmin=-0.5,
+                vmax=3.5,
+                interpolation="nearest",
+                aspect="equal",
             )
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
@@ -74,7 +79,7 @@ def _samples(found: Found, tree: str, named: Named) -> Figure:
     return figure
 
 
-def _scales(found: Found, named: Named) -> Figure:
+def _scales(found: Found) -> Figure:
     """Correlation of leaves by the height of their common ancestor, one panel a tree."""
     from matplotlib.figure import Figure
 
@@ -97,9 +102,10 @@ def _scales(found: Found, named: Named) -> Figure:
     return figure
 
 
-def _costs(found: Found, tree: str, named: Named) -> Figure:
+def _costs(found: Found, tree: str) -> Figure:
     """Nats as they add up along a run; in all, by the number of steps; and from below, above and by the flow."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = Figure(figsize=(11.5, 3.5), facecolor="white", layout="constrained")
     along, totals, bounds = figure.subplots(1, 3)
@@ -116,15 +122,19 @@ def _costs(found: Found, tree: str, named: Named) -> Figure:
     grey: dict[str, Any] = {"color": INK, "linewidth": LINE, "linestyle": "--", "label": "steps (exact denoiser)"}
     path = found.along(tree, "exact", finest)
     along.plot(path["noise"], path["steps"], **grey)
-    totals.plot(numbers, [found.along(tree, "exact", n)["steps"][-1] for n in numbers], marker="o", markersize=3.5, **grey)
+    totals.plot(
+        numbers, [found.along(tree, "exact", n)["steps"][-1] for n in numbers], marker="o", markersize=3.5, **grey
+    )
     along.set_xscale("log")
     along.invert_xaxis()
     totals.set_xscale("log")
     totals.set_yscale("log")
     totals.set_xticks(numbers, [str(n) for n in numbers])
     totals.set_xticks([], minor=True)
+    totals.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    totals.yaxis.set_minor_formatter(NullFormatter())
     _dress(along, f"{tree}: nats so far, {finest} steps", "sigma, from noise to data")
-    _dress(totals, "in all (dotted: without end many steps)", "steps")
+    _dress(totals, "in all (dotted: the limit)", "steps")
     along.set_ylabel("nats", fontsize=8, color=INK)
     along.legend(frameon=False, fontsize=6.5, loc="upper left")
     _draw_bounds(bounds, found, tree, denoisers)
@@ -135,7 +145,12 @@ def _costs(found: Found, tree: str, named: Named) -> Figure:
 
 
 def _draw_bounds(axis: Axes, found: Found, tree: str, denoisers: list[str]) -> None:
-    shown = {"nats, DDPM: at most": ("_", 14), "entropies": ("x", 6), "flow": ("o", 5), "told apart, DDPM: at least": ("^", 5)}
+    shown = {
+        "nats, DDPM: at most": ("_", 14),
+        "entropies": ("x", 6),
+        "flow": ("o", 5),
+        "told apart, DDPM: at least": ("^", 5),
+    }
     for x, f in enumerate(denoisers):
         cost, flow, run = found.costs[tree, f], found.flows.get((tree, f)), found.last(tree, f)
         found_at = {
@@ -145,7 +160,7 @@ def _draw_bounds(axis: Axes, found: Found, tree: str, denoisers: list[str]) -> N
             "told apart, DDPM: at least": run["apart"]["bound"] if run else np.nan,
         }
         if flow:
-            axis.errorbar([x], *([y] for y in flow["kl"]), color=INK, elinewidth=0.8)
+            axis.errorbar([x], [flow["kl"][0]], [flow["kl"][1]], color=INK, elinewidth=0.8)
         for (name, y), (marker, size), color in zip(
             found_at.items(), shown.values(), (INK, PALETTE[1], INK, PALETTE[0]), strict=True
         ):

@@ -48,7 +48,7 @@ class Symmetric:
         """The law of the nodes below one of a level, that one for a root."""
         eps = (1 - self.kept) * (STATES - 1) / STATES
         arity = self.arity if len(self.arity) == 2 else self.arity[0]
-        return broadcast(self.depth - level, STATES, arity, eps=eps)  # type: ignore[arg-type]
+        return broadcast(self.depth - level, STATES, arity, eps=eps)
 
     @cached_property
     def tree(self) -> Tree:

@@ -10,6 +10,7 @@ it reaches where the two are told apart without an error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ __all__ = ["Apart", "binary", "told_apart"]
 
 RIDGE = 1e-2
 MISS = 0.025
-TRIED = 64  # thresholds
+TRIED = 99  # thresholds, the median among them
 
 
 class Apart(NamedTuple):
@@ -51,12 +52,16 @@ def told_apart(p: Tensor, q: Tensor) -> Apart:
     """The bound from features ``(n, k)`` of samples of p and ``(m, k)`` of q, independent of one another."""
     fitted, kept = (p[::2], q[::2]), (p[1::2], q[1::2])
     score = _regression(*fitted)
-    own = [score(part) for part in fitted]
-    thresholds = torch.quantile(torch.cat(own), torch.linspace(0.01, 0.99, TRIED, dtype=torch.float64))
-    at = max(thresholds.tolist(), key=lambda t: _bound(*(int((part > t).sum()) for part in own), *map(len, own)))
-    hits = [int((score(part) > at).sum()) for part in kept]
+    own_p, own_q = (score(part) for part in fitted)
+    shares = torch.linspace(0.01, 0.99, TRIED, dtype=torch.float64)
+
+    def bound_at(t: float) -> float:
+        return _bound(int((own_p > t).sum()), int((own_q > t).sum()), len(own_p), len(own_q))
+
+    at = max(torch.quantile(torch.cat([own_p, own_q]), shares).tolist(), key=bound_at)
+    hit, false = (int((score(part) > at).sum()) for part in kept)
     n, m = map(len, kept)
-    return Apart(hits[0] / n, hits[1] / m, _bound(*hits, n, m), _bound(n, 0, n, m))
+    return Apart(hit / n, false / m, _bound(hit, false, n, m), _bound(n, 0, n, m))
 
 
 def _bound(hit: int, false: int, n: int, m: int) -> float:
@@ -67,7 +72,7 @@ def _bound(hit: int, false: int, n: int, m: int) -> float:
     return binary(low, high)
 
 
-def _regression(p: Tensor, q: Tensor):  # type: ignore[no-untyped-def]
+def _regression(p: Tensor, q: Tensor) -> Callable[[Tensor], Tensor]:
     """The log odds of p against q, as a function of features: a logistic regression on them and their squares."""
     both = torch.cat([p, q]).double()
     centre, spread = both.mean(0), both.std(0).clamp_min(1e-9)
