@@ -18,8 +18,8 @@ Summed over the steps (the chain rule) this is KL of the law of paths, in two pa
 The first because I(x; Y' | Y), the entropy of the true step less that of its noise, is 1/2 int mmse dt over the step.
 What is read at the end is a function of the path, so KL(tree || samples) is at most the sum. In steps without end the
 nats are that KL itself where f is the exact denoiser of some law, because then the two laws of paths differ in nothing
-but the law of x. Blocks are: it is the product of the blocks' marginals. Windows are not: E[x_v | z_W(v)] has a Jacobian
-that is not symmetric.
+but the law of x. Blocks are: it is the product of the blocks' marginals. Windows are not: the Jacobian of what they say
+is not symmetric.
 """
 
 from __future__ import annotations

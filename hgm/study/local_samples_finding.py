@@ -21,7 +21,14 @@ def finding_of(trees: Mapping[str, Symmetric], done: Sequence[Finished]) -> Find
     """The finding of finished cells."""
     found = Found(trees, done)
     first = next(iter(found.trees))
-    paragraphs = [_set_up(found), *_of_statistics(found), _chain(found), *_of_bounds(found), _of_steps(found, first)]
+    paragraphs = [
+        _in_short(found),
+        _set_up(found),
+        *_of_statistics(found),
+        _chain(found),
+        *_of_bounds(found),
+        _of_steps(found, first),
+    ]
     data = {
         "trees": {name: {"siblings": siblings(model.tree)} for name, model in found.trees.items()},
         "cells": [
@@ -47,6 +54,27 @@ LIMITS = (
 )
 
 
+def _in_short(found: Found) -> str:
+    """The smallest window, on every tree: what is kept of near and far, what is lost, and whether it can be seen."""
+    told = []
+    for tree, model in found.trees.items():
+        f = next(name for name in found.denoisers(tree) if name.startswith("window"))
+        run, cost, entropy = found.last(tree, f), found.costs[tree, f], -found.exact[tree]["log_p"][0]
+        if run is not None:
+            (near, _), (far, _) = run["pairs"][0], run["pairs"][-1]
+            told.append(
+                f"on {tree} with {named(f, model)} leaves of one parent are correlated by {near:.3f} (the tree: "
+                f"{model.correlation(1):.3f}), those that meet at the root by {far:.3f} "
+                f"({model.correlation(model.depth):.3f}), for {cost['nats'][0]:.2f} nats of {entropy:.1f}, of which "
+                f"{run['apart']['bound']:.2f} can be proven from the samples"
+            )
+    return (
+        "**In short.** A local denoiser, though every step of it is as good as can be, draws mosaics: what it sees at "
+        "once is nearly right, and what lies further apart is nearly independent. In numbers: "
+        f"{'; '.join(told)}."
+    )
+
+
 def _set_up(found: Found) -> str:
     parts = [f"{name} {min(siblings(model.tree)):.2f}" for name, model in found.trees.items()]
     return (
@@ -69,8 +97,8 @@ def _of_statistics(found: Found) -> list[str]:
                 kept = [pm([y / c for y in x]) for x, c in zip(run["pairs"], closed, strict=True) if c > SMALLEST]
                 parts.append(f"{named(f, model)} {', '.join(kept)}")
         told.append(
-            f"**{tree}.** Correlation of two leaves in samples of DDPM, as a share of the tree's, for a common ancestor "
-            f"1, 2, ... levels up (where the tree's is above {SMALLEST}): {'; '.join(parts)}."
+            f"**{tree}.** Correlation of two leaves in samples of DDPM, as a share of the tree's, for a common "
+            f"ancestor 1, 2, ... levels up (where the tree's is above {SMALLEST}): {'; '.join(parts)}."
         )
     return told
 

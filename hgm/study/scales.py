@@ -83,7 +83,8 @@ class Symmetric:
         """``(n,)`` what log p would be if the blocks below the nodes of a level were independent."""
         parts = blocks_of(x, self.arity, level)
         tree = self.below(level)
-        found = torch.cat([infer(tree, part).log_partition for part in parts.flatten(0, 1).split(1 << 14)])
+        rows = parts.flatten(0, 1).reshape(-1, *tree.leaf_shape)  # a single leaf has an axis of its own
+        found = torch.cat([infer(tree, part).log_partition for part in rows.split(1 << 14)])
         return found.double().reshape(len(x), -1).sum(1)
 
     def decoded(self, x: Tensor, level: int) -> Tensor:

@@ -79,6 +79,13 @@ def test_exact_samples_have_the_closed_forms(model):
     assert informations(x, model.arity).tolist() == pytest.approx([model.information(h) for h in (1, 2)], rel=0.1)
 
 
+def test_seams_are_between_halves():
+    """In a row 1 = 1 meet in the middle, and half the width apart are 0, 1 and 1, 0; on a grid both axes count."""
+    assert seams(torch.tensor([[0, 1, 1, 0]])).tolist() == [[1, pytest.approx(-1 / 3)]]
+    grid = torch.tensor([[[0, 0], [1, 0]]])  # 0 = 0 and 1, 0 across; 0, 1 and 0 = 0 down
+    assert seams(grid).tolist() == [[pytest.approx((4 * 0.5 - 1) / 3)] * 2]
+
+
 def test_log_likelihoods_of_all_and_of_blocks_are_those_of_enumeration():
     x = torch.tensor(list(itertools.product(range(4), repeat=4)))
     whole, pair = joint().marginal(*LEAVES), joint().marginal("x0", "x1")
@@ -86,6 +93,8 @@ def test_log_likelihoods_of_all_and_of_blocks_are_those_of_enumeration():
     both = np.log(pair)[:, :, None, None] + np.log(pair)
     assert torch.allclose(SMALL.log_prob_of_blocks(x, 1), torch.from_numpy(both.ravel()))
     assert torch.allclose(SMALL.log_prob_of_blocks(x, 2), torch.tensor(-4 * log(4), dtype=torch.float64))
+    grid = x.reshape(-1, 2, 2)
+    assert Symmetric(1, (2, 2), 0.8).log_prob_of_blocks(grid, 1).tolist() == pytest.approx([-4 * log(4)] * 256)
 
 
 def test_inner_nodes_are_decoded_from_the_leaves_below_them():
