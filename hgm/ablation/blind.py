@@ -53,6 +53,8 @@ class Blind(Restricted):
         return torch.cat([super(Blind, self)._leaves(z, level.to(real).expand(shape)) for level in self.levels], 2)
 
     def _posterior(self, e: Tensor, first_row: int) -> Tensor:
+        if e.shape[2] == 1:  # an empty batch runs as one row
+            e = e.expand(-1, -1, len(self.levels))
         rows = e.shape[2] // len(self.levels)
         try:
             collected = self.engine.collect(e)

@@ -24,13 +24,10 @@ def windows(tree: Tree, radius: int) -> np.ndarray:
     """``(n, n)``: whether leaf u is in the window of leaf v, at [v, u]; the window's sides are 2 radius + 1.
 
     Raises:
-        BadSpec: for leaves that lie on no grid of one or two axes.
+        BadSpec: for leaves that lie on no grid.
     """
-    if tree.grid is None or len(tree.leaf_shape) > 2:
-        what = "lie on none" if tree.grid is None else f"have {len(tree.leaf_shape)} axes"
-        raise BadSpec(
-            f"a window needs leaves in a row or on a grid of two axes, as of hgm.ghm; those of this tree {what}"
-        )
+    if tree.grid is None:
+        raise BadSpec("a window needs leaves in a row or on a grid, as of hgm.ghm; those of this tree lie on none")
     places = np.indices(tree.leaf_shape).reshape(len(tree.leaf_shape), -1)
     near: np.ndarray = (np.abs(places[:, :, None] - places[:, None]) <= radius).all(0)
     return near
