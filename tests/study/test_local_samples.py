@@ -202,6 +202,7 @@ def test_errors_entropies_and_the_flow_agree_on_blocks(small):
     truth = float((whole * np.log(whole)).sum() - 2 * (pair * np.log(pair)).sum())
     cell = {"tree": "small", "denoiser": "block 1", "seed": 0}
     cost = measure(cell | {"what": "cost", "steps": 250, "n": 1000})
+    assert cost["noise"] == noise_of(schedule_of("ddpm", 250))  # those of the run that is added up
     _, low, high = cost["nats"]
     assert low < truth < high and high - low < 0.2 * truth
     mean, half = cost["entropies"]
