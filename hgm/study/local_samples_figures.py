@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["figures_of"]
 
+NATS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # ticks
+
 #: the four symbols: they have no order in the tree
 SYMBOLS = (PALETTE[8], PALETTE[5], "#f0e8d0", PALETTE[1])
 
@@ -105,7 +107,6 @@ def _scales(found: Found) -> Figure:
 def _costs(found: Found, tree: str) -> Figure:
     """Nats as they add up along a run; in all, by the number of steps; and from below, above and by the flow."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = Figure(figsize=(11.5, 3.5), facecolor="white", layout="constrained")
     along, totals, bounds = figure.subplots(1, 3)
@@ -131,8 +132,9 @@ def _costs(found: Found, tree: str) -> Figure:
     totals.set_yscale("log")
     totals.set_xticks(numbers, [str(n) for n in numbers])
     totals.set_xticks([], minor=True)
-    totals.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    totals.yaxis.set_minor_formatter(NullFormatter())
+    low, high = totals.get_ylim()
+    totals.set_yticks([y for y in NATS if low <= y <= high], [f"{y:g}" for y in NATS if low <= y <= high])
+    totals.set_yticks([], minor=True)
     _dress(along, f"{tree}: nats so far, {finest} steps", "sigma, from noise to data")
     _dress(totals, "in all (dotted: the limit)", "steps")
     along.set_ylabel("nats", fontsize=8, color=INK)
@@ -167,8 +169,8 @@ def _draw_bounds(axis: Axes, found: Found, tree: str, denoisers: list[str]) -> N
             label = name if x == 0 else None
             axis.plot([x], [y], marker, markersize=size, color=color, markerfacecolor="none", label=label)
     axis.set_yscale("symlog", linthresh=1.0)
-    axis.set_ylim(-0.1, 100)
-    axis.legend(frameon=False, fontsize=6.5, loc="upper right")
+    axis.set_ylim(-0.1, 500)
+    axis.legend(frameon=False, fontsize=6.5, loc="upper left", ncols=2)
 
 
 def _dress(axis: Axes, title: str, below: str) -> None:
