@@ -88,12 +88,12 @@ PLANS = {
     "row above": Plan(("exact", "window 3", "window 7", "block 2", "block 4", "block 6"), SHORT, 800, 125, 200, 200),
     "row below": Plan(("exact", "window 1", "block 4", "block 6"), SHORT[:1], 800, 125, 200),
     "16x16 above": Plan(
-        ("exact", "window 1", "window 3", "block 2", "block 3", "block 4", "blind"), (("ddpm", 50),), 200, 50, 50
+        ("exact", "window 1", "window 3", "block 2", "block 3", "block 4", "blind"), (("ddpm", 125),), 200, 125, 100
     ),
 }
 QUICK = {
     "8x8 above": Plan(LOCAL[:3], (("ddpm", 50),), 60, 50, 20),
-    "8x8 below": Plan(LOCAL[:3], (("ddpm", 50),), 60, 50, 20),
+    "8x8 below": Plan(LOCAL[:2], (("ddpm", 50),), 60, 50, 20),
 }
 
 
