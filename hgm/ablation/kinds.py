@@ -43,9 +43,10 @@ def ablate(
         print(hgm.compare(local, tree))                                # what is missing costs: by noise, and in nats
 
     It is a network like those that `hgm.compile` makes: f(z, sigma), the posterior means of the leaves given what is
-    left to see; with a channel of symbols their posteriors. For ``"window"``, ``"block"``, ``"blind"``, ``"label"`` and
-    ``"own"`` its excess is a lower bound for every network that sees no more. A layer that looks at all positions
-    (GroupNorm, attention, pooling) sees more than any window: `hgm.receptive_field` says what a network sees.
+    left to see; with a channel of symbols their posteriors. For ``"window"``, ``"block"``, ``"label"`` and ``"own"``
+    its excess is a lower bound for every network that sees no more; of ``"blind"`` the mean of the excess over its
+    levels is, and at a single one another blind network may be better. A layer that looks at all positions (GroupNorm,
+    attention, pooling) sees more than any window: `hgm.receptive_field` says what a network sees.
 
     Args:
         tree: the model.

@@ -33,7 +33,8 @@ class Ablation:
     Attributes:
         kind: as `hgm.ablate` takes it.
         text: in words.
-        bound: whether its excess is a lower bound for every network that lacks the same.
+        bound: whether its excess is a lower bound for every network that lacks the same; of a blind one on average over
+            its levels of noise.
         finite: whether its excess vanishes fast enough with the noise to be a number of nats.
     """
 

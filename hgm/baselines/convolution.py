@@ -16,7 +16,7 @@ from hgm.baselines.registry import baseline
 
 __all__ = ["CNN", "cnn"]
 
-WINDOWS = (1, 3, 5, 7, 11, 15)
+WINDOWS = (1, 3, 5, 7, 9, 11, 15, 21)
 
 
 class CNN(nn.Module):

@@ -30,7 +30,7 @@ from hgm.evidence.noise import as_noise
 from hgm.evidence.symbols import MISSING, as_tensor, checked_symbols
 from hgm.tree.arguments import choice, whole
 
-__all__ = ["Framed"]
+__all__ = ["Framed", "Sees"]
 
 Sees = Literal["skip", "scale", "blind"]
 
@@ -43,8 +43,8 @@ class Framed(nn.Module):
         body: the network, as above; of type `torch.nn.Module`, with at least one parameter.
         sees: how it sees the noise: ``"skip"``, ``"scale"`` or ``"blind"``. The first is the second where the answer is
             no mean.
-        halvings: how often it halves its resolution. Data are padded with zeros so that this comes out, and the answer
-            is cut.
+        multiple: what it can take as a side: 8 if it halves its resolution three times. Data are padded with zeros to
+            the next multiple of that, and the answer is cut.
         window: how many positions along each axis, of which the middle one is its own, an output sees at most; ``None``
             where that is not stated.
 
@@ -59,7 +59,7 @@ class Framed(nn.Module):
     missing: Tensor | None
 
     def __init__(
-        self, problem: Problem, body: nn.Module, sees: Sees = "skip", halvings: int = 0, window: int | None = None
+        self, problem: Problem, body: nn.Module, sees: Sees = "skip", multiple: int = 1, window: int | None = None
     ) -> None:
         super().__init__()
         if not isinstance(problem, Problem):
@@ -72,7 +72,7 @@ class Framed(nn.Module):
         self.row_shape = problem.row_shape
         choice("sees", sees, get_args(Sees))
         self.sees = "scale" if sees == "skip" and self.task != "denoise" else sees
-        self.multiple = 2 ** whole("halvings", halvings, 0)
+        self.multiple = whole("multiple", multiple, 1)
         self.scale = Scale.of(None if self.channel.reads_symbols else self.channel)
         y = self.scale.into(self.channel.table().double().reshape(problem.states, -1))
         self.variance = float(y.var(0, correction=0).mean()) or 1.0

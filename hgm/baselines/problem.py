@@ -90,6 +90,8 @@ class Problem:
             )
         return len(self.leaf_shape)
 
-    def levels(self, most: int = 4) -> int:
-        """Resolutions of a U-Net: as long as the shorter side can be halved to at least 2, and `most` at most."""
-        return max(1, min(whole("most", most, 1), min(self.leaf_shape).bit_length() - 1))
+    def levels(self, most: int = 4, stride: int = 2) -> int:
+        """Resolutions of a U-Net: as long as the shorter side, divided by the stride, is at least 2; `most` at most."""
+        whole("most", most, 1)
+        whole("stride", stride, 2)
+        return max(1, sum(min(self.leaf_shape) // stride**level >= 2 for level in range(most)))

@@ -63,7 +63,7 @@ def _framed(problem: Problem, width: int, attention: bool) -> Framed:
     levels, groups = problem.levels(), GROUPS[problem.axes]
     channels = tuple(groups * ((width + level + levels - 1) // levels) for level in range(levels))  # coarse ones first
     made = (_sequences, _images)[problem.axes - 1](problem, channels, attention)
-    return Framed(problem, Diffusers(made), "skip", levels - 1)
+    return Framed(problem, Diffusers(made), "skip", 2 ** (levels - 1))
 
 
 def _images(problem: Problem, channels: tuple[int, ...], attention: bool) -> Any:

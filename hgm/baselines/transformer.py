@@ -72,4 +72,4 @@ class Transformer(nn.Module):
 @baseline("transformer")
 def transformer(problem: Problem, width: int) -> Framed:
     """A small diffusion transformer: tokens of 2 (2x2) leaves, 4 blocks, 2 heads."""
-    return Framed(problem, Transformer(problem, 4 * -(-width // 4), 4 * width), "skip", 1)
+    return Framed(problem, Transformer(problem, 4 * -(-width // 4), 4 * width), "skip", PATCH)

@@ -14,6 +14,7 @@ participation number. Luo et al., Understanding the effective receptive field, 1
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from hgm.diffusion.scale import row_shape
-from hgm.errors import BadExtension, BadSpec, brief, extension
+from hgm.errors import BadEvidence, BadExtension, BadSpec, brief, extension
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Gaussian
+from hgm.evidence.symbols import as_tensor
 from hgm.tree.arguments import MOST, is_series, number, whole
 
 __all__ = ["ReceptiveField", "receptive_field"]
@@ -77,7 +79,7 @@ def receptive_field(
     shape: Any = None,
     sigma: float = 1.0,
     at: Any = None,
-    inputs: int = 8,
+    inputs: Any = 8,
     seed: int = 0,
 ) -> ReceptiveField:
     """What one output of a network sees, exactly and effectively.
@@ -92,25 +94,26 @@ def receptive_field(
             network of your own all axes are positions: ``(n,)`` or ``(H, W)``.
         sigma: the noise level, > 0.
         at: the output's position; default the middle one.
-        inputs: how many random inputs are tried, standard normal times sqrt(1 + sigma²).
-        seed: of them.
+        inputs: how many random inputs are tried, standard normal times sqrt(1 + sigma²); or the inputs themselves,
+            ``(B, *shape)``, such as noisy data: the energy is a mean over them, and depends on what they are.
+        seed: of the random ones, and of the directions of vectors.
 
     Raises:
         BadSpec: for a bad argument, or a network that reads symbols.
+        BadEvidence: for inputs of another shape, or that are not finite.
         BadExtension: for a network that fails, or gives an answer of another shape.
     """
     sigma = number(sigma, "sigma must be a positive number", lambda x: 0 < x < float("inf"))
-    whole("inputs", inputs, 1, 10_000)
     whole("seed", seed, 0)
     row, positions = _shapes(net, shape)
     at = tuple(n // 2 for n in positions) if at is None else _place(at, positions)
     source = torch.Generator().manual_seed(seed)
+    rows = _rows(inputs, row, sigma, source)
     with torch.inference_mode(False), torch.enable_grad():
         energy = torch.zeros(positions, dtype=torch.float64)
         support = torch.zeros(positions, dtype=torch.bool)
         network, device = _copied(net)
-        for _ in range(inputs):
-            z = torch.randn(1, *row, generator=source, dtype=torch.float64) * (1 + sigma**2) ** 0.5
+        for z in rows:
             slope = _slope(network, z.to(device).requires_grad_(), sigma, positions, at, source)
             support |= (slope != 0).any(0)
             energy += slope.square().sum(0)
@@ -136,6 +139,25 @@ def _shapes(net: Any, shape: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if shape is not None and given != row:
         raise BadSpec(f"a row of this network's z has the shape {row}; got shape={brief(shape)}")
     return row, tuple(own) if own is not None else row
+
+
+def _rows(inputs: Any, row: tuple[int, ...], sigma: float, source: torch.Generator) -> Iterator[Tensor]:
+    """Inputs ``(1, *row)``, float64: as given, or drawn."""
+    if isinstance(inputs, int) or not hasattr(inputs, "__len__"):
+        return _drawn(whole("inputs", inputs, 1, 10_000), row, sigma, source)
+    given = as_tensor(inputs, "inputs").detach()
+    if tuple(given.shape[1:]) != row or not len(given):
+        shape = ", ".join(map(str, row))
+        raise BadEvidence(f"inputs must be how many, or rows of z, ({shape}) each; got {tuple(given.shape)}")
+    given = given.double()
+    if not bool(given.isfinite().all()):
+        raise BadEvidence("inputs must be finite; there is a NaN or an infinite number among them")
+    return iter(given.split(1))
+
+
+def _drawn(count: int, row: tuple[int, ...], sigma: float, source: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(count):
+        yield torch.randn(1, *row, generator=source, dtype=torch.float64) * (1 + sigma**2) ** 0.5
 
 
 def _place(at: Any, positions: tuple[int, ...]) -> tuple[int, ...]:
@@ -171,7 +193,8 @@ def _slope(
         here = here[..., i]
     if not here.requires_grad:
         return nothing
-    direction = torch.randn(len(here), generator=source, dtype=torch.float64).to(here)
+    one = len(here) == 1
+    direction = (torch.ones(1) if one else torch.randn(len(here), generator=source, dtype=torch.float64)).to(here)
     with extension(what):
         (slope,) = torch.autograd.grad(here @ direction, z, allow_unused=True, materialize_grads=True)
     if not bool(slope.isfinite().all()):

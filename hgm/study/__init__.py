@@ -3,6 +3,7 @@
 from hgm.study import local_samples as local_samples  # registers itself
 from hgm.study import relu as relu
 from hgm.study import samplers as samplers
+from hgm.study import why_unet as why_unet
 from hgm.study.registry import STUDIES, Study, study
 
 __all__ = ["STUDIES", "Study", "study"]

@@ -467,3 +467,11 @@ def test_what_it_does_not_have_is_said(nets, tree, tmp_path):
 def test_windows_are_boxes():
     seen = windows(hgm.broadcast(2, 2, (2, 2), eps=0.1), 1).reshape(4, 4, 4, 4)
     assert seen[0, 0].sum() == 4 and seen[1, 1].sum() == 9 and seen[0, 3, 1, 2] and not seen[0, 3, 2, 3]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_compiled_as_one_graph(nets, kind):
+    z, sigma = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0.4, 0.7, 2.0])
+    compiled = torch.compile(nets[kind], fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(z, sigma), nets[kind](z, sigma), atol=1e-6, rtol=0)

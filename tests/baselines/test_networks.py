@@ -152,7 +152,7 @@ class Echo(torch.nn.Module):
 
 @pytest.mark.parametrize("kind", ["image", "odd"])
 def test_a_body_is_shown_scaled_padded_data_and_the_time(kind):
-    net, z, sigma = Framed(Problem(tree(kind), channel()), Echo(), "scale", 2), noisy(kind), torch.linspace(0.3, 2, 5)
+    net, z, sigma = Framed(Problem(tree(kind), channel()), Echo(), "scale", 4), noisy(kind), torch.linspace(0.3, 2, 5)
     got = net(z, sigma)
     centre, half, variance = 0.15, 1.15, torch.tensor([-1.0, 0.2, 1.3]).var(correction=0) / 1.15**2
     s, axes = sigma / half, (slice(None), *(None,) * (z.ndim - 1))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from baselines.models import channel, noisy, tree
+from baselines.models import SIGMA, channel, noisy, tree
 from torch import nn
 
 import hgm
@@ -76,12 +76,35 @@ def test_nothing_goes_past_a_network_whose_finest_skip_is_cut(name):
     assert net_of("unet", tree("sequence")).sees == "skip" and net.sees == "scale"
 
 
-def test_the_narrow_one_passes_a_belief_and_the_fixed_encoder_has_no_weights():
-    narrow = net_of("unet_narrow", tree())
+@pytest.mark.parametrize(("name", "channels"), [("unet_narrow", 3), ("unet_narrow_2", 2), ("unet_narrow_1", 1)])
+def test_the_narrow_ones_pass_so_many_channels(name, channels):
+    narrow = net_of(name, tree())
     through = []
     narrow.body.squeeze[0].register_forward_hook(lambda layer, given, out: through.append(out.shape[1]))
     narrow(noisy(), 0.7)
-    assert through == [3]
+    assert through == [channels]
+
+
+def test_resolutions_are_thirds():
+    """27 leaves have the resolutions 27, 9, 3; 10 are padded to 12 and have 12, 4."""
+    for leaves, sides in ((27, [27, 9, 3]), (10, [12, 4])):
+        net, seen = net_of("unet_thirds", hgm.star(leaves, 3, seed=0)), []
+        for block in (*net.body.encoder, net.body.middle[0]):
+            block.register_forward_hook(lambda layer, given, out, seen=seen: seen.append(out.shape[-1]))
+        assert net(torch.randn(2, leaves), 0.7).shape == (2, leaves) and seen == sides
+
+
+def test_noise_is_told_at_the_input_only():
+    """All blocks are without a time, and with the input told another noise the answer is another."""
+    net, z = net_of("unet_told_once", tree()), noisy()
+    assert all(getattr(block, "time", None) is None for block in net.body.modules() if block is not net.body)
+    assert net.sees == "scale" and not torch.allclose(net.body(z[:, None], torch.zeros(5)), net.body(z[:, None], SIGMA))
+    with torch.no_grad():
+        net.body.tell.weight.zero_()
+    assert torch.equal(net.body(z[:, None], torch.zeros(5)), net.body(z[:, None], SIGMA))
+
+
+def test_the_fixed_encoder_has_no_weights():
     fixed = net_of("unet_haar", tree())
     assert not len(fixed.body.encoder) and not len(fixed.body.down)
     y = torch.randn(2, 1, 8, 8)

@@ -317,10 +317,11 @@ CALLS = {
     "Problem.levels": (lambda: problem().levels, dict(most=4)),
     "Framed": (
         None,
-        dict(problem=problem, body=lambda: framed().body, sees="skip", halvings=0, window=3),
+        dict(problem=problem, body=lambda: framed().body, sees="skip", multiple=1, window=3),
     ),
     "Framed.forward": (lambda: framed().forward, dict(z=IMAGE, noise=0.5)),
     "receptive_field": (None, dict(net=framed, shape=(2, 2), sigma=1.0, at=(0, 1), inputs=2, seed=0)),
+    "receptive_field (at data)": (None, dict(net=framed, inputs=IMAGE)),
     "feed": (None, dict(network=net(), tree=tree(), log_evidence=torch.zeros(1, 3, 3))),
     "random_evidence": (None, dict(tree=tree(), seed=0, batch=6, decades=2.0)),
     "soft_evidence": (None, dict(tree=tree(), batch=2, scale=1.0, generator=GENERATOR)),

@@ -137,9 +137,8 @@ def test_the_derivatives_are_those_of_differences():
     source, energy = torch.Generator().manual_seed(4), torch.zeros(8, dtype=torch.float64)
     for _ in range(3):
         z = torch.randn(1, 8, generator=source, dtype=torch.float64) * (1 + 0.8**2) ** 0.5
-        direction = torch.randn(1, generator=source, dtype=torch.float64)
         step = torch.eye(8, dtype=torch.float64) * 1e-6
-        energy += (direction * (net(z + step, 0.8) - net(z - step, 0.8))[:, 5] / 2e-6).square()
+        energy += ((net(z + step, 0.8) - net(z - step, 0.8))[:, 5] / 2e-6).square()
     np.testing.assert_allclose(seen.energy, (energy / energy.sum()).numpy(), rtol=1e-5, atol=1e-9)
 
 
@@ -182,3 +181,23 @@ def test_networks_of_symbols_and_other_shapes_are_refused():
         hgm.receptive_field(net, 5)
     with pytest.raises(hgm.BadExtension, match="must give a tensor"):
         hgm.receptive_field(hgm.compile(tree, "classify", channel=hgm.Gaussian()))
+
+
+def test_energy_is_at_the_inputs_that_are_given():
+    """f_v = z_v² / 2 + z_(v + 1): slopes z_v and 1."""
+    square = lambda z, sigma: z.square() / 2 + z.roll(-1, 1)  # noqa: E731
+    given = np.array([[0, 0, 3, 0], [0, 0, 4, 0]])
+    for inputs in (given, given.tolist(), torch.tensor(given), torch.tensor(given, dtype=torch.float16)):
+        seen = hgm.receptive_field(square, 4, inputs=inputs)
+        np.testing.assert_allclose(seen.energy, [0, 0, 25 / 27, 2 / 27], atol=1e-12)
+    learns = torch.ones(1, 4, requires_grad=True)
+    assert hgm.receptive_field(square, 4, inputs=learns).size == 2 and learns.grad is None
+    assert hgm.receptive_field(square, 4, inputs=0 * given).size == 1  # where the slope is 0 nothing is seen
+
+
+@pytest.mark.parametrize(
+    "inputs", [[[1.0, 2.0]], np.zeros((0, 4)), torch.zeros(4), torch.full((1, 4), torch.nan), "all"]
+)
+def test_inputs_that_are_none_are_refused(inputs):
+    with pytest.raises(hgm.BadEvidence, match="inputs"):
+        hgm.receptive_field(lambda z, sigma: z, 4, inputs=inputs)
