@@ -1,6 +1,7 @@
 """Questions with a number for an answer, by name in `STUDIES`."""
 
-from hgm.study import relu as relu  # registers itself
+from hgm.study import local_samples as local_samples  # registers itself
+from hgm.study import relu as relu
 from hgm.study import samplers as samplers
 from hgm.study import why_unet as why_unet
 from hgm.study.registry import STUDIES, Study, study
