@@ -41,7 +41,7 @@ LIBRARIES = {
     "testing": ("numpy torch", ""),
     "viz": ("numpy", "matplotlib"),
     "bridges": ("numpy", "networkx pgmpy"),
-    "study": ("numpy torch", "matplotlib tabulate scipy.integrate"),
+    "study": ("numpy torch", "matplotlib tabulate scipy.integrate scipy.special"),
     "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", "diffusers"),
     "cli": ("numpy torch tabulate typer", ""),
 }
