@@ -32,6 +32,7 @@ from hgm.zoo.layered import rhm
 
 __all__ = ["BASE", "ONE", "SIDES", "cells", "measure", "noisy_copies", "quick_cells", "tree_of"]
 
+ENDLESS = 10000  # samples for the empirical risk of a training whose samples never end
 NOISE = 0.5  # sigma of the denoisers, whose values are -1 to 1
 TEST = 4000  # strings that a classifier is tested on
 DRAWN = 1000  # strings that are drawn from a diffusion model
@@ -42,8 +43,8 @@ SIDES = (0.8, 0.4)
 #: the tree of the excess risks, which one thing at a time is changed in
 BASE = {"keep": SIDES[0], "L": 3, "S": 3, "m": 2}
 #: settings of a training by gradient descent that finds the least empirical risk: see `Cell`s with other numbers
-ERM = {"part": "erm", "start": "random", "steps": 1500}
-GRAMMAR = {"part": "grammar", "v": 8, "classes": 8, "steps": 300}
+ERM = {"part": "erm", "start": "random", "steps": 1200}
+GRAMMAR = {"part": "grammar", "v": 8, "classes": 8, "steps": 800}
 DIFFUSION = {"part": "diffusion", "v": 8, "L": 3, "steps": 1500, "patience": 4}
 
 SEEDS = (0, 1, 2)
@@ -63,7 +64,9 @@ def cells() -> Iterator[Cell]:
         for task in ("classify", "denoise"):
             one = {**ERM, "task": task, **BASE, "seed": seed}
             yield from ({**one, "n": n} for n in SIZES)
-            yield from ({**one, "n": ONE, name: x} for name, values in CHANGED.items() for x in values)
+            for start in ("random", "exact"):
+                part = {**one, "n": ONE, "start": start}
+                yield from ({**part, name: x} for name, values in CHANGED.items() for x in values)
             yield from ({**one, "n": n, "keep": SIDES[1]} for n in SIZES[::2])
             yield from ({**one, "n": n, "start": "exact"} for n in SIZES[::2])
             yield from ({**one, "n": n, "steps": 2 * ERM["steps"]} for n in (SIZES[0], SIZES[-1]))  # type: ignore[operator]
@@ -123,20 +126,35 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def _excess(cell: Cell) -> dict[str, Any]:
-    """The excess risk of a compiled network, with its interval over samples of test data."""
+    """The excess risk of a compiled network, with its interval over test data; empirical risks, its own and the truth's.
+
+    What ends above the empirical risk of the true weights has not found the least empirical risk.
+    """
     tree, seed, task = tree_of(cell), cell["seed"], cell["task"]
     classify = task == "classify"
     channel = Erasure() if classify else Gaussian(np.linspace(-1, 1, cell["S"]).tolist())
     noise = 0.0 if classify else NOISE  # of erasure nothing is erased
+    problem = Problem(tree, channel, task)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        net = {"random": compiled_random, "exact": compiled}[cell["start"]](Problem(tree, channel, task), 1)
-    batch = 256 if cell["n"] is None else min(cell["n"], 256)
-    settings: dict[str, Any] = dict(learning_rate=0.05, batch_size=batch, steps=cell["steps"], every=cell["steps"])
-    trained = train(net, tree, task=task, noise=noise, n=cell["n"], validation=0, seed=seed, progress=False, **settings)
+        net = {"random": compiled_random, "exact": compiled}[cell["start"]](problem, 1)
+    x, y = _strings(tree, cell["n"] or ENDLESS, torch.Generator().manual_seed(seed))
+    data: Any = tree if cell["n"] is None else (x, y) if classify else x
+    settings: dict[str, Any] = dict(learning_rate=0.05, batch_size=min(len(x), 256), steps=cell["steps"])
+    train(net, data, task=task, noise=noise, validation=0, seed=seed, progress=False, **settings)
     row = compare(net, tree, noise=noise, n=4000, seed=seed + 1).rows()[0]
-    weights = sum(p.numel() for p in net.parameters())
-    return {**row, "weights": weights, "loss": trained.history[-1].loss}
+    risks = {"risk": _risk(net, x, y, seed), "truth": _risk(compiled(problem, 1), x, y, seed)}
+    return {**row, **risks, "weights": sum(p.numel() for p in net.parameters())}
+
+
+@torch.no_grad()
+def _risk(net: Any, x: Tensor, y: Tensor, seed: int) -> float:
+    """The empirical risk: of leaves ``(n, d)`` and roots ``(n,)``; of a denoiser at one draw of the noise."""
+    if net.task == "classify":
+        return float(-net(x, outputs="log_posterior").gather(1, y.unsqueeze(1)).mean())
+    clean = net.channel.table()[x].to(net.dtype)
+    z = clean + NOISE * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed), dtype=net.dtype)
+    return float((net(z, NOISE) - clean).square().mean())
 
 
 def _error(cell: Cell) -> dict[str, Any]:

@@ -38,8 +38,10 @@ def draw_excess(found: Data) -> Figure:
             start = np.exp(np.log(first["y"]).mean(0)[0])
             row[0].plot(x, start * (x / x[0]) ** power, style, color=GREY, linewidth=LINE, label=f"n^{power:g}")
         _dress(row[0], f"{task}: samples n", name)
-        for i, (letter, curve) in enumerate(data["of"].items()):
-            _draw(row[1], curve, letter, PALETTE[i + 3], MARKERS[i])
+        for start, curves in data["of"].items():
+            for i, (letter, curve) in enumerate(curves.items()):
+                label, style = (letter, "-") if start == "random" else (f"{letter}, exact start", "--")
+                _draw(row[1], curve, label, PALETTE[i + 3], MARKERS[i], style)
         _dress(row[1], f"{task}: L, S or m, at n = 1,000", name)
         row[1].set_xticks([1, 2, 3, 4, 6], ["1", "2", "3", "4", "6"])
         row[1].set_xticks([], minor=True)
@@ -89,16 +91,15 @@ def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * columns, 2.8 * rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3.4 * columns, 2.8 * rows), facecolor="white", layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _draw(axis: Axes, curve: Data, label: str, color: str, marker: str) -> None:
-    """The geometric mean over seeds, and every seed as a point."""
+def _draw(axis: Axes, curve: Data, label: str, color: str, marker: str, style: str = "-") -> None:
+    """The geometric mean over seeds, a line, and every seed as a point."""
+    looks: Data = {"color": color, "linewidth": LINE, "linestyle": style, "marker": marker}
     y = np.array(curve["y"])
-    axis.plot(
-        curve["x"], np.exp(np.log(y).mean(0)), color=color, linewidth=LINE, marker=marker, markersize=4, label=label
-    )
+    axis.plot(curve["x"], np.exp(np.log(y).mean(0)), markersize=4, label=label, **looks)
     for each in y:
         axis.plot(curve["x"], each, ".", color=color, markersize=2.5)
 

@@ -43,7 +43,11 @@ def excess(done: Sequence[Finished]) -> Data:
         found[task] = {
             "tree": main,
             "curves": curves,
-            "of": {name: _over(name, {**main, "n": ONE}, rows) for name in ("L", "S", "m")},
+            "of": {
+                start: {name: _over(name, {**main, "n": ONE, "start": start}, rows) for name in ("L", "S", "m")}
+                for start in ("random", "exact")
+            },
+            "missed": _missed(rows),
             "longer": _against(twice, curves["random"]),
             "start": _against(curves["random"], curves["exact"]),
             "endless": _endless([each for each in mine if each.cell["task"] == task], main),
@@ -54,6 +58,7 @@ def excess(done: Sequence[Finished]) -> Data:
 
 def _main(rows: Sequence[Finished]) -> Data:
     """What most of the trainings have in common."""
+    rows = [each for each in rows if each.cell["start"] == "random"]
     names = ("keep", "L", "S", "m", "start", "steps")
     seen = [tuple(each.cell[name] for name in names) for each in rows]
     return dict(zip(names, Counter(seen).most_common(1)[0][0], strict=True))
@@ -86,6 +91,13 @@ def _against(one: Data, other: Data) -> list[Data]:
             logs = [log(a[i] / b[other["x"].index(x)]) for a, b in zip(one["y"], other["y"], strict=True)]
             found.append({"x": x, **{k: float(np.exp(v)) for k, v in mean_of(logs)._asdict().items()}})
     return found
+
+
+def _missed(rows: Sequence[Finished]) -> Data:
+    """How many random starts ended above the empirical risk of the true weights, so not at the least."""
+    starts = [each for each in rows if each.cell["start"] == "random"]
+    above = [each for each in starts if each.found["risk"] > each.found["truth"]]
+    return {"missed": len(above), "of": len(starts), "small": sum(each.cell["n"] <= ONE for each in above)}
 
 
 def _endless(rows: Sequence[Finished], main: Data) -> Data | None:

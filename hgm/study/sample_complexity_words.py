@@ -38,7 +38,11 @@ def _excess(found: Data) -> Iterator[str]:
     for task, data in found.items():
         tree, curves = data["tree"], data["curves"]
         said = [f"{KINDS[kind]}: {_law('n', curve)}" for kind, curve in curves.items() if "exponent" in curve]
-        of = [_law(name, curve) for name, curve in data["of"].items() if "exponent" in curve]
+        of = [
+            f"{KINDS[start]}: {', '.join(_law(name, curve) for name, curve in curves.items())}"
+            for start, curves in data["of"].items()
+            if all("exponent" in curve for curve in curves.values())
+        ]
         unit = "nats" if task == "classify" else "squared error per leaf"
         text = (
             f"**{NAMES[task]}.** Excess risk ({unit}) of the compiled network with free weights after empirical risk "
@@ -46,7 +50,7 @@ def _excess(found: Data) -> Iterator[str]:
             f"{_siblings(data, tree['keep'])}: {_over_n(curves['random'])}. "
         )
         text += f"Exponents of n: {'; '.join(said)}. " if said else "Too few points for exponents. "
-        text += f"At {ONE:,} samples it goes as {', '.join(of)}, one changed at a time. " if of else ""
+        text += f"At {ONE:,} samples it goes, one changed at a time, as {'; '.join(of)}. " if of else ""
         yield text + _separated(data)
     yield (
         "**What the paper's bound says of this.** Its theorems bound the excess risk of these two estimators by a "
@@ -62,7 +66,11 @@ def _excess(found: Data) -> Iterator[str]:
 
 def _separated(data: Data) -> str:
     """What other things than samples leave an excess."""
-    said = []
+    missed = data["missed"]
+    said = [
+        f"{missed['missed']} of {missed['of']} random starts end above the empirical risk of the true weights, so not "
+        "at the least"
+    ]
     if data["longer"]:
         ratios = ", ".join(f"{_times(row)} at n = {row['x']:,}" for row in data["longer"])
         said.append(f"training twice as long multiplies it by {ratios}")
@@ -73,7 +81,7 @@ def _separated(data: Data) -> str:
         said.append(
             f"with new samples in every step {_interval(data['endless'])} is left, which is no matter of samples"
         )
-    return f"Optimisation or samples? {'; '.join(said)}." if said else ""
+    return f"Optimisation or samples? {'; '.join(said)}."
 
 
 def _grammar(found: Data) -> Iterator[str]:
