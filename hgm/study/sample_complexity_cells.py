@@ -126,7 +126,7 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def _excess(cell: Cell) -> dict[str, Any]:
-    """The excess risk of a compiled network, with its interval over test data; empirical risks, its own and the truth's.
+    """The excess risk of a compiled network, and its interval over test data; empirical risks, its and the truth's.
 
     What ends above the empirical risk of the true weights has not found the least empirical risk.
     """

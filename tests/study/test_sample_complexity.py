@@ -111,6 +111,18 @@ def test_strided_networks_see_pairs_and_missing_symbols():
         assert changed.tolist() == [i == 3 // 2**level for i in range(8 // 2**level)]
 
 
+def test_a_missing_symbol_is_none_and_the_finest_skip_shows_each_its_own():
+    torch.manual_seed(0)
+    unet = StridedUNet(Shape(3, 2, 2, 16))
+    z = torch.tensor([[0, 1, 2, -1]])
+    assert unet.encoded(z)[0][0].T.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    with torch.no_grad():
+        for weight in unet.up.parameters():
+            weight.zero_()  # nothing comes from above
+    out = unet(torch.tensor([[0, 1, 2, 0]]))[0].T
+    assert torch.allclose(out[0], out[3]) and not torch.allclose(out[0], out[1])
+
+
 def test_every_symbol_of_the_u_net_sees_all_others():
     torch.manual_seed(0)
     unet = StridedUNet(Shape(3, 2, 3, 32))
