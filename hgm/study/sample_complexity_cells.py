@@ -55,7 +55,7 @@ CHANGED = {"L": (1, 2, 4), "S": (2, 4, 6), "m": (3, 4)}
 GRAMMARS = ((4, 2, 8), (6, 2, 8), (8, 2, 8), (4, 2, 4), (4, 2, 16), (2, 3, 8), (3, 3, 8), (4, 3, 8))
 RATIOS = (0.5, 1, 2, 4, 8, 16)  # n / (classes m^L)
 RULES = (2, 3, 4)  # m of the diffusion models
-STRINGS = (8, 32, 128, 512, 2048, 8192)
+STRINGS = (2, 8, 32, 128, 512, 2048, 8192)
 
 
 def cells() -> Iterator[Cell]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hgm.study.sample_complexity_laws import SHARES
 from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, require_matplotlib
 
 if TYPE_CHECKING:
@@ -74,13 +76,14 @@ def draw_diffusion(found: Data) -> Figure:
             label=f"m = {curve['m']}",
         )  # fmt: skip
     for level, axis in enumerate(panels, 1):
-        axis.axhline(0.5, color=PALE, linewidth=LINE)
+        for share in SHARES.values():
+            axis.axhline(share, color=PALE, linewidth=LINE)
         _dress(axis, f"level {level}: samples n", "wrong / wrong by chance", log=False)
-    for level in range(1, depth + 1):
-        have = [c for c in found["curves"] if c["level"] == level and None not in c["needed"]]
+    for level, (name, style) in product(range(1, depth + 1), (("half", "-"), ("tenth", "--"))):
+        have = [c for c in found["curves"] if c["level"] == level and None not in c[name]]
         if have:
-            y = np.array([c["needed"] for c in have]).T
-            _draw(last, {"x": [c["m"] for c in have], "y": y}, f"level {level}", PALETTE[level + 4], MARKERS[level])
+            curve = {"x": [c["m"] for c in have], "y": np.array([c[name] for c in have]).T}
+            _draw(last, curve, f"level {level}, {name}", PALETTE[level + 4], MARKERS[level], style)
     _dress(last, "samples needed: m", "n")
     last.set_xticks(rules, [str(m) for m in rules])
     last.set_xticks([], minor=True)

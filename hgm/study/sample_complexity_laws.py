@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from math import log
 from typing import Any
 
@@ -18,12 +19,12 @@ from hgm.study.fits import crossing, mean_of, power_law
 from hgm.study.grammar import chance
 from hgm.study.sample_complexity_cells import ONE, tree_of
 
-__all__ = ["HALF", "TENTH", "diffusion", "excess", "grammar"]
+__all__ = ["SHARES", "diffusion", "excess", "grammar"]
 
 Data = dict[str, Any]
 
-#: of the error of guessing: where the ConvNet has learned half, and nearly all
-HALF, TENTH = 0.5, 0.1
+#: of the error of guessing: where a network has learned half, and nearly all
+SHARES = {"half": 0.5, "tenth": 0.1}
 FEW = 0.1  # of all strings: samples that a string is no copy of by chance
 FEWEST = 50  # new strings that an error is a share of
 
@@ -141,10 +142,7 @@ def _errors(mine: Sequence[Finished], fixed: Data, steps: int) -> Data:
     enough = [e for e in mine if e.found["new"] >= FEWEST]
     curve = _over("n", {**fixed, "steps": steps}, enough, lambda each: float(each.found["error"]))
     guess = 1 - 1 / fixed["classes"]
-    crossed = {
-        name: [crossing(curve["x"], y, share * guess) for y in curve["y"]]
-        for name, share in (("half", HALF), ("tenth", TENTH))
-    }
+    crossed = {name: [crossing(curve["x"], y, share * guess) for y in curve["y"]] for name, share in SHARES.items()}
     return {"n": curve["x"], "error": curve["y"], **crossed}
 
 
@@ -167,7 +165,7 @@ def _law(settings: Sequence[Data], name: str) -> Data | None:
 
 
 def diffusion(done: Sequence[Finished]) -> Data:
-    """Shares of nodes that obey rules, by m and level, against n; where they come halfway from chance to all."""
+    """Shares of nodes that obey rules, by m and level, against n; where half and a tenth of chance are wrong."""
     mine = [each for each in done if each.cell["part"] == "diffusion"]
     steps = min(each.cell["steps"] for each in mine)
     depth, rules = mine[0].cell["L"], sorted({each.cell["m"] for each in mine})
@@ -182,14 +180,14 @@ def diffusion(done: Sequence[Finished]) -> Data:
                 return (1 - share) / (1 - guess[level])
 
             curve = _over("n", {"m": m, "steps": steps}, mine, wrong)
-            needed = [crossing(curve["x"], y, HALF) for y in curve["y"]]
-            curves.append({"m": m, "level": level + 1, "n": curve["x"], "wrong": curve["y"], "needed": needed})
+            needed = {name: [crossing(curve["x"], y, share) for y in curve["y"]] for name, share in SHARES.items()}
+            curves.append({"m": m, "level": level + 1, "n": curve["x"], "wrong": curve["y"], **needed})
     laws = []
-    for level in range(1, depth + 1):
-        have = [c for c in curves if c["level"] == level and None not in c["needed"] and len(c["needed"]) > 1]
-        law: Data = {"level": level, "of": len(have), "among": len(rules)}
+    for level, name in product(range(1, depth + 1), SHARES):
+        have = [c for c in curves if c["level"] == level and None not in c[name] and len(c[name]) > 1]
+        law: Data = {"level": level, "share": name, "of": len(have), "among": len(rules)}
         if len(have) > 2:
-            fit = power_law([c["m"] for c in have], np.array([c["needed"] for c in have]).T)
+            fit = power_law([c["m"] for c in have], np.array([c[name] for c in have]).T)
             law |= {"exponent": fit.exponents[0]._asdict(), "left": fit.left}
         laws.append(law)
     few = [each for each in mine if each.cell["n"] < FEW * _strings(each.cell)]

@@ -137,17 +137,18 @@ def _diffusion(found: Data) -> Iterator[str]:
         f"**A diffusion model of it.** A U-Net learns to fill in erased symbols of strings (v = {found['v']}, s = 2, "
         f"L = {depth}, m = {', '.join(map(str, rules))}); 1,000 strings are drawn from it, one symbol after the "
         "other, and parsed. A node of level l (1 is just above the leaves) can be right if its children are symbols. "
-        "A level counts as right where the share that is wrong is half of what symbols drawn by themselves would get "
-        "wrong. "
+        "Of each level, the samples at which the share that is wrong falls to half, and to a tenth, of what symbols "
+        "drawn by themselves would get wrong. "
     )
     for law in found["laws"]:
         needed = [
-            f"{exp(np.mean(np.log(c['needed']))):,.0f} (m = {c['m']})"
+            f"{exp(np.mean(np.log(c[law['share']]))):,.0f} (m = {c['m']})"
             for c in found["curves"]
-            if c["level"] == law["level"] and None not in c["needed"]
+            if c["level"] == law["level"] and None not in c[law["share"]]
         ]
-        crossed = f"needs {', '.join(needed)} samples" if needed else "is crossed in no grammar by all seeds"
-        text += f"Level {law['level']} {crossed}"
+        share = "half" if law["share"] == "half" else "a tenth"
+        crossed = f"{', '.join(needed)} samples" if needed else "crossed between these sizes in no grammar by all seeds"
+        text += f"Level {law['level']}, {share}: {crossed}"
         text += f": exponent {_interval(law['exponent'])} of m. " if "exponent" in law else ". "
     yield text + (
         "A growth as m^(l+1) is attributed to Favero et al. (2502.12089); we could verify in the source only that the "
@@ -219,12 +220,15 @@ def tables(found: Data) -> list[Table]:
         ]
         for s in found["grammar"]["settings"]
     ]
-    levels = [[f"m {c['m']}, level {c['level']}", _needed(c["needed"])] for c in found["diffusion"]["curves"]]
+    levels = [
+        [f"m {c['m']}, level {c['level']}", *(_needed(c[k]) for k in ("half", "tenth"))]
+        for c in found["diffusion"]["curves"]
+    ]
     return [
         Table("Excess risk, geometric mean over seeds", ["network", "n", "excess"], risks),
         Table("d lambda², smallest and largest of a level", ["tree", "smallest", "largest"], exact),
         Table("P* of the ConvNet, of each seed", ["grammar", "n_c m^L", "half", "a tenth"], stars),
-        Table("Samples until a level is right, of each seed", ["level", "samples"], levels),
+        Table("Samples until half and a tenth of chance are wrong, of each seed", ["level", "half", "a tenth"], levels),
     ]
 
 

@@ -14,7 +14,7 @@ from hgm.study.cells import Finished
 from hgm.study.fits import crossing, mean_of, power_law
 from hgm.study.grammar import chance, obeyed
 from hgm.study.sample_complexity_cells import BASE, SIDES, cells, measure, noisy_copies, quick_cells
-from hgm.study.sample_complexity_laws import grammar
+from hgm.study.sample_complexity_laws import diffusion, grammar
 from hgm.study.strided import Shape, StridedConvNet, StridedUNet
 
 ERM = {"part": "erm", "start": "random", "task": "classify", **BASE, "L": 2, "seed": 0, "steps": 300}
@@ -203,3 +203,18 @@ def test_the_command_writes_words_tables_figures_and_data(tmp_path, capsys):
     capsys.readouterr()
     assert main(["study", "sample-complexity", "--quick", "-o", str(tmp_path)]) == 0  # nothing is left to do
     assert "1/28" not in capsys.readouterr().out
+
+
+def test_levels_that_need_powers_of_m_have_these_exponents():
+    """Level l is wrong in half of what chance is at 3 m^(l + 1) samples, and less the more there are."""
+    done = []
+    for m in (2, 3, 4):
+        for n in (1, 10, 100, 1000, 10_000):
+            for seed in (0, 1):
+                cell = {"part": "diffusion", "v": 8, "L": 2, "steps": 9, "m": m, "n": n, "seed": seed}
+                wrong = [(1 - m / 8) / (1 + n / (3 * m ** (level + 1))) for level in (1, 2)]
+                found = {"could": [10**6] * 2, "do": [10**6 * (1 - w) for w in wrong], "copied": 0.0}
+                done.append(Finished(cell, found, 1.0))
+    laws = {(law["level"], law["share"]): law["exponent"]["value"] for law in diffusion(done)["laws"]}
+    for level in (1, 2):
+        assert laws[level, "half"] == pytest.approx(level + 1, abs=0.25)
