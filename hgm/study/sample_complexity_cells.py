@@ -18,6 +18,7 @@ from hgm.baselines.free import compiled, compiled_random
 from hgm.baselines.problem import Problem
 from hgm.bp.posterior import infer
 from hgm.diffusion.ancestral import unmask
+from hgm.errors import BadPotential
 from hgm.evidence.channels import Clamp, Erasure, Gaussian
 from hgm.learn.loop import train
 from hgm.measure.gap import compare
@@ -30,9 +31,10 @@ from hgm.zoo.draw import stochastic
 from hgm.zoo.hierarchy import Level, ghm
 from hgm.zoo.layered import rhm
 
-__all__ = ["BASE", "ONE", "SIDES", "cells", "measure", "noisy_copies", "quick_cells", "tree_of"]
+__all__ = ["BASE", "ONE", "RATES", "SIDES", "cells", "measure", "noisy_copies", "quick_cells", "tree_of"]
 
 ENDLESS = 10000  # samples for the empirical risk of a training whose samples never end
+RATES = (0.05, 0.02, 0.005)  # of learning, the first whose weights stay in the range of a compiled network's kernels
 NOISE = 0.5  # sigma of the denoisers, whose values are -1 to 1
 TEST = 4000  # strings that a classifier is tested on
 DRAWN = 1000  # strings that are drawn from a diffusion model
@@ -135,16 +137,23 @@ def _excess(cell: Cell) -> dict[str, Any]:
     channel = Erasure() if classify else Gaussian(np.linspace(-1, 1, cell["S"]).tolist())
     noise = 0.0 if classify else NOISE  # of erasure nothing is erased
     problem = Problem(tree, channel, task)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        net = {"random": compiled_random, "exact": compiled}[cell["start"]](problem, 1)
     x, y = _strings(tree, cell["n"] or ENDLESS, torch.Generator().manual_seed(seed))
     data: Any = tree if cell["n"] is None else (x, y) if classify else x
-    settings: dict[str, Any] = dict(learning_rate=0.05, batch_size=min(len(x), 256), steps=cell["steps"])
-    train(net, data, task=task, noise=noise, validation=0, seed=seed, progress=False, **settings)
+    settings: dict[str, Any] = dict(steps=cell["steps"], validation=0, seed=seed, progress=False)
+    settings |= dict(task=task, noise=noise, batch_size=min(len(x), 256))
+    for rate in RATES:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            net = {"random": compiled_random, "exact": compiled}[cell["start"]](problem, 1)
+        try:
+            train(net, data, learning_rate=rate, **settings)
+            break
+        except BadPotential:  # where data are few and the answer is clear, weights run away: a smaller step
+            if rate == RATES[-1]:
+                raise
     row = compare(net, tree, noise=noise, n=4000, seed=seed + 1).rows()[0]
     risks = {"risk": _risk(net, x, y, seed), "truth": _risk(compiled(problem, 1), x, y, seed)}
-    return {**row, **risks, "weights": sum(p.numel() for p in net.parameters())}
+    return {**row, **risks, "rate": rate, "weights": sum(p.numel() for p in net.parameters())}
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from hgm.measure.threshold import siblings
 from hgm.study.cells import Finished
 from hgm.study.fits import crossing, mean_of, power_law
 from hgm.study.grammar import chance
-from hgm.study.sample_complexity_cells import ONE, tree_of
+from hgm.study.sample_complexity_cells import ONE, RATES, tree_of
 
 __all__ = ["SHARES", "diffusion", "excess", "grammar"]
 
@@ -98,7 +98,7 @@ def _missed(rows: Sequence[Finished]) -> Data:
     """How many random starts ended above the empirical risk of the true weights, so not at the least."""
     starts = [each for each in rows if each.cell["start"] == "random"]
     above = [each for each in starts if each.found["risk"] > each.found["truth"]]
-    return {"missed": len(above), "of": len(starts), "small": sum(each.cell["n"] <= ONE for each in above)}
+    return {"missed": len(above), "of": len(starts), "slower": sum(each.found["rate"] < RATES[0] for each in rows)}
 
 
 def _endless(rows: Sequence[Finished], main: Data) -> Data | None:

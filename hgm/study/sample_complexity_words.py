@@ -69,7 +69,8 @@ def _separated(data: Data) -> str:
     missed = data["missed"]
     said = [
         f"{missed['missed']} of {missed['of']} random starts end above the empirical risk of the true weights, so not "
-        "at the least"
+        "at the least",
+        f"in {missed['slower']} trainings weights ran away, and were trained again at a smaller learning rate",
     ]
     if data["longer"]:
         ratios = ", ".join(f"{_times(row)} at n = {row['x']:,}" for row in data["longer"])
