@@ -157,9 +157,9 @@ def _diffusion(found: Data) -> Iterator[str]:
         f"Of trainings on fewer than a tenth of all strings, at most {100 * found['copied']:.0f}% of what is drawn "
         "are copies of a sample, which are right at all levels; training stops where the loss of other strings no "
         "longer falls. "
-        "To obey rules is not to know all of them: after two strings a network puts their pieces together, and most of "
-        "its pairs are right. So the share need not rise with samples from the start, and where it begins beyond a mark "
-        "no number of samples is given. " + _longer_diffusion(found["longer"])
+        "To obey rules is not to know all of them: after two strings a network puts their pieces together, and most "
+        "of its pairs are right. So the share need not rise with samples from the start, and where it begins beyond a "
+        "mark no number of samples is given. " + _longer_diffusion(found["longer"])
     )
 
 
