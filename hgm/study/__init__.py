@@ -1,7 +1,8 @@
 """Questions with a number for an answer, by name in `STUDIES`."""
 
-from hgm.study import local_samples as local_samples  # registers itself
+from hgm.study import local_samples as local_samples  # these register themselves
 from hgm.study import relu as relu
+from hgm.study import sample_complexity as sample_complexity
 from hgm.study import samplers as samplers
 from hgm.study import why_unet as why_unet
 from hgm.study.registry import STUDIES, Study, study

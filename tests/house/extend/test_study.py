@@ -45,4 +45,4 @@ def test_a_name_is_taken_once(toy):
 
 def test_an_unknown_study_is_one_line(capsys):
     assert main(["study", "coin"]) != 0
-    assert "there is no study 'coin'; the studies are local-samples, relu" in capsys.readouterr().err
+    assert "there is no study 'coin'; the studies are " in capsys.readouterr().err
