@@ -53,14 +53,15 @@ def _excess(found: Data) -> Iterator[str]:
         text += f"At {ONE:,} samples it goes, one changed at a time, as {'; '.join(of)}. " if of else ""
         yield text + _separated(data)
     yield (
-        "**What the paper's bound says of this.** Its theorems bound the excess risk of these two estimators by a "
-        "polynomial in S, K, m and L times sqrt(d / n), up to logarithms (Mei, 2404.18444; K bounds the potentials, "
-        "d is the number of leaves). That n enters as n^-1/2 could be held against the exponents above: risks that "
-        "fall faster obey it. The polynomial's powers and constant we could not read in the source, so the exponents "
+        "**What the paper's bound says of this.** Mei (2404.18444) bounds the excess risk of these two estimators; of "
+        "the paper only the abstract could be read for this, which calls the bound efficient. Its form as we note it, "
+        "unverified, is a polynomial in S, K, m and L times sqrt(d / n), up to logarithms (K bounds the potentials, d "
+        "is the number of leaves). That n enters as n^-1/2 can be held against the exponents above: risks that fall faster "
+        "obey it. The polynomial's powers and constant are not known to us, so the exponents "
         "of S, L and m stand alone. A classical fact predicts n^-1: a smooth model that contains the truth costs its "
         "number of identifiable weights over 2n nats, once n is large. A bound from above need not be tight, and "
         "exponents within a factor of a few of S, L and m do not show what holds for large ones. The noise of "
-        "denoisers is drawn anew in every step, and is not a part of the sample as in the paper."
+        "denoisers is drawn anew in every step."
     )
 
 
