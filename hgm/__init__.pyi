@@ -4,6 +4,7 @@ from . import baselines as baselines
 from . import diffusion as diffusion
 from . import testing as testing
 from . import zoo as zoo
+from .ablation.kinds import ablate as ablate
 from .bp.partition import log_partition as log_partition
 from .bp.posterior import Posterior as Posterior
 from .bp.posterior import infer as infer

@@ -34,6 +34,7 @@ class Candidate:
     Attributes:
         compiled: what hgm compiled, inside of it; ``None`` for any other network.
         name: for messages.
+        finite: whether its excess may be a number of nats, as far as it says.
         takes_given: whether it is told what is given.
         dtype: of z and noise: that of its first weight.
         device: where that is.
@@ -46,7 +47,9 @@ class Candidate:
         if isinstance(network, Tree):
             raise BadSpec("the network to compare is called as f(z, sigma); got a tree; compile it first")
         self.network: Callable[..., Any] = callable_as("the network to compare", network)
-        self.name = getattr(network, "__name__", type(network).__name__)
+        lacks = getattr(network, "ablation", None)
+        self.name = f"the best without {lacks}" if lacks else getattr(network, "__name__", type(network).__name__)
+        self.finite = getattr(lacks, "finite", True)
         self.compiled = network.network if isinstance(network, Denoiser) else network
         if not isinstance(self.compiled, Network):
             self.compiled = None
@@ -133,6 +136,8 @@ def _check(compiled: Network, tree: Tree, task: str) -> None:
         )
     if compiled.task != task:
         raise BadSpec(f"the network was compiled for task {compiled.task!r}, and is compared for {task!r}")
+    if hasattr(compiled, "ablation"):
+        return  # it may be of another tree, whose leaves stand for those of this one
     own = compiled.plan.tree
     names = [own.names[int(v)] for v in compiled.query]
     wanted = [tree.names[int(v)] for v in (tree.roots[:1] if task == "classify" else tree.leaves)]

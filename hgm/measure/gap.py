@@ -61,9 +61,10 @@ def compare(
             device. A module runs in eval mode. What `hgm.compile` made is called as it must be, with `Erasure` as
             ``f(z)``.
         tree: the model, which the samples are of.
-        channel: how the leaves are observed: `Gaussian`, `Flip`, `Erasure`, or your own with one noise. Default that of
-            a compiled network, or `Gaussian` with values 0 to S - 1.
-        noise: levels, a list of numbers or one number. ``None``: a grid over which the excess adds up to nats.
+        channel: how the leaves are observed: `Gaussian`, `Flip`, `Erasure`, or your own with one noise. Default the
+            network's own, if it has one, or `Gaussian` with values 0 to S - 1.
+        noise: levels, a list of numbers or one number. ``None``: a grid over which the excess adds up to nats, if it is
+            finite (`hgm.ablate` has kinds of which it is not).
         n: number of samples.
         seed: of samples and noise.
         task: ``"denoise"``, ``"posterior"`` or ``"classify"`` (the first root). Default that of a compiled network;
@@ -91,7 +92,8 @@ def compare(
     flag("progress", progress)
     compiled = isinstance(network, Network | Denoiser)
     if channel is None:
-        channel = network.channel if compiled else Gaussian()
+        held = getattr(network, "channel", None)
+        channel = held if isinstance(held, Channel) else Gaussian()
     asked: Any = task
     if task is None:
         own = network.network.task if isinstance(network, Denoiser) else getattr(network, "task", None)
@@ -210,7 +212,7 @@ class _Run:
             for noise, left, excess in zip(self.levels, self.left, self.excess, strict=True)
         )
         allowance = ALLOWANCE.get(self.dtype, ALLOWANCE[torch.float32]) * unit
-        nats = None if grid is None else self.nats.estimate()
+        nats = None if grid is None or not self.candidate.finite else self.nats.estimate()
         share = None
         if grid is not None and grid.last is not None and nats is not None and 0 < nats.value < torch.inf:
             share = float(self.last.mean) / nats.value

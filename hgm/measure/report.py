@@ -49,7 +49,7 @@ class Gap:
         per: ``"leaf"`` or ``"level"`` if the excess was split.
         split: and its parts, each with the name of its leaf or the number of its level.
         nats: what the network's errors cost as code length, in nats per sample: the integral of the excess over the
-            grid of noise, and its interval; ``None`` with given levels.
+            grid of noise, and its interval; ``None`` with given levels, and where it is infinite.
         nats_allowance: below that it is zero to rounding.
         last_octave: the share of it in the last octave of snr; where it is above 1% the cost grows with the grid,
             without limit if the error does not vanish with the noise.
@@ -152,7 +152,7 @@ class Gap:
 
     def _in_nats(self) -> str:
         if self.nats is None or self.nats_allowance is None:
-            return ""
+            return "" if self.grid is None else "no finite extra code length: the error does not vanish with the noise"
         nats, low, high = self.nats
         lines = [f"extra code length {nats:.4g} nats per sample (95% interval {low:.4g} to {high:.4g})"]
         if high <= self.nats_allowance:

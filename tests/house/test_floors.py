@@ -33,6 +33,7 @@ LIBRARIES = {
     "relu": ("numpy torch scipy.special", "scipy.optimize scipy.integrate tabulate pydantic"),
     "networks": ("numpy torch", ""),
     "files": ("numpy torch pydantic pydantic_core yaml", "safetensors onnxscript onnxruntime"),
+    "ablation": ("numpy torch", ""),
     "measure": ("numpy torch tabulate", "scipy.special tqdm"),
     "diffusion": ("numpy torch diffusers", "tqdm scipy.integrate"),
     "baselines": ("numpy torch", "diffusers"),

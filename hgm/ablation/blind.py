@@ -1,0 +1,67 @@
+"""The best denoiser that is not told the noise level: it has a prior over levels, and infers which one it sees.
+
+    E[x | z] = sum_s pi(s | z) E[x | z, s]          pi(s | z) ~ pi(s) p_s(z)
+
+log p_s(z) is the log partition of z at level s, with the channel's own constants: of a Gaussian -log s for each number
+of z.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hgm.ablation.restricted import Ablation, Restricted
+from hgm.compiler.numerics import nodes
+from hgm.errors import BadEvidence, ImpossibleEvidence
+from hgm.evidence.channel import Channel
+from hgm.tree.tree import Tree
+
+__all__ = ["Blind"]
+
+
+class Blind(Restricted):
+    """Each leaf given the observation, and not its noise. It is called f(z, sigma), and does not look at sigma.
+
+    Args:
+        tree: the model.
+        channel: how leaves are observed, bound to them: Gaussian or Flip.
+        ablation: what is missing.
+        noise: ``(K,)`` levels.
+        weights: ``(K,)`` their prior probabilities.
+    """
+
+    levels: Tensor
+    prior: Tensor
+
+    def __init__(
+        self, tree: Tree, channel: Channel, ablation: Ablation, noise: np.ndarray, weights: np.ndarray
+    ) -> None:
+        super().__init__(tree, channel, ablation, tree.leaf_shape)
+        self.register_buffer("levels", torch.from_numpy(noise.copy()), persistent=False)
+        self.register_buffer("prior", torch.from_numpy(np.log(weights)), persistent=False)
+        self.row_size *= len(noise)
+
+    def _leaves(self, z: Tensor, *noise: Tensor) -> Tensor:
+        """``(S, n, K * B)``: the evidence at every level, one after the other."""
+        if len(noise) > 1:
+            raise BadEvidence("a blind denoiser sees z at alpha = 1; got a scale besides the noise")
+        # a level for each state, though they are equal: so the evidence has its constants
+        real = z if z.is_floating_point() else self.precision
+        shape = (1, self.leaf_states, *(1,) * len(self.leaf_shape))
+        return torch.cat([super(Blind, self)._leaves(z, level.to(real).expand(shape)) for level in self.levels], 2)
+
+    def _posterior(self, e: Tensor, first_row: int) -> Tensor:
+        if e.shape[2] == 1:  # an empty batch runs as one row
+            e = e.expand(-1, -1, len(self.levels))
+        rows = e.shape[2] // len(self.levels)
+        try:
+            collected = self.engine.collect(e)
+        except ImpossibleEvidence as error:
+            raise ImpossibleEvidence(sorted({first_row + row % rows for row in error.rows})) from None
+        log = self.engine.partition(collected).unflatten(0, (len(self.levels), -1)) + self.prior[:, None]
+        p = self._joined(self.engine.read(collected, self.read, ["posterior"])["posterior"], "posterior")
+        p = p if self.leaf_places is None else nodes(p, self.leaf_places)
+        share = log.softmax(0).to(p)  # (K, B)
+        return torch.einsum("snkb,kb->snb", p.unflatten(2, (len(self.levels), -1)), share)
