@@ -11,8 +11,9 @@ import os
 from hgm.study.ablation_cells import asked, measure, reach
 from hgm.study.ablation_figures import draw_decided, draw_excess, draw_reach, draw_worth
 from hgm.study.ablation_results import Results
+from hgm.study.ablation_tables import tables
 from hgm.study.ablation_trees import QUICK, REACH, REACH_QUICK, SUBJECTS
-from hgm.study.ablation_words import paragraphs, tables
+from hgm.study.ablation_words import paragraphs
 from hgm.study.cells import finished
 from hgm.study.finding import Finding
 from hgm.study.registry import study
@@ -40,7 +41,10 @@ def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
         "Exact ablations",
         paragraphs(results, subjects, reached),
         tables(results, subjects, reached),
-        [{"asked": name._asdict(), "cell": result.cell, "found": result.found} for name, result in zip(cells, done)],
+        [
+            {"asked": name._asdict(), "cell": result.cell, "found": result.found}
+            for name, result in zip(cells, done, strict=True)
+        ],
         {
             "images": draw_excess(results, symmetric),
             "others": draw_excess(results, [s for s in subjects if s not in symmetric]),

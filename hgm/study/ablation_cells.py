@@ -1,8 +1,8 @@
 """What the study of ablations measures, cell by cell.
 
-    excess      of a restricted optimum, at given levels of noise or over the grid that gives nats (`hgm.compare`)
-    entropies   what blocks cost by the closed form, E log p(x) - sum over blocks of E log p(x_block), sample by sample
-    decided     the entropy of every level's nodes given z, against the noise
+excess      of a restricted optimum, at given levels of noise or over the grid that gives nats (`hgm.compare`)
+entropies   what blocks cost by the closed form, E log p(x) - sum over blocks of E log p(x_block), sample by sample
+decided     the entropy of every level's nodes given z, against the noise
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hgm.ablation.kinds import ablate
 from hgm.bp.posterior import infer
 from hgm.evidence.channels import Clamp
 from hgm.measure.excess import Blocks
 from hgm.measure.gap import compare
 from hgm.measure.threshold import siblings
-from hgm.networks.ablate import ablate
 from hgm.networks.compile import compile
 from hgm.study.ablation_trees import Subject, built, channel_of
 from hgm.study.cells import Cell
@@ -28,11 +28,11 @@ __all__ = ["DECIDED", "LEVELS", "Asked", "asked", "measure", "reach"]
 
 #: noise at which single excesses are told, and a finer list for curves of what has no nats
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-CURVE = tuple(2.0 ** (i / 2) for i in range(-4, 10))
+CURVE = tuple(float(f"{2.0 ** (i / 2):.4g}") for i in range(-4, 10))
 #: and for entropies, from next to none to nothing else
-DECIDED = tuple(2.0 ** (i / 4) for i in range(-14, 25))
+DECIDED = tuple(float(f"{2.0 ** (i / 4):.4g}") for i in range(-14, 25))
 #: what a blind network may expect, all of it equally
-PRIOR = tuple(2.0 ** (i / 2) for i in range(-8, 13))
+PRIOR = tuple(float(f"{2.0 ** (i / 2):.4g}") for i in range(-8, 15))
 
 ROWS = 4096  # of evidence at a time
 
@@ -58,15 +58,14 @@ class Asked(NamedTuple):
 def asked(subject: Subject, few: bool = False) -> Iterator[tuple[Asked, Cell]]:
     """All cells of a tree but for its reach. `few` levels of noise and samples make a quick version."""
     name, common = subject.name, {"tree": subject.made, "n": subject.n, "seed": 0}
-    many = 20 if few else 5
-    levels, curve = (LEVELS[1::2], CURVE[::3]) if few else (LEVELS, CURVE)
+    more = common | {"n": 5 * subject.n}
+    levels, curve = (LEVELS[1::2], CURVE[2::4]) if few else (LEVELS, CURVE)
     for channel in ("gaussian", "erasure") if subject.erased else ("gaussian",):
         for radius in subject.radii:
             yield Asked(name, "window", radius, channel), _excess(common, "window", {"radius": radius}, channel)
         for level in range(1, subject.depth + 1):
-            cell = _excess(common | {"n": many * subject.n}, "block", {"level": level}, channel)
+            cell = _excess(more, "block", {"level": level}, channel)
             yield Asked(name, "block", level, channel), cell
-    more = common | {"n": 5 * subject.n}
     for level in range(subject.depth):
         cell = _excess(more, "skips", {"level": level}, noise=curve)
         yield Asked(name, "skips", level, nats=False), cell
@@ -79,18 +78,23 @@ def asked(subject: Subject, few: bool = False) -> Iterator[tuple[Asked, Cell]]:
     for kind, size, options in kinds:
         yield Asked(name, kind, size), _excess(more, kind, options)
         yield Asked(name, kind, size, nats=False), _excess(more, kind, options, noise=levels)
-    entropies = {"ask": "entropies", "tree": subject.made, "n": many * subject.n, "seed": 1}
-    yield Asked(name, "entropies"), entropies
+    yield _siblings(subject)
+    yield Asked(name, "entropies"), {"ask": "entropies", **more, "seed": 1}
     noise = list(DECIDED[::4] if few else DECIDED)
     yield Asked(name, "decided"), {"ask": "decided", **more, "seed": 2, "noise": noise}
 
 
 def reach(subject: Subject, few: bool = False) -> Iterator[tuple[Asked, Cell]]:
     """Windows of all radii at few levels of noise."""
+    yield _siblings(subject)
     common = {"tree": subject.made, "n": subject.n, "seed": 0}
     for radius in subject.radii:
         cell = _excess(common, "window", {"radius": radius}, noise=LEVELS[1::2] if few else LEVELS)
         yield Asked(subject.name, "window", radius, nats=False), cell
+
+
+def _siblings(subject: Subject) -> tuple[Asked, Cell]:
+    return Asked(subject.name, "siblings"), {"ask": "siblings", "tree": subject.made}
 
 
 def _excess(
@@ -106,17 +110,19 @@ def _excess(
 
 def measure(cell: Cell) -> dict[str, Any]:
     """What a cell asks for."""
+    if cell["ask"] == "siblings":
+        return {"siblings": siblings(built(cell["tree"]))}
     return {"excess": _measure_excess, "entropies": _measure_entropies, "decided": _measure_decided}[cell["ask"]](cell)
 
 
 def _measure_excess(cell: Cell) -> dict[str, Any]:
     """Noise, optimum, excess and its interval by level; nats with their interval; what the restriction says of itself.
 
-    Excesses that are zero to rounding are 0.
+    What is zero to rounding is 0.
     """
     tree = built(cell["tree"])
     channel = channel_of(cell["channel"], tree)
-    options = {name: cell[name] for name in ("radius", "level", "noise") if name in cell}
+    options: dict[str, Any] = {name: cell[name] for name in ("radius", "level", "noise") if name in cell}
     if "other" in cell:
         options["other"] = built(cell["other"])
     restricted = ablate(tree, cell["kind"], channel=channel, **options)
@@ -124,14 +130,16 @@ def _measure_excess(cell: Cell) -> dict[str, Any]:
     gap = compare(restricted, tree, channel=channel, noise=cell["levels"], n=cell["n"], seed=cell["seed"], given=given)
     rows = [row._replace(excess=0.0, low=0.0) if row.high <= gap.allowance else row for row in gap.levels]
     columns = {name: [getattr(row, name) for row in rows] for name in ("noise", "optimum", "excess", "low", "high")}
-    nats = None if gap.nats is None or cell["levels"] is not None else list(gap.nats)
-    finite = bool(restricted.ablation.finite)
-    says = {"text": restricted.ablation.text, "bound": bool(restricted.ablation.bound), "finite": finite}
-    return {**columns, "leaves": gap.leaves, "nats": nats if finite else None, "last": gap.last_octave, **says}
+    finite = restricted.ablation.finite
+    nats = None
+    if finite and gap.nats is not None and gap.nats_allowance is not None:
+        nats = [0.0] * 3 if gap.nats.high <= gap.nats_allowance else list(gap.nats)
+    says = {"text": restricted.ablation.text, "bound": restricted.ablation.bound, "finite": finite}
+    return {**columns, "leaves": gap.leaves, "nats": nats, "last": gap.last_octave, **says}
 
 
 def _measure_entropies(cell: Cell) -> dict[str, Any]:
-    """d lambda^2 by level; the entropy of the leaves; by level what its blocks cost, and what the next coarser add.
+    """The entropy of the leaves; by level what its blocks cost, and what those of the next coarser one save.
 
     Each a mean and its standard error, in nats.
     """
@@ -143,7 +151,6 @@ def _measure_entropies(cell: Cell) -> dict[str, Any]:
     apart = torch.stack([_log_blocks(net, x, block, log_z) for block in Blocks(tree).block])  # (levels, n)
     costs, steps = apart[:1] - apart, apart[:-1] - apart[1:]
     return {
-        "siblings": siblings(tree),
         "entropy": _mean(-apart[0]),
         "costs": [_mean(row) for row in costs],
         "steps": [_mean(row) for row in steps],

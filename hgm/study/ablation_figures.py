@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_decided", "draw_excess", "draw_reach", "draw_worth", "threshold"]
 
-LOWEST, HIGHEST = 1e-4, 6.0  # shares of the optimum that are drawn
 SHARES = (0.10, 0.05, 0.01)
+TINY = 1e-12
 LEFT = 0.15  # the least noise that is drawn
 DEEP = 1e-4  # of the highest density
-NOISE = "noise σ"
 
 
 def threshold(siblings: Sequence[float]) -> str:
@@ -34,28 +33,31 @@ def threshold(siblings: Sequence[float]) -> str:
 
 def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
     """Excess as a share of the optimum against noise: a row for each tree; windows, blocks, and skips."""
-    figure, axes = _panels(len(subjects), 3, 3.5, 2.55)
+    figure, axes = _panels(len(subjects), 3, 3.5, 2.3)
     heads = (
-        "sees only a window around the {leaf}\n(a plain CNN of that receptive field)",
-        "sees only the block that the {leaf} is in\n(a U-Net without the coarser levels)",
-        "knows only what is believed about its block\n(a U-Net whose skips below that are silent)",
+        "each output sees only a window around it\n(a plain CNN of that receptive field)",
+        "each output sees only the block that it is in\n(a U-Net without the coarser levels)",
+        "each output knows only beliefs about its block\n(a U-Net whose finer skips are silent)",
     )
+    for axis, head in zip(axes[0], heads, strict=True):
+        axis.set_title(head, fontsize=8, color=INK)
     for subject, row in zip(subjects, axes, strict=True):
-        for axis, head in zip(row, heads, strict=True):
-            _dress(axis)
-            axis.set_title(head.format(leaf=subject.where), fontsize=8, color=INK)
+        for axis in row:
+            _dress(axis, "noise σ" if row is axes[-1] else "")
             axis.set_yscale("log")
-            axis.set_ylim(LOWEST, HIGHEST)
-            axis.set_yticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["0.01%", "0.1%", "1%", "10%", "100%"])
+        for axis in row[:2]:
+            axis.set_ylim(1e-4, 20)
+            axis.set_yticks([1e-4, 1e-3, 1e-2, 1e-1, 1, 10], ["0.01%", "0.1%", "1%", "10%", "100%", "10 times"])
+        row[2].set_ylim(1e-3, 500)
+        row[2].set_yticks([1e-3, 1e-2, 1e-1, 1, 10, 100], ["0.1%", "1%", "10%", "100%", "10 times", "100 times"])
+        for axis in row:
             axis.axhline(0.01, color=PALE, linewidth=0.8, linestyle=(0, (4, 3)))
         row[0].set_ylabel(f"{_called(results, subject)}\nexcess, share of the optimum")
         _draw_family(row[0], PALETTE[0], _windows(results, subject))
-        blocks = [(f"{subject.block(k)}", Asked(subject.name, "block", k)) for k in range(subject.depth, 0, -1)]
+        blocks = [(subject.block(k), Asked(subject.name, "block", k)) for k in range(subject.depth, 0, -1)]
         _draw_family(row[1], PALETTE[1], [(text, results.curve(asked)) for text, asked in blocks])
-        skips = [(subject.block(k), Asked(subject.name, "skips", k, nats=False)) for k in reversed(range(subject.depth))]
-        _draw_family(row[2], PALETTE[2], [(text, results.curve(asked)) for text, asked in skips])
-        own = results.curve(Asked(subject.name, "own", nats=False))
-        _draw_family(row[2], PALETTE[3], [(f"own {subject.where} unseen", own)])
+        _draw_skips(row[2], results, subject)
+    _head(figure, "What is lost by seeing less: excess of the best possible network, as a share of the optimum")
     return figure
 
 
@@ -65,17 +67,46 @@ def _windows(results: Results, subject: Subject) -> list[tuple[str, Curve]]:
     return [alone, *found]
 
 
+def _draw_skips(axis: Axes, results: Results, subject: Subject) -> None:
+    """Silent skips of every level, of which the finest and the coarsest have names, and the finest skip cut."""
+    curves = [results.curve(Asked(subject.name, "skips", k, nats=False)) for k in reversed(range(subject.depth))]
+    tones = shades(PALETTE[2], max(len(curves), 2))
+    for curve, tone in zip(curves, tones, strict=False):
+        _draw(axis, curve, tone)
+    own = results.curve(Asked(subject.name, "own", nats=False))
+    _draw(axis, own, PALETTE[3])
+    _say(axis, *_point(curves[0], 1.0), f"{subject.block(subject.depth - 1)}  ", PALETTE[2], "right", "top")
+    _say(axis, *_point(curves[-1], 2.0), f"  {subject.block(0)}", PALETTE[2], "left")
+    x, y = _point(own, 0.0)
+    _say(axis, x, y, f"   own {subject.where} unseen", PALETTE[3], "left")
+
+
+def _point(curve: Curve, noise: float) -> tuple[float, float]:
+    """The point of a curve that is nearest to a level of noise."""
+    k = int(np.where(curve.seen, np.abs(curve.noise - noise), np.inf).argmin())
+    return float(curve.noise[k]), float(curve.excess[k] / curve.optimum[k])
+
+
 def _draw_family(axis: Axes, color: str, curves: Sequence[tuple[str, Curve]]) -> None:
     """Curves of one kind, from dark to light, each with its name at its top."""
+    names = []
+    bottom, top = axis.get_ylim()
     for (text, curve), tone in zip(curves, shades(color, max(len(curves), 2)), strict=False):
-        share = np.where(curve.seen & (curve.excess > 0), curve.excess / curve.optimum, np.nan)
-        ends = [np.where(curve.seen, x / curve.optimum, np.nan) for x in (curve.low, curve.high)]
-        axis.plot(curve.noise, share, color=tone, linewidth=LINE)
-        axis.fill_between(curve.noise, np.maximum(ends[0], LOWEST / 10), ends[1], color=tone, alpha=0.2, linewidth=0)
-        inside = np.where((share > LOWEST) & (share < HIGHEST / 2), share, 0.0)
+        middle = _draw(axis, curve, tone)
+        inside = np.where((middle > bottom) & (middle < top / 3), middle, 0.0)
         if inside.any():
             k = int(inside.argmax())
-            _say(axis, curve.noise[k], inside[k] * 1.12, text, color)
+            names.append((float(curve.noise[k]), float(inside[k]), text))
+    _say_all(axis, names, color)
+
+
+def _draw(axis: Axes, curve: Curve, color: str) -> np.ndarray:
+    """A curve with its interval, where the optimum leaves something; ``(K,)`` what was drawn."""
+    middle, low, high = (np.where(curve.seen, x / np.maximum(curve.optimum, TINY), np.nan) for x in curve[2:5])
+    middle = np.where(middle > 0, middle, np.nan)
+    axis.plot(curve.noise, middle, color=color, linewidth=LINE)
+    axis.fill_between(curve.noise, np.maximum(low, TINY), high, color=color, alpha=0.2, linewidth=0)
+    return middle
 
 
 def draw_worth(results: Results, subjects: Sequence[Subject]) -> Figure:
@@ -85,21 +116,21 @@ def draw_worth(results: Results, subjects: Sequence[Subject]) -> Figure:
         _dress(axis)
         worths = results.worths(subject)[::-1]  # the finest first
         noise = results.curve(Asked(subject.name, "block", 1)).noise
-        top = max(float(w.density.max()) for w in worths)
+        top = max(*(float(w.density.max()) for w in worths), TINY)
+        axis.set_yscale("log")
+        axis.set_ylim(DEEP * top, 3 * top)
+        names = []
         for w, tone in zip(worths, shades(PALETTE[0], len(worths)), strict=True):
             axis.plot(noise, np.where(w.density > 0, w.density, np.nan), color=tone, linewidth=LINE)
             k = int(w.density.argmax())
             if w.density[k] > DEEP * top:
-                _say(axis, noise[k], w.density[k] * 1.1, f"{subject.block(w.level)}: {w.nats:.3g}", PALETTE[0])
-        axis.set_yscale("log")
-        axis.set_ylim(DEEP * top, 3 * top)
+                names.append((float(noise[k]), float(w.density[k]), f"{subject.block(w.level)}: {_nats(w.nats)}"))
+        _say_all(axis, names, PALETTE[0])
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_ylabel("nats per octave of noise")
-        axis.set_title(
-            f"{_called(results, subject)}\nblocks in the place of their parts: nats, of H(x) = "
-            f"{results.entropy(subject)[0]:.0f}",
-            fontsize=8,
-            color=INK,
-        )
+        title = f"{_called(results, subject)}\nH(x) = {results.entropy(subject)[0]:.0f} nats"
+        axis.set_title(title, fontsize=8, color=INK)
+    _head(figure, "What it saves to see blocks of a size in the place of their parts, and at which noise")
     return figure
 
 
@@ -122,6 +153,7 @@ def draw_decided(results: Results, subjects: Sequence[Subject]) -> Figure:
         axis.set_yticks([0, 0.5, 1], ["0", "half", "all"])
         axis.set_ylabel("entropy left, of a node")
         axis.set_title(_called(results, subject), fontsize=8, color=INK)
+    _head(figure, "Which level of the tree is decided at which noise: entropy that is left, given all that is observed")
     return figure
 
 
@@ -135,19 +167,22 @@ def draw_reach(results: Results, subjects: Sequence[Subject]) -> Figure:
             for column, sigma in enumerate(levels):
                 need = results.need(subject, float(sigma), share).radius
                 depth = min(need / most, 1.0)
-                axis.add_patch(_square(column, row, 0.75 * depth))
+                axis.add_patch(_square(column, row, 0.08 + 0.82 * depth))
                 text = f"{need:.0f}" if isfinite(need) else f">{most}"
-                axis.text(column, row, text, fontsize=8, ha="center", va="center", color=INK)
+                axis.text(
+                    column, row, text, fontsize=8, ha="center", va="center", color="white" if depth > 0.6 else INK
+                )
         axis.set_xlim(-0.5, len(levels) - 0.5)
         axis.set_ylim(-0.5, len(subjects) - 0.5)
         axis.set_xticks(range(len(levels)), [f"{sigma:g}" for sigma in levels])
         axis.set_yticks(range(len(subjects)), [f"{max(results.siblings(subject)):.2f}" for subject in subjects])
-        axis.set_title(f"3×3 layers to come within {share:.0%}", fontsize=9, color=INK)
-        axis.set_xlabel(NOISE, fontsize=8, color=INK)
+        axis.set_title(f"within {share:.0%} of the optimum", fontsize=9, color=INK)
+        axis.set_xlabel("noise σ", fontsize=8, color=INK)
         axis.set_ylabel("dλ² (the threshold is 1)", fontsize=8, color=INK)
         axis.tick_params(labelsize=8, length=0, labelcolor=INK)
         for spine in axis.spines.values():
             spine.set_visible(False)
+    _head(figure, "How many 3×3 layers the best possible plain CNN needs")
     return figure
 
 
@@ -156,7 +191,7 @@ def _square(column: int, row: int, strength: float) -> Any:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
-    color = tuple(1 - strength * (1 - x) for x in to_rgb(PALETTE[5]))
+    color = tuple(1 - strength * (1 - x) for x in to_rgb(PALETTE[0]))
     return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=color, linewidth=0)
 
 
@@ -176,21 +211,29 @@ def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, axes
 
 
+def _head(figure: Figure, text: str) -> None:
+    figure.suptitle(text, fontsize=10, color=INK, weight="bold")
+
+
+def _nats(x: float) -> str:
+    return f"{x:.2g} nats" if abs(x) < 10 else f"{x:.0f} nats"
+
+
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """So many panels, up to four in a row."""
-    columns = min(4, count)
+    """So many panels, up to three in a row."""
+    columns = min(3, count)
     figure, axes = _panels(-(-count // columns), columns, width, height)
     for axis in axes.ravel()[count:]:
         axis.set_visible(False)
     return figure, list(axes.ravel()[:count])
 
 
-def _dress(axis: Axes) -> None:
+def _dress(axis: Axes, label: str = "noise σ") -> None:
     axis.set_xscale("log")
     axis.set_xlim(LEFT, 30)
     axis.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["¼", "½", "1", "2", "4", "8", "16"])
     axis.set_xticks([], minor=True)
-    axis.set_xlabel(NOISE)
+    axis.set_xlabel(label)
     axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
     axis.xaxis.label.set(fontsize=8, color=INK)
     axis.yaxis.label.set(fontsize=8, color=INK)
@@ -202,3 +245,14 @@ def _dress(axis: Axes) -> None:
 
 def _say(axis: Axes, x: float, y: float, text: str, color: str, ha: str = "center", va: str = "bottom") -> None:
     halo(axis.text(x, y, text, fontsize=7.5, color=color, ha=ha, va=va, clip_on=False))
+
+
+def _say_all(axis: Axes, names: Sequence[tuple[float, float, str]], color: str) -> None:
+    """Names at points of logarithmic axes; one that would touch the name above it goes further down."""
+    low, high = np.log(axis.get_ylim())
+    gap, above = 0.085 * (high - low), np.inf
+    for x, y, text in sorted(names, key=lambda name: -name[1]):
+        place = min(float(np.log(y)) + 0.015 * (high - low), above - gap)
+        above = place
+        if place > low:
+            _say(axis, x, float(np.exp(place)), text, color)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, isnan, log, nan
+from math import inf, log, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,16 +45,20 @@ class Curve(NamedTuple):
     @property
     def worst(self) -> tuple[Estimate, float]:
         """The largest excess as a share of the optimum, with its interval, and the noise where that is."""
-        share = np.where(self.seen, self.excess / self.optimum, -inf)
+        share = np.where(self.seen, self.excess / np.maximum(self.optimum, 1e-300), -inf)
         k = int(share.argmax())
         return Estimate(*(float(x[k] / self.optimum[k]) for x in (self.excess, self.low, self.high))), float(
             self.noise[k]
         )
 
-    def at(self, noise: float) -> Estimate:
-        """The excess at one of the levels of noise."""
-        k = int(np.abs(self.noise - noise).argmin())
-        return Estimate(float(self.excess[k]), float(self.low[k]), float(self.high[k]))
+    def share(self, noise: float) -> Estimate | None:
+        """The excess as a share of the optimum, interpolated in log noise; ``None`` where that is not `seen`."""
+        order = self.noise.argsort()
+        x = log(noise)
+        at = np.log(self.noise[order])
+        if not at[0] - 1e-9 <= x <= at[-1] + 1e-9 or np.interp(x, at, self.seen[order]) < 1:
+            return None
+        return Estimate(*(float(np.interp(x, at, (c / np.maximum(self.optimum, 1e-300))[order])) for c in self[2:5]))
 
 
 class Worth(NamedTuple):
@@ -117,12 +121,17 @@ class Results:
     def curve(self, asked: Asked) -> Curve:
         """An excess against the noise."""
         x = self.found[asked]
-        columns = (np.array(x[name], dtype=float) for name in ("noise", "optimum", "excess", "low", "high"))
-        return Curve(*columns, x["leaves"], None if x["nats"] is None else Estimate(*x["nats"]), x["bound"])
+        columns = {name: np.array(x[name]) for name in ("noise", "optimum", "excess", "low", "high")}
+        return Curve(**columns, leaves=x["leaves"], nats=x["nats"] and Estimate(*x["nats"]), bound=x["bound"])
+
+    def share(self, asked: Asked, noise: float) -> Estimate | None:
+        """The excess as a share of the optimum at a level of noise: measured there, or between those of the grid."""
+        single = asked._replace(nats=False)
+        return self.curve(single if single in self.found else asked).share(noise)
 
     def siblings(self, subject: Subject) -> list[float]:
         """d lambda^2 by level."""
-        return list(self.found[Asked(subject.name, "entropies")]["siblings"])
+        return list(self.found[Asked(subject.name, "siblings")]["siblings"])
 
     def entropy(self, subject: Subject) -> tuple[float, float]:
         """H(x) in nats: mean and standard error."""
@@ -157,7 +166,7 @@ class Results:
         return found
 
     def shares(self, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-        """Noise ``(K,)``, and the share of a node's entropy that is left, mean and standard error ``(K, levels, 2)``."""
+        """Noise ``(K,)``, and the share of a node's entropy that is left ``(K, levels, 2)``: mean, standard error."""
         x = self.found[Asked(subject.name, "decided")]
         return np.array(x["noise"]), np.array(x["left"]) / np.array(x["prior"])[None, :, None]
 
@@ -209,8 +218,3 @@ def _crossing(noise: np.ndarray, share: np.ndarray, at: float = 0.5) -> float:
     k = int(above.argmax())
     t = (at - share[k - 1]) / (share[k] - share[k - 1])
     return float(noise[k - 1] * (noise[k] / noise[k - 1]) ** t)
-
-
-def never(x: float) -> bool:
-    """Whether a crossing is none."""
-    return isnan(x)

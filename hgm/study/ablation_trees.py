@@ -104,11 +104,13 @@ SUBJECTS = (
     _image(0.4, radii=(1, 2, 3)),
     _image(0.6, radii=(1, 2, 3, 5, 7)),
     _image(0.8, radii=(1, 2, 3, 5, 7), erased=True),
-    Subject("random GHM, 2-D", "random_ghm(4, 4, (2, 2), bound=20, seed=0)", radii=(1, 2, 3, 5, 7)),
+    Subject("random GHM, K = 2", "random_ghm(4, 4, (2, 2), bound=2, seed=0)", radii=(1, 2, 3)),
+    Subject("random GHM, K = 20", "random_ghm(4, 4, (2, 2), bound=20, seed=0)", radii=(1, 2, 3, 5, 7)),
     _line(0.5, radii=(1, 2, 3, 7)),
     _line(0.9, radii=(1, 2, 3, 7, 15, 31)),
-    Subject("RHM, 1-D", "rhm(8, 4, 2, 6, seed=0)", radii=(1, 2, 3, 7, 15), n=100, erased=True),
-    Subject("RHM, 2-D", "rhm(4, 4, (2, 2), 3, seed=0)", radii=(1, 2, 3), n=150, erased=True),
+    Subject("RHM, 1-D, m = 6", "rhm(8, 6, 2, 6, seed=0)", radii=(1, 2, 3, 7), n=100),
+    Subject("RHM, 1-D, m = 4", "rhm(8, 4, 2, 6, seed=0)", radii=(1, 2, 3, 7, 15), n=100, erased=True),
+    Subject("RHM, 2-D, m = 4", "rhm(4, 4, (2, 2), 3, seed=0)", radii=(1, 2, 3), n=150, erased=True),
 )
 
 #: trees on both sides of the threshold, for the receptive field that a plain CNN needs
@@ -117,6 +119,6 @@ REACH = tuple(_image(lam, n=150, radii=range(16)) for lam in (0.4, 0.5, 0.6, 0.7
 QUICK = (
     _image(0.4, 3, radii=(1, 2), n=20),
     _image(0.8, 3, radii=(1, 2), n=20),
-    Subject("RHM, 1-D", "rhm(4, 2, 2, 3, seed=0)", radii=(1, 2), n=20, erased=True),
+    Subject("RHM, 1-D, m = 2", "rhm(4, 2, 2, 3, seed=0)", radii=(1, 2), n=20, erased=True),
 )
 REACH_QUICK = tuple(_image(lam, 3, n=20, radii=(0, 1, 3, 7)) for lam in (0.4, 0.8))
