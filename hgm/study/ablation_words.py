@@ -65,8 +65,8 @@ def _windows(results: Results, subjects: Sequence[Subject]) -> str:
     if below and above and max(below) < min(above):
         says = (
             f"\n\nOn the symmetric trees below the threshold that is at most {_share(max(below))}, on those above it "
-            f"at least {_share(min(above))}. Below it the best U-Net that there can be is better than a CNN of one layer "
-            "by no more than that."
+            f"at least {_share(min(above))}. Below it the best U-Net that there can be is better than a CNN of one "
+            "layer by no more than that."
         )
     return (
         "**A plain CNN of one layer.** The best network that sees one neighbour on each side (3×3 pixels, or 3 "
@@ -209,8 +209,8 @@ def _symbols(results: Results, subjects: Sequence[Subject]) -> str:
         texts.append(f"{subject.name}: {_listed(parts)}")
     return (
         "**Masked symbols.** With erased symbols in the place of noisy values a block costs the same nats, by the "
-        "closed form; a window is no product of independent parts, and need not. Nats of windows with noisy values, and with "
-        f"masked symbols:{_bullets(texts)}"
+        "closed form; a window is no product of independent parts, and need not. Nats of windows with noisy values, "
+        f"and with masked symbols:{_bullets(texts)}"
     )
 
 
@@ -219,11 +219,11 @@ def _not_shown() -> str:
         "**What this does not show.** Bounds say what no network of a kind can do, not what training finds: one that "
         "sees everything may still learn less than a local one. Blocks are those of the tree; a U-Net with 3×3 "
         "convolutions at low resolution sees more than its blocks, and one whose strides do not fit the tree sees "
-        "other blocks. Silent skips are what a decoder does with beliefs node by node; one that is trained on all of them "
-        "together may do better. The threshold dλ² = 1 is about symmetric channels and infinitely many levels: "
-        "in trees of few levels nothing jumps at it, and with joint rules, as those of the Random Hierarchy Model, pairs "
-        "of a parent and a child, which dλ² is made of, say little about what all siblings together tell. All data are of "
-        "trees; natural images are none."
+        "other blocks. Silent skips are what a decoder does with beliefs node by node; one that is trained on all of "
+        "them together may do better. The threshold dλ² = 1 is about symmetric channels and infinitely many levels: in "
+        "trees of few levels nothing jumps at it, and with joint rules, as those of the Random Hierarchy Model, pairs "
+        "of a parent and a child, which dλ² is made of, say little about what all siblings together tell. All data are "
+        "of trees; natural images are none."
     )
 
 
