@@ -7,12 +7,13 @@ same tree. So what a restriction costs is a number of the tree alone: no width, 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from hgm.study.ablation_cells import asked, measure, reach
 from hgm.study.ablation_figures import draw_decided, draw_excess, draw_reach, draw_worth
 from hgm.study.ablation_results import Results
 from hgm.study.ablation_tables import tables
-from hgm.study.ablation_trees import QUICK, REACH, REACH_QUICK, SUBJECTS
+from hgm.study.ablation_trees import QUICK, REACH, REACH_QUICK, SUBJECTS, Subject
 from hgm.study.ablation_words import paragraphs
 from hgm.study.cells import finished
 from hgm.study.finding import Finding
@@ -25,7 +26,7 @@ __all__ = ["run"]
 def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
     """What an architecture costs: the best networks with less to see, against the optimum, by noise and in nats.
 
-    Writes ``study.md``, ``study.json`` and five figures. Goes on where it was stopped.
+    Writes ``study.md``, ``study.json`` and figures. Goes on where it was stopped.
 
     Args:
         out: the folder; made if needed.
@@ -36,7 +37,6 @@ def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
     cells |= dict(pair for subject in reached for pair in reach(subject, few=quick))
     done = finished(cells.values(), measure, out, workers=1)
     results = Results({name: result.found for name, result in zip(cells, done, strict=True)})
-    symmetric = [s for s in subjects if s.plane and s.made.startswith("broadcast")]
     finding = Finding(
         "Exact ablations",
         paragraphs(results, subjects, reached),
@@ -46,8 +46,7 @@ def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
             for name, result in zip(cells, done, strict=True)
         ],
         {
-            "images": draw_excess(results, symmetric),
-            "others": draw_excess(results, [s for s in subjects if s not in symmetric]),
+            **{name: draw_excess(results, some) for name, some in _families(subjects).items()},
             "levels": draw_worth(results, subjects),
             "decided": draw_decided(results, subjects),
             "reach": draw_reach(results, reached),
@@ -55,3 +54,12 @@ def run(out: str | os.PathLike[str], *, quick: bool = False) -> None:
     )
     finding.write(out)
     print("\n\n".join(finding.paragraphs))
+
+
+def _families(subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
+    """Symmetric trees over images and over lines, and all others: a figure for each."""
+    families: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        name = "others" if "λ" not in subject.name else "images" if subject.plane else "lines"
+        families.setdefault(name, []).append(subject)
+    return families

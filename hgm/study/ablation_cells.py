@@ -130,11 +130,10 @@ def _measure_excess(cell: Cell) -> dict[str, Any]:
     gap = compare(restricted, tree, channel=channel, noise=cell["levels"], n=cell["n"], seed=cell["seed"], given=given)
     rows = [row._replace(excess=0.0, low=0.0) if row.high <= gap.allowance else row for row in gap.levels]
     columns = {name: [getattr(row, name) for row in rows] for name in ("noise", "optimum", "excess", "low", "high")}
-    finite = restricted.ablation.finite
     nats = None
-    if finite and gap.nats is not None and gap.nats_allowance is not None:
+    if gap.nats is not None and gap.nats_allowance is not None:
         nats = [0.0] * 3 if gap.nats.high <= gap.nats_allowance else list(gap.nats)
-    says = {"text": restricted.ablation.text, "bound": restricted.ablation.bound, "finite": finite}
+    says = {"text": restricted.ablation.text, "bound": restricted.ablation.bound, "finite": restricted.ablation.finite}
     return {**columns, "leaves": gap.leaves, "nats": nats, "last": gap.last_octave, **says}
 
 

@@ -52,7 +52,7 @@ def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
         row[2].set_yticks([1e-3, 1e-2, 1e-1, 1, 10, 100], ["0.1%", "1%", "10%", "100%", "10 times", "100 times"])
         for axis in row:
             axis.axhline(0.01, color=PALE, linewidth=0.8, linestyle=(0, (4, 3)))
-        row[0].set_ylabel(f"{_called(results, subject)}\nexcess, share of the optimum")
+        row[0].set_ylabel(f"{subject.name}\n{threshold(results.siblings(subject))}\nexcess / optimum")
         _draw_family(row[0], PALETTE[0], _windows(results, subject))
         blocks = [(subject.block(k), Asked(subject.name, "block", k)) for k in range(subject.depth, 0, -1)]
         _draw_family(row[1], PALETTE[1], [(text, results.curve(asked)) for text, asked in blocks])

@@ -12,7 +12,7 @@ from hgm.study.ablation_results import Half, Need, Results
 from hgm.study.ablation_trees import Subject
 from hgm.study.finding import Table
 
-__all__ = ["amount", "both", "half_gone", "layers", "tables", "within"]
+__all__ = ["amount", "both", "half_gone", "layers", "span", "tables", "within"]
 
 
 def tables(results: Results, subjects: Sequence[Subject], reached: Sequence[Subject]) -> list[Table]:
@@ -48,8 +48,7 @@ def _levels(results: Results, subject: Subject) -> Table:
             cells = [
                 f"{worth.nats:.3g} ± {worth.half:.1g}",
                 both(*worth.entropies),
-                f"{worth.middle:.2g}",
-                f"{worth.ends[0]:.2g} to {worth.ends[1]:.2g}",
+                *(["–", "–"] if isnan(worth.middle) else [f"{worth.middle:.2g}", span(worth.ends)]),
             ]
         more = [f"{erased[half.level].nats:.3g} ± {erased[half.level].half:.1g}"] if half.level in erased else [""]
         rows.append([str(half.level), subject.block(half.level), *cells, *(more if erased else []), half_gone(half)])
@@ -112,13 +111,18 @@ def _reach(results: Results, reached: Sequence[Subject], share: float) -> Table:
 
 
 def both(mean: float, error: float) -> str:
-    """A mean with its 95% interval."""
-    return f"{amount(mean)} ± {1.96 * error:.1g}"
+    """A mean with its 95% interval, if it has one."""
+    return f"{amount(mean)} ± {1.96 * error:.1g}" if error > 1e-9 * abs(mean) else amount(mean)
 
 
 def amount(x: float) -> str:
     """Three digits, and none behind the point of what is above 100."""
     return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def span(ends: tuple[float, float]) -> str:
+    """From one level of noise to another."""
+    return f"{ends[0]:.2g} to {ends[1]:.2g}"
 
 
 def within(share: Estimate | None) -> str:

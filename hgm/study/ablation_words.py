@@ -12,7 +12,7 @@ from hgm.measure.interval import Estimate
 from hgm.study.ablation_cells import Asked
 from hgm.study.ablation_figures import SHARES, threshold
 from hgm.study.ablation_results import SEEN, Results
-from hgm.study.ablation_tables import amount, layers
+from hgm.study.ablation_tables import amount, layers, span
 from hgm.study.ablation_trees import Subject
 
 __all__ = ["paragraphs"]
@@ -84,8 +84,8 @@ def _worth(results: Results, subjects: Sequence[Subject]) -> str:
         if all(above.middle > below.middle for above, below in pairwise(clear)):
             rising.append(subject.name)
         parts = [
-            f"{subject.block(w.level)} for {subject.block(w.level + 1)} {amount(w.nats)} ± {w.half:.1g} nats (middle "
-            f"80% at σ {w.ends[0]:.2g} to {w.ends[1]:.2g})"
+            f"{subject.block(w.level)} for {subject.block(w.level + 1)} {amount(w.nats)} ± {w.half:.1g} nats"
+            + ("" if isnan(w.middle) else f" (middle 80% at σ {span(w.ends)})")
             for w in (fine, coarse)
         ]
         total = sum(w.nats for w in worths)

@@ -87,6 +87,20 @@ def test_entropies_are_those_of_enumeration():
     assert weights == pytest.approx([2 * (1 - EPS * S / (S - 1)) ** 2] * 2)
 
 
+def test_weights_that_do_not_sum_to_one_change_no_entropy():
+    made = "random_ghm(1, 2, 2, bound=5, seed=0)"
+    prior, first, second = (np.exp(potential.log_potential) for potential in built(made).potentials)
+    p = np.einsum("r,ra,rb->ab", prior, first.reshape(2, 2), second.reshape(2, 2))
+    assert abs(log(p.sum())) > 0.5
+    p /= p.sum()
+    found = measure({"ask": "entropies", "tree": made, "n": 4000, "seed": 1})
+    for (mean, error), exact in (
+        (found["entropy"], entropy(p)),
+        (found["costs"][1], entropy(p.sum(0)) + entropy(p.sum(1)) - entropy(p)),
+    ):
+        assert abs(mean - exact) < 4 * error and error < 0.02
+
+
 def test_entropies_of_every_level_are_those_of_enumeration_at_both_ends():
     """All is open where noise is large; without noise what is left of the inner nodes is H(node | leaves)."""
     found = measure({"ask": "decided", "tree": SMALL, "n": 3000, "seed": 0, "noise": [1e-2, 1e3]})
@@ -110,6 +124,8 @@ def test_an_excess_is_that_of_its_restriction():
     assert found["optimum"][0] + found["excess"][0] == pytest.approx(alone, abs=0.01)
     assert found["low"][0] < found["excess"][0] < found["high"][0] and found["excess"][0] > 0.02
     assert found["bound"] and found["nats"] is None
+    assert measure(cell | {"n": 20, "seed": 0}) == measure(cell | {"n": 20, "seed": 0})
+    assert measure(cell | {"n": 20, "seed": 0})["excess"] != measure(cell | {"n": 20, "seed": 1})["excess"]
 
 
 def test_nats_are_only_of_what_vanishes_with_the_noise():
