@@ -16,8 +16,9 @@ from hgm.ablation.window import Windowed, windows
 from hgm.errors import BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Erasure, Flip, Gaussian, inside
+from hgm.evidence.noise import several
 from hgm.networks.compile import compile
-from hgm.tree.arguments import MOST, choice, listed, number, whole
+from hgm.tree.arguments import MOST, choice, number, whole
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["Kind", "ablate"]
@@ -114,10 +115,10 @@ def _blind(tree: Tree, channel: Channel, noise: Any, weights: Any) -> Restricted
         raise BadSpec(f"the level of noise is hidden by hgm.Gaussian and hgm.Flip; got {brief(channel)}{seen}")
     most = 1.0 if isinstance(within, Flip) else np.inf
     what = "noise is a list of " + ("probabilities" if most == 1 else "positive numbers")
-    levels = [number(x, what, lambda x: 0 < x <= most and x < np.inf) for x in _numbers("noise", noise)]
+    levels = [number(x, what, lambda x: 0 < x <= most and x < np.inf) for x in several("noise", noise)]
     if not levels:
         raise BadSpec(f"{what}; got an empty one")
-    given = [1.0] * len(levels) if weights is None else _numbers("weights", weights)
+    given = [1.0] * len(levels) if weights is None else several("weights", weights)
     says = "weights are probabilities of the levels of noise, in any unit, and not all 0"
     shares = np.array([number(x, says, lambda x: 0 <= x < np.inf) for x in given])
     if len(shares) != len(levels) or not 0 < shares.sum() < np.inf:
@@ -146,11 +147,6 @@ def _label(tree: Tree, channel: Channel) -> Restricted:
 def _own(tree: Tree, channel: Channel) -> Restricted:
     lacks = Ablation("own", "the leaf's own observation", finite=False)
     return Alone(tree, _bound(tree, channel), lacks, tree.leaf_shape)
-
-
-def _numbers(name: str, given: Any) -> list[Any]:
-    held = given.tolist() if hasattr(given, "tolist") else given
-    return [held] if isinstance(held, int | float) else listed(name, held, "numbers")
 
 
 @dataclass(frozen=True)

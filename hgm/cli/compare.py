@@ -1,8 +1,9 @@
-"""`hgm compare`: how far a network in a file is from the best that exists for a model."""
+"""`hgm compare` and `ablate`: how far a network in a file, or the best with one thing missing, is from the optimum."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,21 @@ import typer
 import hgm
 from hgm.cli.options import Model, Seed, Task, app, examples, option
 from hgm.errors import BadSpec
+
+Noise = Annotated[
+    str | None,
+    option("--noise", "S0,S1,...", "Levels of noise.  [default: a grid over which the excess adds up to nats]"),
+]
+Count = Annotated[int, typer.Option("-n", "--count", metavar="N", min=2, help="How many samples.")]
+Values = Annotated[str | None, option("--values", "V0,V1,...", "The value of each state.  [default: 0,1,...]")]
+Given = Annotated[
+    list[str] | None,
+    option("--given", "NAME", "A variable whose state is known beside the observation. May be given several times."),
+]
+Per = Annotated[Literal["leaf", "level"] | None, typer.Option("--per", show_default=False, help="Split the excess.")]
+Kind = Literal["window", "block", "blind", "skips", "tree", "label", "own"]
+Json = Annotated[Path | None, option("--json", "FILE", "Also write all digits, as .json.")]
+Plot = Annotated[Path | None, option("--plot", "FILE", "Also draw it: .svg, .png or .pdf.")]
 
 
 @app.command(
@@ -25,11 +41,8 @@ def measure(
     network: Annotated[
         Path, typer.Argument(metavar="NETWORK", help="Its file: .safetensors, .pt2 or .onnx.", show_default=False)
     ],
-    noise: Annotated[
-        str | None,
-        option("--noise", "S0,S1,...", "Levels of noise.  [default: a grid over which the excess adds up to nats]"),
-    ] = None,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=2, help="How many samples.")] = 1000,
+    noise: Noise = None,
+    count: Count = 1000,
     task: Annotated[
         Task | None,
         typer.Option("--task", "-t", show_default=False, help="Of the network.  [default: what fits the channel]"),
@@ -40,21 +53,12 @@ def measure(
             "--channel", "NAME", "How the leaves are observed.  [default: that of a .safetensors network; gaussian]"
         ),
     ] = None,
-    values: Annotated[
-        str | None, option("--values", "V0,V1,...", "The value of each state.  [default: 0,1,...]")
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        option(
-            "--given", "NAME", "A variable whose state is known beside the observation. May be given several times."
-        ),
-    ] = None,
-    per: Annotated[
-        Literal["leaf", "level"] | None, typer.Option("--per", show_default=False, help="Split the excess.")
-    ] = None,
+    values: Values = None,
+    given: Given = None,
+    per: Per = None,
     seed: Seed = 0,
-    json: Annotated[Path | None, option("--json", "FILE", "Also write all digits, as .json.")] = None,
-    plot: Annotated[Path | None, option("--plot", "FILE", "Also draw it: .svg, .png or .pdf.")] = None,
+    json: Json = None,
+    plot: Plot = None,
 ) -> None:
     """Measure how far a network is from the optimum.
 
@@ -64,6 +68,92 @@ def measure(
     from hgm.cli.given import channel_of
     from hgm.cli.words import asked
     from hgm.files.runner import load_runner
+
+    _check_files(json, plot)
+    tree = hgm.load(model)
+    run = load_runner(network)
+    own = isinstance(run, hgm.ConvNet | hgm.UNet) and channel is None and values is None
+    found = hgm.compare(
+        run,
+        tree,
+        channel=None if own else channel_of(channel or "gaussian", values, missing=False),
+        noise=_numbers("levels of noise", noise),
+        n=count,
+        seed=seed,
+        task=None if task is None else _task(task),
+        given=asked(tree, given or []),
+        per=per,
+        progress=_watched(),
+    )
+    _show(found, json, plot)
+
+
+@app.command(
+    "ablate",
+    epilog=examples(
+        "hgm ablate tree.yaml --kind window --radius 2",
+        "hgm ablate tree.yaml --kind blind --levels 0.5,1,2,4 --noise 1",
+        "hgm ablate tree.yaml --kind tree --other simple.yaml --values=-1,1",
+    ),
+)
+def lack(
+    model: Model,
+    kind: Annotated[Kind, typer.Option("--kind", "-k", show_default=False, help="What is missing.")],
+    radius: Annotated[
+        int | None, option("--radius", "N", "Of a window: positions that a leaf sees on each side.")
+    ] = None,
+    level: Annotated[
+        int | None, option("--level", "N", "Of a block or of skips: 0, the root, to the depth of the tree.")
+    ] = None,
+    levels: Annotated[str | None, option("--levels", "S0,S1,...", "Of a blind one: noise that there may be.")] = None,
+    weights: Annotated[
+        str | None, option("--weights", "W0,W1,...", "And how probable each is.  [default: equally]")
+    ] = None,
+    other: Annotated[Path | None, option("--other", "MODEL", "Another tree, taken for the right one.")] = None,
+    noise: Noise = None,
+    count: Count = 1000,
+    channel: Annotated[str, option("--channel", "NAME", "How the leaves are observed.")] = "gaussian",
+    values: Values = None,
+    per: Per = None,
+    seed: Seed = 0,
+    json: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Measure what the best possible network costs that lacks one thing.
+
+    A window of positions, the resolutions above a level, the level of noise, skips, the right tree, the label, or the
+    leaf's own observation: exactly, and without training. Without --noise also in nats, where they are finite.
+    """
+    from hgm.cli.given import channel_of
+
+    _check_files(json, plot)
+    tree = hgm.load(model)
+    net = hgm.ablate(
+        tree,
+        kind,
+        channel=channel_of(channel, values, missing=False),
+        radius=radius,
+        level=level,
+        noise=_numbers("levels", levels),
+        weights=_numbers("weights", weights),
+        other=None if other is None else hgm.load(other),
+    )
+    known = [tree.names[int(v)] for v in tree.roots] if kind == "label" else []
+    found = hgm.compare(
+        net,
+        tree,
+        noise=_numbers("levels of noise", noise),
+        n=count,
+        seed=seed,
+        given=known,
+        per=per,
+        progress=_watched(),
+    )
+    _show(found, json, plot)
+
+
+def _check_files(json: Path | None, plot: Path | None) -> None:
+    """Before anything is measured."""
     from hgm.files.whole import checked_ending
     from hgm.viz.style import check_picture_name, require_matplotlib
 
@@ -72,21 +162,9 @@ def measure(
     if plot is not None:
         require_matplotlib()
         check_picture_name(plot)
-    tree = hgm.load(model)
-    run = load_runner(network)
-    own = isinstance(run, hgm.ConvNet | hgm.UNet) and channel is None and values is None
-    found = hgm.compare(
-        run,
-        tree,
-        channel=None if own else channel_of(channel or "gaussian", values, missing=False),
-        noise=None if noise is None else _levels(noise),
-        n=count,
-        seed=seed,
-        task=None if task is None else _task(task),
-        given=asked(tree, given or []),
-        per=per,
-        progress=sys.stderr is not None and sys.stderr.isatty(),
-    )
+
+
+def _show(found: hgm.Gap, json: Path | None, plot: Path | None) -> None:
     print(found)
     if json is not None:
         found.save(json)
@@ -96,12 +174,18 @@ def measure(
         print(f"\nwrote {plot}")
 
 
+def _watched() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def _task(task: Task) -> Any:
     return task.value
 
 
-def _levels(text: str) -> list[float]:
+def _numbers(what: str, text: str | None) -> Sequence[float] | None:
+    if text is None:
+        return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise BadSpec(f"levels of noise are numbers with commas between them; got {text!r}") from None
+        raise BadSpec(f"{what} are numbers with commas between them; got {text!r}") from None

@@ -30,7 +30,7 @@ def study(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="The study; without it, all are listed.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, option("--output -o", "FOLDER", "Where to write.  [default: docs/NAME]")] = None,
+    out: Annotated[Path | None, option("--output -o", "FOLDER", "Where to write.  [default: docs/studies/NAME]")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small version, in a minute.")] = False,
 ) -> None:
     """Run a study and write its tables and plots."""
@@ -44,4 +44,4 @@ def study(
             f"there is no study {name!r}; the studies are {listing(list(STUDIES))}{did_you_mean(name, STUDIES)}"
         )
     else:
-        STUDIES[name].run(out or Path("docs") / name, quick)
+        STUDIES[name].run(out or Path("docs") / "studies" / name, quick)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence
 from hgm.evidence.symbols import as_tensor
+from hgm.tree.arguments import listed
 
-__all__ = ["along", "as_noise", "check_shape", "reordered", "states_first", "with_numbers"]
+__all__ = ["along", "as_noise", "check_shape", "reordered", "several", "states_first", "with_numbers"]
 
 
 def as_noise(value: Any, z: Tensor, name: str) -> Tensor:
@@ -32,6 +33,17 @@ def as_noise(value: Any, z: Tensor, name: str) -> Tensor:
     if given and not z.is_floating_point() and value.is_floating_point():
         dtype = value.dtype
     return value.to(z.device, dtype)
+
+
+def several(name: str, given: Any) -> list[Any]:
+    """Several levels, or one, as a list of what they are: a list, array or tensor, or a number.
+
+    Raises:
+        BadSpec: for what is neither; whether they are numbers is not looked at.
+    """
+    odd = isinstance(given, Tensor) and (given.is_meta or given.layout != torch.strided)  # it has no numbers
+    found = given.tolist() if hasattr(given, "tolist") and not odd else given
+    return [found] if isinstance(found, int | float) else listed(name, found, "numbers")
 
 
 def with_numbers(value: Tensor, z: Tensor, name: str) -> Tensor:

@@ -11,6 +11,7 @@ from hgm.diffusion.denoiser import Denoiser
 from hgm.errors import BadSpec
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Gaussian, inside
+from hgm.evidence.noise import several
 from hgm.measure.candidate import Candidate
 from hgm.measure.excess import Blocks, divergences, squared
 from hgm.measure.interval import Estimate, Tally
@@ -125,17 +126,11 @@ def _levels(noise: Any, most: float | None) -> list[float]:
     """Numbers from 0 up, shares up to 1. Which of them a channel or a network takes, these say themselves."""
     kind = "number from 0 up" if most is None else "share from 0 to 1"
     says = f"noise must be a {kind}, or a list of them"
-    found = noise.tolist() if hasattr(noise, "tolist") and not _odd(noise) else noise
-    found = [found] if isinstance(found, int | float) else listed("noise", found, "numbers from 0 up")
+    found = several("noise", noise)
     if not found:
         raise BadSpec(f"{says}; got an empty one")
     top = float("inf") if most is None else most
     return [number(x, says, lambda x: 0 <= x <= top and x < float("inf")) for x in found]
-
-
-def _odd(given: Any) -> bool:
-    """A tensor without numbers."""
-    return isinstance(given, torch.Tensor) and (given.is_meta or given.layout != torch.strided)
 
 
 class _Run:

@@ -1,11 +1,14 @@
 """`hgm compare`: networks in files of every kind, measured as the library measures them, or one line."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
 
 import hgm
+from hgm.ablation.kinds import Kind
+from hgm.cli import compare
 
 MODEL = "{hgm: 1, root: {states: 3, name: label}, levels: [{arity: 2, states: 3}, {arity: 2, states: 2}]}"
 
@@ -146,3 +149,33 @@ def test_bad_input_is_one_line_and_writes_nothing(model, tmp_path, monkeypatch, 
     before = sorted(tmp_path.iterdir())
     assert words in refused("compare", model, *args)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_ablation_is_measured_as_by_the_library(tmp_path, run):
+    path = tmp_path / "grid.yaml"
+    path.write_text("{hgm: 1, root: {states: 3, name: top}, levels: [{arity: 2, states: 3}, {arity: 2, states: 2}]}")
+    tree, channel, told = hgm.load(path), hgm.Gaussian([-1.0, 2.0]), ["--values=-1,2", "-n", 20, "--noise", "0.5,2"]
+    other = tmp_path / "other.yaml"
+    hgm.save(hgm.random_ghm(2, 2, 2, seed=5), other)
+    for words, given, known in (
+        (["window", "--radius", 1], {"radius": 1}, ()),
+        (["block", "--level", 1], {"level": 1}, ()),
+        (["blind", "--levels", "0.5,2", "--weights", "1,3"], {"noise": [0.5, 2.0], "weights": [1, 3]}, ()),
+        (["tree", "--other", other], {"other": hgm.load(other)}, ()),
+        (["label"], {}, ["top"]),
+    ):
+        net = hgm.ablate(tree, words[0], channel=channel, **given)
+        want = hgm.compare(net, tree, n=20, noise=[0.5, 2.0], given=known)
+        assert run("ablate", path, "--kind", *words, *told) == f"{want}\n"
+
+
+def test_a_bad_ablation_is_one_line(model, refused):
+    assert "told by radius=" in refused("ablate", model, "--kind", "window")
+    assert "'windows' is not one of" in refused("ablate", model, "--kind", "windows")
+    assert "weights are numbers with commas between them; got 'x'" in refused(
+        "ablate", model, "--kind", "blind", "--levels", "1,2", "--weights", "x"
+    )
+
+
+def test_the_command_line_knows_every_kind():
+    assert get_args(compare.Kind) == get_args(Kind)

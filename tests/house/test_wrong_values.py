@@ -182,6 +182,16 @@ CALLS = {
             progress=False,
         ),
     ),
+    "ablate": (None, dict(tree=hgm.random_ghm(1, 2, (2, 2)), kind="window", channel=hgm.Gaussian(), radius=1)),
+    "ablate (the level of noise)": (
+        None,
+        dict(tree=hgm.random_ghm(1, 2, (2, 2)), kind="blind", noise=[0.5, 1.0], weights=[1.0, 2.0]),
+    ),
+    "ablate (a level)": (None, dict(tree=hgm.random_ghm(1, 2, (2, 2)), kind="block", level=1)),
+    "ablate (another tree)": (
+        None,
+        dict(tree=hgm.random_ghm(1, 2, (2, 2)), kind="tree", other=hgm.random_ghm(1, 2, (2, 2), seed=1)),
+    ),
     "Gap.save": (lambda: found().save, dict(path="gap.json")),
     "gap": (None, dict(gap=lambda: found(), path="gap.svg")),
     "draw": (None, dict(what=tree(), path="tree.svg", style="nodes")),

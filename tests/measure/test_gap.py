@@ -622,3 +622,11 @@ def test_an_error_of_the_network_is_passed_on_with_the_level():
 def test_certain_leaves_have_no_grid():
     with pytest.raises(hgm.BadSpec, match="nothing is; give levels"):
         hgm.compare(same, CASES["cardinality_1"].tree, n=5)
+
+
+def test_a_network_that_has_a_channel_is_compared_through_it():
+    tree = hgm.random_ghm(2, 2, 2, bound=3, seed=0)
+    values = hgm.Gaussian([-3.0, 5.0])
+    net = hgm.baselines.make("cnn_3", tree, values, parameters=500)
+    assert hgm.compare(net, tree, noise=[1.0], n=20) == hgm.compare(net, tree, noise=[1.0], n=20, channel=values)
+    assert hgm.compare(net, tree, noise=[5.0], n=20).levels[0].optimum > 1  # of values that are 8 apart
