@@ -1,6 +1,7 @@
 """Questions with a number for an answer, by name in `STUDIES`."""
 
-from hgm.study import local_samples as local_samples  # these register themselves
+from hgm.study import ablation as ablation  # these register themselves
+from hgm.study import local_samples as local_samples
 from hgm.study import relu as relu
 from hgm.study import sample_complexity as sample_complexity
 from hgm.study import samplers as samplers
