@@ -11,7 +11,7 @@ import numpy as np
 from hgm.study.ablation_cells import Asked
 from hgm.study.ablation_results import Curve, Results
 from hgm.study.ablation_trees import Subject
-from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, SHADE, halo, require_matplotlib, shades
+from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, SHADE, require_matplotlib, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,10 +41,11 @@ def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
     )
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=8, color=INK)
-    for subject, row in zip(subjects, axes, strict=True):
+    for i, (subject, row) in enumerate(zip(subjects, axes, strict=True), 1):
         for axis in row:
-            _dress(axis, "noise σ" if row is axes[-1] else "")
+            _dress(axis, "noise σ" if i == len(axes) else "")
             axis.set_yscale("log")
+            axis.minorticks_off()
         for axis in row[:2]:
             axis.set_ylim(1e-4, 20)
             axis.set_yticks([1e-4, 1e-3, 1e-2, 1e-1, 1, 10], ["0.01%", "0.1%", "1%", "10%", "100%", "10 times"])
@@ -118,6 +119,7 @@ def draw_worth(results: Results, subjects: Sequence[Subject]) -> Figure:
         noise = results.curve(Asked(subject.name, "block", 1)).noise
         top = max(*(float(w.density.max()) for w in worths), TINY)
         axis.set_yscale("log")
+        axis.minorticks_off()
         axis.set_ylim(DEEP * top, 3 * top)
         names = []
         for w, tone in zip(worths, shades(PALETTE[0], len(worths)), strict=True):
@@ -232,7 +234,7 @@ def _dress(axis: Axes, label: str = "noise σ") -> None:
     axis.set_xscale("log")
     axis.set_xlim(LEFT, 30)
     axis.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["¼", "½", "1", "2", "4", "8", "16"])
-    axis.set_xticks([], minor=True)
+    axis.minorticks_off()
     axis.set_xlabel(label)
     axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
     axis.xaxis.label.set(fontsize=8, color=INK)
@@ -244,7 +246,9 @@ def _dress(axis: Axes, label: str = "noise σ") -> None:
 
 
 def _say(axis: Axes, x: float, y: float, text: str, color: str, ha: str = "center", va: str = "bottom") -> None:
-    halo(axis.text(x, y, text, fontsize=7.5, color=color, ha=ha, va=va, clip_on=False))
+    # a white ground in the place of a halo, which would be drawn as an outline of every letter
+    ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}
+    axis.text(x, y, text, fontsize=7.5, color=color, ha=ha, va=va, clip_on=False, bbox=ground)
 
 
 def _say_all(axis: Axes, names: Sequence[tuple[float, float, str]], color: str) -> None:

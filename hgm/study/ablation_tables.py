@@ -8,11 +8,11 @@ from math import inf, isfinite, isnan
 from hgm.measure.interval import Estimate
 from hgm.study.ablation_cells import Asked
 from hgm.study.ablation_figures import SHARES
-from hgm.study.ablation_results import Half, Need, Results
+from hgm.study.ablation_results import Half, Need, Results, Worth
 from hgm.study.ablation_trees import Subject
 from hgm.study.finding import Table
 
-__all__ = ["amount", "both", "half_gone", "layers", "span", "tables", "within"]
+__all__ = ["amount", "both", "half_gone", "layers", "saved", "span", "tables", "within"]
 
 
 def tables(results: Results, subjects: Sequence[Subject], reached: Sequence[Subject]) -> list[Table]:
@@ -46,11 +46,11 @@ def _levels(results: Results, subject: Subject) -> Table:
         if half.level in worths:
             worth = worths[half.level]
             cells = [
-                f"{worth.nats:.3g} ± {worth.half:.1g}",
+                saved(worth),
                 both(*worth.entropies),
                 *(["–", "–"] if isnan(worth.middle) else [f"{worth.middle:.2g}", span(worth.ends)]),
             ]
-        more = [f"{erased[half.level].nats:.3g} ± {erased[half.level].half:.1g}"] if half.level in erased else [""]
+        more = [saved(erased[half.level])] if half.level in erased else [""]
         rows.append([str(half.level), subject.block(half.level), *cells, *(more if erased else []), half_gone(half)])
     head = [
         "level",
@@ -118,6 +118,11 @@ def both(mean: float, error: float) -> str:
 def amount(x: float) -> str:
     """Three digits, and none behind the point of what is above 100."""
     return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def saved(worth: Worth) -> str:
+    """The nats of a level, with their interval."""
+    return f"{amount(worth.nats)} ± {worth.half:.1g}" if worth.nats else "zero to rounding"
 
 
 def span(ends: tuple[float, float]) -> str:

@@ -12,7 +12,7 @@ from hgm.measure.interval import Estimate
 from hgm.study.ablation_cells import Asked
 from hgm.study.ablation_figures import SHARES, threshold
 from hgm.study.ablation_results import SEEN, Results
-from hgm.study.ablation_tables import amount, layers, span
+from hgm.study.ablation_tables import amount, layers, saved, span
 from hgm.study.ablation_trees import Subject
 
 __all__ = ["paragraphs"]
@@ -58,9 +58,9 @@ def _windows(results: Results, subjects: Sequence[Subject]) -> str:
         f"{subject.name} ({threshold(siblings)}): {_percent(worst)}, at σ = {noise:.2g}"
         for worst, noise, subject, siblings in found
     ]
-    symmetric = [row for row in found if "λ" in row[2].name]
-    below = [worst.high for worst, _, _, siblings in symmetric if max(siblings) < 1]
-    above = [worst.low for worst, _, _, siblings in symmetric if min(siblings) > 1]
+    alike = [row for row in found if "λ" in row[2].name]
+    below = [worst.high for worst, _, _, siblings in alike if max(siblings) < 1]
+    above = [worst.low for worst, _, _, siblings in alike if min(siblings) > 1]
     says = ""
     if below and above and max(below) < min(above):
         says = (
@@ -68,6 +68,13 @@ def _windows(results: Results, subjects: Sequence[Subject]) -> str:
             f"at least {_share(min(above))}. Below it the best U-Net that there can be is better than a CNN of one "
             "layer by no more than that."
         )
+        odd = [
+            f"{subject.name} costs {_share(worst.value)} with dλ² {'below' if max(siblings) < 1 else 'above'} 1"
+            for worst, _, subject, siblings in found
+            if (max(siblings) < 1 and worst.low > max(below)) or (min(siblings) > 1 and worst.high < min(above))
+        ]
+        if odd:
+            says += f" On others dλ² alone does not decide: {_listed(odd)}."
     return (
         "**A plain CNN of one layer.** The best network that sees one neighbour on each side (3×3 pixels, or 3 "
         f"positions) is above the optimum by, at the noise where that is most:{_bullets(each)}{says}"
@@ -84,8 +91,8 @@ def _worth(results: Results, subjects: Sequence[Subject]) -> str:
         if all(above.middle > below.middle for above, below in pairwise(clear)):
             rising.append(subject.name)
         parts = [
-            f"{subject.block(w.level)} for {subject.block(w.level + 1)} {amount(w.nats)} ± {w.half:.1g} nats"
-            + ("" if isnan(w.middle) else f" (middle 80% at σ {span(w.ends)})")
+            f"{subject.block(w.level)} for {subject.block(w.level + 1)} {saved(w)}"
+            + ("" if isnan(w.middle) else f" nats (middle 80% at σ {span(w.ends)})")
             for w in (fine, coarse)
         ]
         total = sum(w.nats for w in worths)
@@ -155,7 +162,7 @@ def _decided(results: Results, subjects: Sequence[Subject]) -> str:
             first.append(subject.name)
     says = f"\n\nThe root is decided before the leaves, at more noise, on {_listed(first)} only." if first else ""
     return (
-        f"**Which level is decided at which noise.** As noise falls, entropy given all that is observed goes: "
+        f"**Which level is decided at which noise.** As noise falls, entropy given all that is observed goes:"
         f"{_bullets(texts)}{says}"
     )
 
@@ -178,8 +185,8 @@ def _skips(results: Results, subjects: Sequence[Subject]) -> str:
         )
     return (
         "**Skips.** Excess as a share of the optimum at σ = 1 and 4, when the finest skip is cut, when all skips below "
-        f"the parents of leaves are silent, and when all are:{_bullets(texts)}\n\nAll of these grow without limit as "
-        "noise vanishes, because nothing else carries a leaf's own value; so they have no finite nats."
+        f"the parents of leaves are silent, and when all are:{_bullets(texts)}\n\nAs shares they grow "
+        "without limit as noise vanishes, because nothing else carries a leaf's own value; so they have no finite nats."
     )
 
 
