@@ -9,11 +9,12 @@ EXTRAS := demo,dev,diffusion,export,train
 VENV := .venv$(if $(filter file,$(origin PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+STUDIES = ablation why-unet local-samples sample-complexity samplers relu
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint format types floors tutorials docs docs-serve pytest fast search wheel-test bench \
-	study-relu study-samplers clean
+	studies clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -85,11 +86,8 @@ wheel-test: $(INSTALLED) ## build the wheel, install it alone, and test it from 
 bench: $(INSTALLED) ## the benchmarks; each prints a table
 	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
 
-study-relu: $(INSTALLED) ## the study of ReLU networks with a certificate
-	$(BIN)/hgm study relu
-
-study-samplers: $(INSTALLED) ## the study of samplers with the exact denoiser
-	$(BIN)/hgm study samplers
+studies: $(INSTALLED) ## all studies, into docs/studies: hours from the start, seconds where all cells are done
+	@set -e; for name in $(STUDIES); do echo "== $$name"; $(BIN)/hgm study $$name; done
 
 clean: ## remove what was built and the caches; environments stay
 	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*))
