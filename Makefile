@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # One thread for each process: tensors here are small, and workers would fight over the cores.
-demo pytest fast search wheel-test bench study-samplers: export OMP_NUM_THREADS = 1
+demo pytest fast search wheel-test bench studies: export OMP_NUM_THREADS = 1
 
 demo: $(INSTALLED) ## learn, compile, classify, denoise, sample and diffuse handwritten digits
 	$(BIN)/hgm demo
