@@ -312,7 +312,7 @@ REFUSALS = {
     "nearly a channel": (["compile", "MODEL", "-o", "x.pt2", "--channel", "gausian"], "did you mean 'gaussian'?"),
     "nearly a study": (
         ["study", "rely"],
-        "there is no study 'rely'; the studies are relu, samplers; did you mean 'relu'?",
+        "samplers, why-unet; did you mean 'relu'?",
     ),
     "no floor": (["compile", "MODEL", "-o", "x.pt2", "--relu", "--channel", "clamp"], "give --floor B"),
     "a network nowhere": (["compile", "MODEL", "-o", "nowhere/x.safetensors"], "cannot be written"),
@@ -595,7 +595,7 @@ def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     commands = re.findall(
         r"^\$ hgm (.+)\n((?:(?!\$).*\n)*)", "".join(t for kind, t in blocks if kind == "console"), re.M
     )
-    assert len(commands) == 14
+    assert len(commands) == 15
     for command, want in commands:
         main(shlex.split(command))
         out, err = capsys.readouterr()
