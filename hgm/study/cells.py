@@ -79,11 +79,10 @@ def _measured(measure: Callable[[Cell], dict[str, Any]], cell: Cell) -> Finished
     """A finished cell; or, of one that fails, why."""
     start = time.process_time()
     try:
-        found = measure(cell)
-        json.dumps(found, allow_nan=False)
+        found = json.loads(json.dumps(measure(cell), allow_nan=False))  # as it will be read
     except Exception as error:  # whatever it is, it is told with the name of its cell
         return f"the cell {_key(cell)} failed: {type(error).__name__}: {error}"
-    return Finished(cell, found, time.process_time() - start)
+    return Finished(cell, found, round(time.process_time() - start, 2))
 
 
 def _key(cell: Cell) -> str:
@@ -91,7 +90,7 @@ def _key(cell: Cell) -> str:
 
 
 def _append(path: Path, result: Finished) -> None:
-    line = {"cell": result.cell, "seconds": round(result.seconds, 2), "found": result.found}
+    line = {"cell": result.cell, "seconds": result.seconds, "found": result.found}
     with path.open("ab") as file:
         file.write((json.dumps(line, allow_nan=False) + "\n").encode())
         file.flush()
