@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from hgm.ablation.restricted import Ablation, Restricted
-from hgm.compiler.numerics import nodes
 from hgm.errors import BadEvidence, ImpossibleEvidence
 from hgm.evidence.channel import Channel
 from hgm.tree.tree import Tree
@@ -61,7 +60,6 @@ class Blind(Restricted):
         except ImpossibleEvidence as error:
             raise ImpossibleEvidence(sorted({first_row + row % rows for row in error.rows})) from None
         log = self.engine.partition(collected).unflatten(0, (len(self.levels), -1)) + self.prior[:, None]
-        p = self._joined(self.engine.read(collected, self.read, ["posterior"])["posterior"], "posterior")
-        p = p if self.leaf_places is None else nodes(p, self.leaf_places)
+        p = self._of_leaves(collected)
         share = log.softmax(0).to(p)  # (K, B)
         return torch.einsum("snkb,kb->snb", p.unflatten(2, (len(self.levels), -1)), share)

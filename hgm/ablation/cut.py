@@ -15,8 +15,9 @@ from torch import Tensor
 
 from hgm.bp.posterior import infer
 from hgm.evidence.given import read_evidence
+from hgm.evidence.likelihood import Likelihood
+from hgm.evidence.told import told
 from hgm.tree.names import ListedNames
-from hgm.tree.potential import Potential, Table
 from hgm.tree.tree import Tree
 
 __all__ = ["ancestors", "below", "blocks"]
@@ -29,20 +30,19 @@ def blocks(tree: Tree, level: int) -> Tree:
     """
     forest = _forest(tree, level)
     whole, alone = infer(tree).marginals.log(), infer(forest).marginals.log()
-    priors: list[Potential] = []
+    priors = {}
     for v in forest.roots.tolist():
-        states = int(forest.cardinality[v])
-        p, u = whole[:states, tree.index(forest.names[v])], alone[:states, v]
-        priors.append(Table.from_log(torch.where(p > -torch.inf, p - u, -torch.inf).numpy()))
-    return _built(forest, np.arange(len(forest)), np.arange(forest.factors), priors)
+        name, states = forest.names[v], int(forest.cardinality[v])
+        p, u = whole[:states, tree.index(name)], alone[:states, v]
+        priors[name] = Likelihood.log(torch.where(p > -torch.inf, p - u, -torch.inf))
+    return told(forest, priors)
 
 
 def ancestors(tree: Tree, level: int) -> np.ndarray:
     """``(n,)`` the variable above each leaf at a level, or the leaf itself if that is above the level."""
-    factor = tree.parent_factor
     v = tree.leaves
     while (deep := tree.level[v] > level).any():
-        v = np.where(deep, tree.parent[factor[v]], v)
+        v = np.where(deep, tree.above[v], v)
     return v
 
 
@@ -54,12 +54,12 @@ def below(tree: Tree, level: int) -> Tensor:
     forest = _forest(tree, level)
     possible = infer(forest).marginals > 0  # (S, V)
     states, roots = len(possible), torch.from_numpy(forest.roots)
-    told, _ = read_evidence(forest, None)
-    told = told.repeat(states, 1, 1)
+    given, _ = read_evidence(forest, None)
+    given = given.repeat(states, 1, 1)
     for s in range(states):
         state = torch.where(possible[s, roots], s, possible[:, roots].int().argmax(0))
-        told[s][:, roots] = torch.where(torch.arange(states)[:, None] == state, 0.0, -torch.inf).to(told)
-    p = infer(forest, told).marginals[:, :, torch.from_numpy(forest.leaves)]  # (s, x, v)
+        given[s][:, roots] = torch.where(torch.arange(states)[:, None] == state, 0.0, -torch.inf).to(given)
+    p = infer(forest, given).marginals[:, :, torch.from_numpy(forest.leaves)]  # (s, x, v)
     return p[:, : int(forest.cardinality[forest.leaves].max())].permute(2, 0, 1).contiguous()
 
 
@@ -67,25 +67,18 @@ def _forest(tree: Tree, level: int) -> Tree:
     """What the tree has at a level and below, and its leaves above that."""
     kept = (tree.level >= level) | ~tree.inner
     owner = np.repeat(np.arange(tree.factors), np.diff(tree.scope_ptr))
-    whole = np.bincount(owner, ~kept[tree.scope], tree.factors) == 0
-    return _built(tree, np.flatnonzero(kept), np.flatnonzero(whole), [])
-
-
-def _built(tree: Tree, variables: np.ndarray, factors: np.ndarray, priors: list[Potential]) -> Tree:
-    """A tree of some variables and factors of another one, with priors of its first variables."""
-    place = np.full(len(tree), -1)
-    place[variables] = np.arange(len(variables))
-    scopes = [place[tree.scope_of(int(f))] for f in factors] + [np.array([v]) for v in range(len(priors))]
-    sizes = [len(scope) for scope in scopes]
-    number = np.arange(len(priors)) + len(tree.potentials)
+    variables = np.flatnonzero(kept)
+    factors = np.flatnonzero(np.bincount(owner, ~kept[tree.scope], tree.factors) == 0)
+    place = np.cumsum(kept) - 1
+    scopes = [place[tree.scope_of(int(f))] for f in factors]
     return Tree.build(
         ListedNames([tree.names[int(v)] for v in variables]),
         tree.cardinality[variables],
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate(scopes).astype(np.int64) if scopes else np.zeros(0, dtype=np.int64),
-        np.concatenate([tree.potential_id[factors], number]).astype(np.int64),
-        [*tree.potentials, *priors],
-        roots=[int(place[v]) for v in variables[tree.parent_factor[variables] < 0]],
+        np.cumsum([0, *map(len, scopes)]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *scopes]),
+        tree.potential_id[factors],
+        tree.potentials,
+        roots=place[variables[np.isin(tree.above[variables], variables, invert=True)]].tolist(),
         label_sets=tree.label_sets,
         label_set=tree.label_set[variables],
     )

@@ -17,7 +17,7 @@ from hgm.errors import BadSpec, brief
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Erasure, Flip, Gaussian, inside
 from hgm.evidence.noise import several
-from hgm.networks.compile import compile
+from hgm.networks.compile import bound_channel
 from hgm.tree.arguments import MOST, choice, number, whole
 from hgm.tree.tree import Tree, checked_tree
 
@@ -91,8 +91,7 @@ def ablate(
 
 
 def _bound(tree: Tree, channel: Channel) -> Channel:
-    """The channel for the tree's leaves, checked."""
-    return compile(tree, "posterior", channel=channel).channel
+    return bound_channel(channel, int(tree.cardinality[tree.leaves].max()))
 
 
 def _window(tree: Tree, channel: Channel, radius: Any) -> Restricted:

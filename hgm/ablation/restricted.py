@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -73,11 +74,10 @@ class Restricted(UNet):
 
     def _posterior(self, e: Tensor, first_row: int) -> Tensor:
         """``(S, n, B)`` restricted posteriors of the leaves, in their order, of evidence in the engine's."""
-        return self._of_leaves("posterior", e, first_row)
+        return self._of_leaves(self.engine.collect(e, first_row))
 
-    def _of_leaves(self, kind: str, e: Tensor, first_row: int) -> Tensor:
+    def _of_leaves(self, collected: Any, kind: str = "posterior") -> Tensor:
         """``(S, n, B)`` what the engine reads out, of the leaves in their order."""
-        collected = self.engine.collect(e, first_row)
         p = self._joined(self.engine.read(collected, self.read, [kind])[kind], kind)
         return p if self.leaf_places is None else nodes(p, self.leaf_places)
 
@@ -100,4 +100,4 @@ class Alone(Restricted):
     """Each leaf without its own observation: what the decoder has before its last skip, times the leaf's prior."""
 
     def _posterior(self, e: Tensor, first_row: int) -> Tensor:
-        return self._of_leaves("leave_one_out", e, first_row)
+        return self._of_leaves(self.engine.collect(e, first_row), "leave_one_out")

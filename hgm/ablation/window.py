@@ -60,7 +60,7 @@ class Windowed(Restricted):
             mine = torch.arange(first, first + seen.shape[1], device=e.device)
             told = torch.where(seen[:, None], e.unsqueeze(3), 0.0)  # (S, n, B, leaves)
             try:
-                p = self._of_leaves("posterior", told.flatten(2), 0)
+                p = self._of_leaves(self.engine.collect(told.flatten(2)))
             except ImpossibleEvidence as error:
                 raise ImpossibleEvidence(sorted({first_row + row // len(mine) for row in error.rows})) from None
             p = p.unflatten(2, (-1, seen.shape[1]))  # not B: a batch of any size is exported

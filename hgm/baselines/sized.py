@@ -16,7 +16,7 @@ from hgm.baselines.problem import Problem
 from hgm.baselines.registry import Baseline, found
 from hgm.baselines.sizes import multiply_adds, trainable
 from hgm.errors import BadExtension, BadSpec, brief, extension
-from hgm.evidence.ambient import making
+from hgm.evidence.ambient import making, seeded
 from hgm.networks.compile import Task
 from hgm.tree.arguments import MOST, whole
 from hgm.tree.tree import Tree
@@ -69,8 +69,7 @@ def make(
         width = _width(of, problem, "parameters", whole("parameters", parameters, 1, MOST), trainable)
     else:
         width = _width(of, problem, "compute", whole("compute", compute, 1, MOST * 1000), multiply_adds)
-    with making(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with making(), seeded(seed):
         return _made(of, problem, width)
 
 

@@ -254,7 +254,7 @@ def _fits(tree: Tree, grid: tuple[tuple[int, ...], ...]) -> bool:
             return False
         arity = tuple(n // m for n, m in zip(below, above, strict=True))
         expected, _ = parents(above, below, arity)
-        actual = tree.parent[tree.parent_factor[tree.at_level(level)]] - tree.level_ptr[level - 1]
+        actual = tree.above[tree.at_level(level)] - tree.level_ptr[level - 1]
         if not np.array_equal(actual, expected):
             return False
     return True

@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 
 from hgm.errors import BadSpec, brief
 
-__all__ = ["check_generator", "checked_device", "checked_dtype", "concrete", "making", "transformed"]
+__all__ = ["check_generator", "checked_device", "checked_dtype", "concrete", "making", "seeded", "transformed"]
 
 
 def transformed(x: Tensor) -> bool:
@@ -31,6 +31,14 @@ def concrete(x: Tensor) -> bool:
 def making() -> Iterator[None]:
     """Around what makes a network: on the CPU, to be trained and differentiated, whatever is ambient."""
     with torch.inference_mode(False), torch.device("cpu"):
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Around what draws from torch's global generator, as layers do their weights: here from a seed, and no other."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
 
 

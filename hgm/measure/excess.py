@@ -54,12 +54,10 @@ class Blocks:
 
     def __init__(self, tree: Tree) -> None:
         self.levels = tree.depth + 1
-        factor = tree.parent_factor
-        parent = np.where(factor < 0, -1, tree.parent[np.maximum(factor, 0)]) if tree.factors else factor
         rows: list[np.ndarray] = []
         for k in reversed(range(self.levels)):
-            above = tree.leaves if not rows else rows[-1]
-            rows.append(np.where(tree.level[above] > k, parent[above], above))
+            below = tree.leaves if not rows else rows[-1]
+            rows.append(np.where(tree.level[below] > k, tree.above[below], below))
         self.block = [torch.from_numpy(np.unique(row, return_inverse=True)[1]) for row in reversed(rows)]
 
     def parts(self, apart: Tensor) -> Tensor:

@@ -48,10 +48,7 @@ def pairs(tree: Tree) -> list[np.ndarray]:
 
 def blocks(tree: Tree) -> list[np.ndarray]:
     """Leaves that share a parent variable, for parents with at least 2: the first 4, or fewer of many states."""
-    if not tree.factors:
-        return []
-    above = tree.parent_factor[tree.leaves]
-    parent = np.where(above < 0, -1, tree.parent[above])
+    parent = tree.above[tree.leaves]
     states, most = int(tree.cardinality[tree.leaves].max()), TOGETHER
     while most > 2 and states**most > PATTERNS:
         most -= 1

@@ -7,7 +7,6 @@ from math import prod
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
 
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
@@ -25,7 +24,7 @@ from hgm.tree.tree import Tree, checked_tree
 if TYPE_CHECKING:
     from hgm.relu.question import Allocation, Bound
 
-__all__ = ["Task", "assemble", "compile"]
+__all__ = ["Task", "assemble", "bound_channel", "compile"]
 
 Task = Literal["classify", "denoise", "posterior"]
 
@@ -86,7 +85,6 @@ def compile(
         BadExtension: for a schedule, stage, op, layer, channel or construction that does not do what it must.
         Uncertifiable: if a ReLU network cannot keep the tolerance, or the wanted construction does not apply.
     """
-    _keep_freed_memory()
     checked_tree(tree)
     choice("task", task, TASKS)
     choice("activation", activation, ("exact", "relu"))
@@ -103,7 +101,7 @@ def compile(
         raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={brief(schedule)}")
     else:
         check_plan(plan, rooted, inputs)
-    channel = _bound(Soft() if channel is None else channel, int(tree.cardinality[seen].max()))
+    channel = bound_channel(Soft() if channel is None else channel, int(tree.cardinality[seen].max()))
     down = task != "classify"
     if activation == "exact":
         engine: Engine = Exact(plan, trainable, down)
@@ -166,7 +164,7 @@ def _wanted(tree: Tree, task: Task, query: Label | Sequence[Label] | None, seen:
     return wanted
 
 
-def _bound(channel: Channel, states: int) -> Channel:
+def bound_channel(channel: Channel, states: int) -> Channel:
     """The channel for leaves of so many states."""
     if not isinstance(channel, Channel):
         raise BadSpec(f"channel must be a Channel, such as hgm.Gaussian(); got {brief(channel)}")
@@ -175,12 +173,3 @@ def _bound(channel: Channel, states: int) -> Channel:
         raise BadExtension(f"the channel {name} does not say what its log evidence is: give it states_first")
     with extension(f"the channel {name} (does its __init__ call super().__init__?)"):
         return channel.bound(states)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next forward instead of handing it back to the system.
-
-    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends
-    most of its time on page faults. The block is never touched, so this costs microseconds and no memory.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)

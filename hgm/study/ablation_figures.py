@@ -11,7 +11,7 @@ import numpy as np
 from hgm.study.ablation_cells import Asked
 from hgm.study.ablation_results import Curve, Results
 from hgm.study.ablation_trees import Subject
-from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, SHADE, require_matplotlib, shades
+from hgm.viz.style import INK, LINE, PALE, PALETTE, SHADE, dress, require_matplotlib, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,11 +236,9 @@ def _dress(axis: Axes, label: str = "noise σ") -> None:
     axis.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["¼", "½", "1", "2", "4", "8", "16"])
     axis.minorticks_off()
     axis.set_xlabel(label)
-    axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
     axis.xaxis.label.set(fontsize=8, color=INK)
     axis.yaxis.label.set(fontsize=8, color=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis)
     axis.grid(which="major", color=SHADE, linewidth=0.5)
     axis.set_axisbelow(True)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hgm.baselines.layers import Norm
 from hgm.baselines.transformer import Transformer
 from hgm.errors import BadSpec, brief
+from hgm.evidence.ambient import seeded
 
 __all__ = ["activations", "blocks", "fresh", "in_order", "parts"]
 
@@ -93,8 +94,7 @@ def fresh(net: nn.Module, seed: int) -> nn.Module:
         BadSpec: for a network with parameters whose start is not known so, such as a compiled one.
     """
     other = copy.deepcopy(net)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed), torch.no_grad():
         for name, module in other.named_modules():
             if isinstance(module, Norm):
                 module.gain.fill_(1.0)

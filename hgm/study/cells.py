@@ -60,11 +60,10 @@ def finished(
     wanted = {_key(cell): cell for cell in cells}
     done = _read(folder / FILE)
     left = [cell for key, cell in wanted.items() if key not in done]
-    if left:
-        print(f"{len(wanted) - len(left)} of {len(wanted)} cells are done", flush=True)
-    with multiprocessing.get_context("spawn").Pool(
-        min(workers, max(len(left), 1)), torch.set_num_threads, (1,)
-    ) as pool:
+    if not left:
+        return [done[key] for key in wanted]
+    print(f"{len(wanted) - len(left)} of {len(wanted)} cells are done", flush=True)
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(left)), torch.set_num_threads, (1,)) as pool:
         for number, result in enumerate(pool.imap_unordered(partial(_measured, measure), left), 1):
             if isinstance(result, str):
                 raise HgmError(result)

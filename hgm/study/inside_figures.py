@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hgm.viz.style import GREY, INK, LINE, PALETTE
+from hgm.viz.style import INK, LINE, PALETTE, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,9 +125,7 @@ def _panels(count: int, alike: bool = True) -> tuple[Figure, list[Axes]]:
 def _dress(axis: Axes, title: str, ticks: Sequence[str], turned: int = 60) -> None:
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xticks(range(len(ticks)), ticks, rotation=turned, ha="right" if turned else "center")
-    axis.tick_params(which="both", labelsize=7, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis, 7)
 
 
 def _legend(figure: Figure, axis: Axes, says: str) -> None:

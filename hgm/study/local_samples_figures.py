@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hgm.study.local_samples_found import named
-from hgm.viz.style import GREY, INK, LINE, PALETTE, require_matplotlib, shades
+from hgm.viz.style import GREY, INK, LINE, PALETTE, dress, require_matplotlib, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,6 +176,4 @@ def _draw_bounds(axis: Axes, found: Found, tree: str, denoisers: list[str]) -> N
 def _dress(axis: Axes, title: str, below: str) -> None:
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xlabel(below, fontsize=8, color=INK)
-    axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis)

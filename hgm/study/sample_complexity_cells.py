@@ -19,6 +19,7 @@ from hgm.baselines.problem import Problem
 from hgm.bp.posterior import infer
 from hgm.diffusion.ancestral import unmask
 from hgm.errors import BadPotential
+from hgm.evidence.ambient import seeded
 from hgm.evidence.channels import Clamp, Erasure, Gaussian
 from hgm.learn.loop import train
 from hgm.measure.gap import compare
@@ -142,8 +143,7 @@ def _excess(cell: Cell) -> dict[str, Any]:
     settings: dict[str, Any] = dict(steps=cell["steps"], validation=0, seed=seed, progress=False)
     settings |= dict(task=task, noise=noise, batch_size=min(len(x), 256))
     for rate in RATES:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             net = {"random": compiled_random, "exact": compiled}[cell["start"]](problem, 1)
         try:
             train(net, data, learning_rate=rate, **settings)
@@ -171,8 +171,7 @@ def _error(cell: Cell) -> dict[str, Any]:
     tree, seed = tree_of(cell), cell["seed"]
     generator = torch.Generator().manual_seed(seed)
     (x, y), (test, truth) = _strings(tree, cell["n"], generator), _strings(tree, TEST, generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         net = StridedConvNet(Shape(cell["v"], 2, cell["L"], 128), cell["classes"])
     settings: dict[str, Any] = dict(learning_rate=3e-3, batch_size=128, steps=cell["steps"], every=cell["steps"])
     train(net, (x, y), task="classify", channel=Clamp().bound(cell["v"]), seed=seed, progress=False, **settings)
@@ -189,8 +188,7 @@ def _obeyed(cell: Cell) -> dict[str, Any]:
     tree, seed = tree_of(cell), cell["seed"]
     generator = torch.Generator().manual_seed(seed)
     (x, _), (held, _) = _strings(tree, cell["n"], generator), _strings(tree, HELD, generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         net = StridedUNet(Shape(cell["v"], 2, cell["L"], 64))
     settings: dict[str, Any] = dict(learning_rate=3e-3, batch_size=128, steps=cell["steps"], every=100)
     settings |= dict(validation=held, patience=cell["patience"], seed=seed, progress=False)

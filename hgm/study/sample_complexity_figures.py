@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hgm.study.sample_complexity_laws import SHARES
-from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, require_matplotlib
+from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE, dress, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,8 +113,6 @@ def _dress(axis: Axes, title: str, name: str, log: bool = True) -> None:
         axis.set_yscale("log")
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_ylabel(name, fontsize=8, color=INK)
-    axis.tick_params(which="both", labelsize=7, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis, 7)
     if axis.get_legend_handles_labels()[1]:
         axis.legend(frameon=False, fontsize=6.5)

@@ -8,7 +8,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from hgm.study.finding import Finding, Table
-from hgm.viz.style import GREY, INK, LINE, PALETTE
+from hgm.viz.style import INK, LINE, PALETTE, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,9 +190,7 @@ def _dress(axis: Axes, title: str, ticks: Sequence[int]) -> None:
     axis.set_xticks([], minor=True)
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xlabel("evaluations of the denoiser", fontsize=8, color=INK)
-    axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis)
 
 
 def _draw_biases(axis: Axes, rows: Sequence[Bias]) -> None:

@@ -28,6 +28,7 @@ from torch import nn
 from hgm.ablation.kinds import ablate
 from hgm.baselines import BASELINES, Problem, describe, make
 from hgm.bp.posterior import infer
+from hgm.evidence.ambient import seeded
 from hgm.evidence.channels import Gaussian
 from hgm.learn.loop import train
 from hgm.measure.gap import compare
@@ -163,8 +164,7 @@ def _sizes(tree: str, network: str, size: float = 1) -> tuple[int, int]:
 def _narrow(tree: str, network: str) -> nn.Module:
     """A network of the least width: the smallest there is that sees as much."""
     of = _tree(tree)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    with seeded(0):
         return BASELINES[network].recipe(Problem(of, _channel(of)), 1)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hgm.study.why_unet_results import Results
-from hgm.viz.style import GREY, INK, LINE, PALE, PALETTE
+from hgm.viz.style import INK, LINE, PALE, PALETTE, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,9 +128,7 @@ def _dress(axis: Axes, title: str, label: str, scale: str = "log") -> None:
         axis.set_yscale("log")
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xlabel(label, fontsize=8, color=INK)
-    axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis)
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:

@@ -136,6 +136,15 @@ class Structure(Frozen):
 
     @property
     @once
+    def above(self) -> np.ndarray:
+        """``(V,)`` the parent of each variable, -1 for roots."""
+        factor = self.parent_factor
+        above = np.full(len(self), -1, dtype=np.int64)
+        above[factor >= 0] = self.parent[factor[factor >= 0]]
+        return frozen(above)
+
+    @property
+    @once
     def inner(self) -> np.ndarray:
         """``(V,)`` whether each variable has children."""
         inner = np.zeros(len(self), dtype=bool)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hgm.errors import BadSpec, brief
 from hgm.measure.report import Gap, Row
-from hgm.viz.style import GREY, INK, LINE, PALETTE, SHADE, check_picture_name, require_matplotlib, save_figure
+from hgm.viz.style import GREY, INK, LINE, PALETTE, SHADE, check_picture_name, dress, require_matplotlib, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,9 +76,7 @@ def _dress(axis: Axes, gap: Gap) -> None:
         "squared error per leaf" if gap.task == "denoise" else "nats" + ("" if gap.task == "classify" else " per leaf")
     )
     axis.set_ylabel(what, fontsize=8, color=INK)
-    axis.tick_params(which="both", labelsize=8, color=GREY, labelcolor=INK)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(GREY)
+    dress(axis)
     axis.grid(which="major", color=SHADE, linewidth=0.5)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "check_picture_name",
     "draw_gap",
     "draw_title",
+    "dress",
     "halo",
     "new_figure",
     "picture",
@@ -104,6 +105,13 @@ def draw_title(axes: Axes, text: str) -> None:
 def draw_gap(axes: Axes, x: float, top: float, low: float) -> None:
     """Three dots for what is left out."""
     axes.plot([x] * 3, np.linspace(top, low, 3), "o", color=GREY, markersize=2.5)
+
+
+def dress(axis: Axes, size: float = 8) -> None:
+    """A plot's two lines and ticks in grey and its numbers in ink, so many points high; no frame."""
+    axis.tick_params(which="both", labelsize=size, color=GREY, labelcolor=INK)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(GREY)
 
 
 def shades(color: str, count: int) -> list[str]:

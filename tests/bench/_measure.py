@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-__all__ = ["machine", "measure", "peak_mib", "show", "write_between"]
+__all__ = ["machine", "measure", "peak_mib", "report", "show", "write_between"]
 
 
 def measure(contenders: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
@@ -89,3 +89,11 @@ def _number(value: object) -> str:
     if abs(value) < 0.995:
         return f"{value:#.2g}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def report(tables: Mapping[str, Sequence[Mapping[str, Any]]], markdown: Path | None) -> None:
+    """Print tables by name, and put each between its lines of a file, if one is given."""
+    for name, rows in tables.items():
+        print(f"\n{name}\n\n{show(rows)}", flush=True)
+        if markdown is not None:
+            write_between(markdown, name, show(rows, markdown=True))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import machine, measure, show, write_between
+from _measure import machine, measure, report
 
 import hgm
 
@@ -147,10 +147,7 @@ def main() -> None:
         "runs": [run(5), run(50), run(200)],
         "schedules": schedules(),
     }
-    for name, rows in tables.items():
-        print(f"\n{name}\n\n{show(rows)}", flush=True)
-        if options.markdown is not None:
-            write_between(options.markdown, name, show(rows, markdown=True))
+    report(tables, options.markdown)
 
 
 if __name__ == "__main__":
