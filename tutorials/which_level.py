@@ -88,7 +88,7 @@ for name, share, color in zip(names, left.T, PALETTE, strict=False):
     axis.plot(half(share), 0.5, "o", color=color)
 axis.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
 axis.set(xlabel="noise σ", ylabel="share of the entropy that is left", ylim=(0, 1))
-axis.legend()
+_ = axis.legend()
 
 # %% [markdown]
 # Read from right to left this is how an image comes into being when noise is taken away: first the whole is decided,
@@ -116,7 +116,7 @@ for (k, size), color in zip(sizes.items(), PALETTE, strict=False):
     peaks[k] = noise[int(np.argmax(gain))]
     axis.loglog(noise, np.maximum(gain, 1e-5), color=color, label=size)
 axis.set(xlabel="noise σ", ylabel="squared error saved, per pixel", ylim=(1e-4, 1))
-axis.legend(title="to see blocks of")
+_ = axis.legend(title="to see blocks of")
 
 # %% [markdown]
 # ## The table

@@ -62,7 +62,7 @@ def excess(tree, kind, n=100, **given):
 
 
 def curves(axis, title, found):
-    """A line for each thing that is missing, with its name at its right end."""
+    """A line for each thing that is missing."""
     for (name, line), color in zip(found.items(), PALETTE, strict=False):
         axis.loglog(NOISE, np.maximum(line, 0.02), "o-", markersize=3, color=color, label=name)
     axis.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
@@ -78,7 +78,7 @@ for axis, (name, tree) in zip(axes, trees.items(), strict=True):
     windows[name] = {f"{2 * r + 1}x{2 * r + 1}": excess(tree, "window", radius=r) for r in (0, 1, 2, 3, 5, 7)}
     curves(axis, f"{name} the threshold", windows[name])
 axes[0].set_ylabel("excess, per cent of the optimum")
-axes[1].legend(title="window", loc="center left", bbox_to_anchor=(1.0, 0.5))
+_ = axes[1].legend(title="window", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 # %% [markdown]
 # Below the threshold a CNN that sees 3x3 is within one per cent of the best (dotted line) and nothing about U-Nets can
@@ -109,7 +109,7 @@ figure, axis = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
 blocks = {size: excess(tree, "block", n=300, level=level) for level, size in zip((4, 3, 2, 1), nats, strict=True)}
 curves(axis, "blocks, above the threshold", blocks)
 axis.set_ylabel("excess, per cent of the optimum")
-axis.legend(title="block")
+_ = axis.legend(title="block")
 
 # %% [markdown]
 # Every resolution is worth something *at its own noise*: the fine ones matter at little noise, the coarse ones at much,
@@ -132,7 +132,7 @@ skips["a pixel's own value"] = excess(tree, "own", n=300)
 curves(axis, "skips cut", skips)
 axis.set_ylim(0.02, 5000)
 axis.set_ylabel("excess, per cent of the optimum")
-axis.legend(title="what is cut")
+_ = axis.legend(title="what is cut")
 
 # %% [markdown]
 # This is the other way round: **skips matter where there is little noise**. The details are in the data, and only the
