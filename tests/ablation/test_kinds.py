@@ -448,6 +448,10 @@ def test_impossible_evidence_names_its_rows():
         with pytest.raises(hgm.ImpossibleEvidence) as error:
             net(x, keep)
         assert error.value.rows == (1, 3)
+    blind = hgm.ablate(tree, "blind", noise=[1.0, 1.0], channel=hgm.Flip())  # every symbol is another one
+    with pytest.raises(hgm.ImpossibleEvidence) as error:
+        blind(x, 1.0)
+    assert error.value.rows == (1, 3)
     apart = hgm.ablate(tree, "window", radius=0, channel=hgm.Erasure())(x, keep)
     assert torch.equal(apart.argmax(1), x)  # alone, nothing contradicts
 
