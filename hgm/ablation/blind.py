@@ -8,6 +8,8 @@ of z.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -56,10 +58,16 @@ class Blind(Restricted):
             e = e.expand(-1, -1, len(self.levels))
         rows = e.shape[2] // len(self.levels)
         try:
-            collected = self.engine.collect(e)
-        except ImpossibleEvidence as error:
-            raise ImpossibleEvidence(sorted({first_row + row % rows for row in error.rows})) from None
-        log = self.engine.partition(collected).unflatten(0, (len(self.levels), -1)) + self.prior[:, None]
+            collected, impossible = self.engine.collect(e), []
+        except ImpossibleEvidence as error:  # at some levels, which so are not the level, or at all
+            impossible = list(error.rows)
+            levels = Counter(row % rows for row in impossible)
+            if at_all := sorted(first_row + row for row, count in levels.items() if count == len(self.levels)):
+                raise ImpossibleEvidence(at_all) from None
+            collected = self.engine.collect(e.index_fill(2, torch.tensor(impossible, device=e.device), 0.0))
+        log = self.engine.partition(collected)
+        if impossible:
+            log = log.index_fill(0, torch.tensor(impossible, device=log.device), -torch.inf)
         p = self._of_leaves(collected)
-        share = log.softmax(0).to(p)  # (K, B)
+        share = (log.unflatten(0, (len(self.levels), -1)) + self.prior[:, None]).log_softmax(0).exp().to(p)  # (K, B)
         return torch.einsum("snkb,kb->snb", p.unflatten(2, (len(self.levels), -1)), share)

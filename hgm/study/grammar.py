@@ -1,19 +1,29 @@
-"""Which rules of a grammar some leaves obey, level by level: exact parsing from the leaves up.
+"""How much of a grammar leaves obey and a network knows, level by level.
 
-A grammar in which a right-hand side tells its symbol, such as `hgm.rhm`, is parsed without search: where all children
-of a node have a symbol, their rule gives the node's; where no rule has them on its right, the node has none.
+obeyed   A grammar in which a right-hand side tells its symbol, such as `hgm.rhm`, is parsed without search: where all
+         children of a node have a symbol, their rule gives the node's; where no rule has them, it has none.
+unused   Of a node of level l the last child's leaves H are hidden, its other leaves A are shown, and all else is
+         erased. A tells I(A; H) of H, through rules of level l and below alone. A network q leaves
+
+             E[log p(H|A) - log q(H|A)] / E[log p(H|A) - log p(H)]
+
+         of it unused: 0 for the posterior, 1 for what knows the words below and not what goes together at level l.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from torch import Tensor
 
 from hgm.errors import BadSpec
+from hgm.networks.compile import compile
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
-__all__ = ["chance", "obeyed"]
+__all__ = ["obeyed", "unused"]
 
 
 def obeyed(tree: Tree, leaves: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -49,15 +59,41 @@ def obeyed(tree: Tree, leaves: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return could, do
 
 
-def chance(tree: Tree) -> list[float]:
-    """The share of all words that are right-hand sides, of level 1 to L: what symbols drawn by themselves obey."""
-    shares = [1.0] * tree.depth
-    for f in range(tree.factors):
-        potential = tree.potential_of(f)
-        if isinstance(potential, Rules) and potential.axes > 1:
-            level = tree.depth - int(tree.level[tree.scope_of(f)[0]]) - 1
-            shares[level] = len(potential.states) / float(np.prod(potential.shape[1:]))
+@torch.no_grad()
+def unused(tree: Tree, net: Callable[[Tensor], Tensor], leaves: Tensor) -> list[float]:
+    """The share of what siblings tell that a network leaves unused, of level l = 1, the parents of leaves, to L.
+
+    Args:
+        tree: layered, of one arity s, with d = s^L leaves in a row, of any potentials.
+        net: called with ``(B, d)`` symbols, -1 where missing, it gives their probabilities ``(B, S, d)``. It is asked
+            for one hidden symbol after the other, those before it shown.
+        leaves: ``(B, d)`` samples of the tree, over which the means are taken, and over all nodes of a level.
+    """
+    exact = compile(tree, task="posterior")
+    arity = round(len(tree.leaves) ** (1 / tree.depth))
+    shares = []
+    for level in range(1, tree.depth + 1):
+        size = arity**level
+        left = told = 0.0
+        for first in range(0, len(tree.leaves), size):
+            hidden = range(first + size - size // arity, first + size)
+            shown, nothing = torch.full_like(leaves, -1), torch.full_like(leaves, -1)
+            shown[:, first : hidden.start] = leaves[:, first : hidden.start]
+            truth = _nats(exact, shown, leaves, hidden)
+            left += truth - _nats(net, shown, leaves, hidden)
+            told += truth - _nats(exact, nothing, leaves, hidden)
+        shares.append(left / told)
     return shares
+
+
+def _nats(net: Callable[[Tensor], Tensor], shown: Tensor, leaves: Tensor, hidden: range) -> float:
+    """The mean log probability of hidden symbols, each given what is shown and the hidden ones before it."""
+    shown, nats = shown.clone(), 0.0
+    for i in hidden:
+        p = net(shown)[torch.arange(len(leaves)), leaves[:, i], i].double()
+        nats += float(p.clamp_min(torch.finfo(torch.float32).tiny).log().mean())
+        shown[:, i] = leaves[:, i]
+    return nats
 
 
 def _table(potential: object) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 erm         the compiled ConvNet (task classify) or U-Net (denoise) with free weights, trained by its own loss
 grammar     a ConvNet whose layers are those of the tree, trained to classify strings of a Random Hierarchy Model
-diffusion   a U-Net of the same kind, trained to fill in erased symbols; then strings are drawn from it
+diffusion   a U-Net of the same kind, trained to fill in erased symbols; what it knows of each level, and what it draws
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hgm.evidence.channels import Clamp, Erasure, Gaussian
 from hgm.learn.loop import train
 from hgm.measure.gap import compare
 from hgm.study.cells import Cell
-from hgm.study.grammar import obeyed
+from hgm.study.grammar import obeyed, unused
 from hgm.study.strided import Shape, StridedConvNet, StridedUNet
 from hgm.tree.potential import Edge
 from hgm.tree.tree import Tree
@@ -48,7 +48,7 @@ BASE = {"keep": SIDES[0], "L": 3, "S": 3, "m": 2}
 #: settings of a training by gradient descent that finds the least empirical risk: see `Cell`s with other numbers
 ERM = {"part": "erm", "start": "random", "steps": 1200}
 GRAMMAR = {"part": "grammar", "v": 8, "classes": 8, "steps": 800}
-DIFFUSION = {"part": "diffusion", "v": 8, "L": 3, "steps": 1500, "patience": 4}
+DIFFUSION = {"part": "diffusion", "v": 8, "L": 3, "steps": 3000, "patience": 6}
 
 SEEDS = (0, 1, 2)
 SIZES = (100, 300, 1000, 3000, 10000)
@@ -57,8 +57,8 @@ CHANGED = {"L": (1, 2, 4), "S": (2, 4, 6), "m": (3, 4)}
 #: m, L and classes of the grammars
 GRAMMARS = ((4, 2, 8), (6, 2, 8), (8, 2, 8), (4, 2, 4), (4, 2, 16), (2, 3, 8), (3, 3, 8), (4, 3, 8))
 RATIOS = (0.5, 1, 2, 4, 8, 16)  # n / (classes m^L)
-RULES = (2, 3, 4)  # m of the diffusion models
-STRINGS = (2, 8, 32, 128, 512, 2048, 8192)
+RULES = (2, 3, 4, 5)  # m of the diffusion models
+STRINGS = (8, 32, 128, 512, 2048, 8192, 32768)
 
 
 def cells() -> Iterator[Cell]:
@@ -125,7 +125,7 @@ def noisy_copies(depth: int, states: int, arity: int, keep: float, seed: int) ->
 
 def measure(cell: Cell) -> dict[str, Any]:
     """Train, and measure."""
-    return {"erm": _excess, "grammar": _error, "diffusion": _obeyed}[cell["part"]](cell)
+    return {"erm": _excess, "grammar": _error, "diffusion": _known_levels}[cell["part"]](cell)
 
 
 def _excess(cell: Cell) -> dict[str, Any]:
@@ -183,8 +183,8 @@ def _error(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _obeyed(cell: Cell) -> dict[str, Any]:
-    """Of strings that are drawn: nodes of each level that could obey a rule and that do; the share of copies."""
+def _known_levels(cell: Cell) -> dict[str, Any]:
+    """What is unused at each level; of strings that are drawn, nodes that could obey a rule and that do, and copies."""
     tree, seed = tree_of(cell), cell["seed"]
     generator = torch.Generator().manual_seed(seed)
     (x, _), (held, _) = _strings(tree, cell["n"], generator), _strings(tree, HELD, generator)
@@ -197,7 +197,12 @@ def _obeyed(cell: Cell) -> dict[str, Any]:
     with torch.no_grad():
         *_, drawn = unmask(net, nothing, [1] * nothing.shape[1], generator=generator)
     could, do = obeyed(tree, drawn)
-    found = {"could": could.tolist(), "do": do.tolist(), "copied": float(_known(drawn, x).double().mean())}
+    found = {
+        "unused": unused(tree, net, held),
+        "could": could.tolist(),
+        "do": do.tolist(),
+        "copied": float(_known(drawn, x).double().mean()),
+    }
     return {**found, "steps": trained.steps}
 
 

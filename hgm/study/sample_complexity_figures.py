@@ -1,4 +1,4 @@
-"""Pictures of the study of samples: excess risks, errors before and after they collapse, levels that become right."""
+"""Pictures of the study of samples: excess risks, errors before and after they collapse, levels that become known."""
 
 from __future__ import annotations
 
@@ -65,20 +65,17 @@ def draw_grammar(found: Data) -> Figure:
 
 
 def draw_diffusion(found: Data) -> Figure:
-    """By level, the share of nodes that are wrong, in units of chance, against n; then what levels need, against m."""
+    """By level, the share of what siblings tell that is unused, against n; then what levels need, against m."""
     depth = max(curve["level"] for curve in found["curves"])
     figure, ((*panels, last),) = _panels(1, depth + 1)
     rules = sorted({curve["m"] for curve in found["curves"]})
     for curve in found["curves"]:
         axis, i = panels[curve["level"] - 1], rules.index(curve["m"])
-        axis.plot(
-            curve["n"], np.mean(curve["wrong"], 0), color=PALETTE[i], marker=MARKERS[i], markersize=4, linewidth=LINE,
-            label=f"m = {curve['m']}",
-        )  # fmt: skip
+        _draw(axis, {"x": curve["n"], "y": curve["unused"]}, f"m = {curve['m']}", PALETTE[i], MARKERS[i])
     for level, axis in enumerate(panels, 1):
         for share in SHARES.values():
             axis.axhline(share, color=PALE, linewidth=LINE)
-        _dress(axis, f"level {level}: samples n", "wrong / wrong by chance", log=False)
+        _dress(axis, f"level {level}: samples n", "unused of what siblings tell")
     for level, (name, style) in product(range(1, depth + 1), (("half", "-"), ("tenth", "--"))):
         have = [c for c in found["curves"] if c["level"] == level and None not in c[name]]
         if have:

@@ -16,14 +16,13 @@ import numpy as np
 from hgm.measure.threshold import siblings
 from hgm.study.cells import Finished
 from hgm.study.fits import crossing, mean_of, power_law
-from hgm.study.grammar import chance
 from hgm.study.sample_complexity_cells import ONE, RATES, tree_of
 
 __all__ = ["SHARES", "diffusion", "excess", "grammar"]
 
 Data = dict[str, Any]
 
-#: of the error of guessing: where a network has learned half, and nearly all
+#: of the error of guessing, or of what siblings tell: where a network has learned half, and nearly all
 SHARES = {"half": 0.5, "tenth": 0.1}
 FEW = 0.1  # of all strings: samples that a string is no copy of by chance
 FEWEST = 50  # new strings that an error is a share of
@@ -165,23 +164,19 @@ def _law(settings: Sequence[Data], name: str) -> Data | None:
 
 
 def diffusion(done: Sequence[Finished]) -> Data:
-    """Shares of nodes that obey rules, by m and level, against n; where half and a tenth of chance are wrong."""
+    """What is unused at each level, by m, against n; where it falls to half and to a tenth; rules obeyed at the end."""
     mine = [each for each in done if each.cell["part"] == "diffusion"]
     steps = min(each.cell["steps"] for each in mine)
     depth, rules = mine[0].cell["L"], sorted({each.cell["m"] for each in mine})
     curves: list[Data] = []
-    for m in rules:
-        guess = chance(tree_of(next(each.cell for each in mine if each.cell["m"] == m)))
-        for level in range(depth):
+    for m, level in product(rules, range(depth)):
 
-            def wrong(each: Finished, level: int = level, guess: list[float] = guess) -> float:
-                """The share that is wrong, in units of what symbols drawn by themselves get wrong."""
-                share = each.found["do"][level] / max(each.found["could"][level], 1)
-                return (1 - share) / (1 - guess[level])
+        def left(each: Finished, level: int = level) -> float:
+            return float(each.found["unused"][level])
 
-            curve = _over("n", {"m": m, "steps": steps}, mine, wrong)
-            needed = {name: [crossing(curve["x"], y, share) for y in curve["y"]] for name, share in SHARES.items()}
-            curves.append({"m": m, "level": level + 1, "n": curve["x"], "wrong": curve["y"], **needed})
+        curve = _over("n", {"m": m, "steps": steps}, mine, left)
+        needed = {name: [crossing(curve["x"], y, share) for y in curve["y"]] for name, share in SHARES.items()}
+        curves.append({"m": m, "level": level + 1, "n": curve["x"], "unused": curve["y"], **needed})
     laws = []
     for level, name in product(range(1, depth + 1), SHARES):
         have = [c for c in curves if c["level"] == level and None not in c[name] and len(c[name]) > 1]
@@ -194,13 +189,27 @@ def diffusion(done: Sequence[Finished]) -> Data:
     copied = max((each.found["copied"] for each in few), default=0.0)
     twice = [each for each in mine if each.cell["steps"] != steps]
     before = [each for late in twice for each in mine if each.cell == {**late.cell, "steps": steps}]
-    longer = {"once": _shares(before), "twice": _shares(twice)} | ({k: twice[0].cell[k] for k in "mn"} if twice else {})
-    return {"curves": curves, "laws": laws, "copied": copied, "v": mine[0].cell["v"], "longer": longer}
+    longer = {"once": _unused(before), "twice": _unused(twice)} | ({k: twice[0].cell[k] for k in "mn"} if twice else {})
+    most = [e for e in mine if e.cell["n"] == max(each.cell["n"] for each in mine) and e.cell["steps"] == steps]
+    obeyed = [{"m": m, "n": most[0].cell["n"], "shares": _shares([e for e in most if e.cell["m"] == m])} for m in rules]
+    return {
+        "obeyed": obeyed,
+        "curves": curves,
+        "laws": laws,
+        "copied": copied,
+        "v": mine[0].cell["v"],
+        "longer": longer,
+    }
 
 
 def _strings(cell: Data) -> int:
     """How many strings the grammar has: v classes, and m rules at every node."""
     return int(cell["v"] * cell["m"] ** (2 ** cell["L"] - 1))
+
+
+def _unused(mine: Sequence[Finished]) -> list[float]:
+    """Of every level, the mean over seeds."""
+    return [float(x) for x in np.mean([each.found["unused"] for each in mine], 0)] if mine else []
 
 
 def _shares(mine: Sequence[Finished]) -> list[float]:

@@ -137,10 +137,12 @@ def _diffusion(found: Data) -> Iterator[str]:
     rules = sorted({curve["m"] for curve in found["curves"]})
     text = (
         f"**A diffusion model of it.** A U-Net learns to fill in erased symbols of strings (v = {found['v']}, s = 2, "
-        f"L = {depth}, m = {', '.join(map(str, rules))}); 1,000 strings are drawn from it, one symbol after the "
-        "other, and parsed. A node of level l (1 is just above the leaves) can be right if its children are symbols. "
-        "Of each level, the samples at which the share that is wrong falls to half, and to a tenth, of what symbols "
-        "drawn by themselves would get wrong. "
+        f"L = {depth}, m = {', '.join(map(str, rules))}). What it knows of level l (1 is just above the leaves): under "
+        "a node of that level the leaves of the second child are hidden, those of the first are shown, and all else is "
+        "erased. What is shown tells something of what is hidden, through rules of levels up to l alone: I nats, "
+        "exactly known, of which the network leaves a share unused, its excess in nats over I: 0 for the posterior, 1 "
+        "for a network that knows what lower levels make and not what goes together. Of each level, the samples "
+        "at which that share falls to half, and to a tenth. "
     )
     for law in found["laws"]:
         needed = [
@@ -155,12 +157,16 @@ def _diffusion(found: Data) -> Iterator[str]:
     yield text + (
         "A growth as m^(l+1) is attributed to Favero et al. (2502.12089); we could verify in the source only that the "
         "number is polynomial in the size of the context and larger for higher levels, so the exponents stand alone. "
-        f"Of trainings on fewer than a tenth of all strings, at most {100 * found['copied']:.0f}% of what is drawn "
-        "are copies of a sample, which are right at all levels; training stops where the loss of other strings no "
-        "longer falls. "
-        "To obey rules is not to know all of them: after two strings a network puts their pieces together, and most "
-        "of its pairs are right. So the share need not rise with samples from the start, and where it begins beyond a "
-        "mark no number of samples is given. " + _longer_diffusion(found["longer"])
+        + _longer_diffusion(found["longer"])
+    )
+    said = [f"m = {row['m']}: {', '.join(f'{share:.3f}' for share in row['shares'])}" for row in found["obeyed"]]
+    yield (
+        "**What it draws.** 1,000 strings are drawn, one symbol after the other, and parsed. At n = "
+        f"{found['obeyed'][0]['n']:,} the share of nodes of levels 1 up that obey a rule, among those whose children "
+        f"do, is {'; '.join(said)}. These shares are no measure of knowledge: after a handful of strings a network "
+        "puts their pieces together, and most of these obey. Of trainings on fewer than a tenth of all strings, at "
+        f"most {100 * found['copied']:.0f}% of what is drawn are copies of a sample, which are right at all levels; "
+        "training stops where the loss of other strings no longer falls."
     )
 
 
@@ -168,11 +174,10 @@ def _longer_diffusion(longer: Data) -> str:
     """Whether steps are what is missing where samples are many."""
     if not longer["twice"]:
         return ""
-    once, twice = (", ".join(f"{share:.3f}" for share in longer[key]) for key in ("once", "twice"))
+    once, twice = (", ".join(f"{share:.2f}" for share in longer[key]) for key in ("once", "twice"))
     return (
         f"Steps or samples? At m = {longer['m']} and n = {longer['n']:,} the shares of levels 1 up are {once}, and "
-        f"after twice as many steps {twice}: what they gain so is no matter of samples, and the numbers above include "
-        "it."
+        f"after twice as many steps {twice}: what falls so is no matter of samples."
     )
 
 
@@ -233,7 +238,7 @@ def tables(found: Data) -> list[Table]:
         Table("Excess risk, geometric mean over seeds", ["network", "n", "excess"], risks),
         Table("d lambda², smallest and largest of a level", ["tree", "smallest", "largest"], exact),
         Table("P* of the ConvNet, of each seed", ["grammar", "n_c m^L", "half", "a tenth"], stars),
-        Table("Samples until half and a tenth of chance are wrong, of each seed", ["level", "half", "a tenth"], levels),
+        Table("Samples until half and a tenth of what siblings tell are unused", ["level", "half", "a tenth"], levels),
     ]
 
 

@@ -452,6 +452,9 @@ def test_impossible_evidence_names_its_rows():
     with pytest.raises(hgm.ImpossibleEvidence) as error:
         blind(x, 1.0)
     assert error.value.rows == (1, 3)
+    sometimes = hgm.ablate(tree, "blind", noise=[0.1, 1.0], weights=[0.3, 0.7], channel=hgm.Flip()).double()
+    want = hgm.ablate(tree, "blind", noise=[0.1, 1.0 - 1e-12], weights=[0.3, 0.7], channel=hgm.Flip()).double()
+    torch.testing.assert_close(sometimes(x, 1.0), want(x, 1.0))  # impossible at one level: so it was the other
     apart = hgm.ablate(tree, "window", radius=0, channel=hgm.Erasure())(x, keep)
     assert torch.equal(apart.argmax(1), x)  # alone, nothing contradicts
 

@@ -12,7 +12,7 @@ from hgm.errors import BadSpec
 from hgm.measure.threshold import siblings
 from hgm.study.cells import Finished
 from hgm.study.fits import crossing, mean_of, power_law
-from hgm.study.grammar import chance, obeyed
+from hgm.study.grammar import obeyed, unused
 from hgm.study.sample_complexity_cells import BASE, SIDES, cells, measure, noisy_copies, quick_cells
 from hgm.study.sample_complexity_laws import diffusion, grammar
 from hgm.study.strided import Shape, StridedConvNet, StridedUNet
@@ -72,13 +72,40 @@ def test_exact_strings_obey_every_rule_at_every_level(arity, depth):
 
 
 def test_independent_symbols_obey_rules_as_chance_says():
-    tree = hgm.rhm(8, 3, 2, 3, classes=16, seed=1)
-    assert chance(tree) == pytest.approx([3 / 8, 3 / 8, 16 * 3 / 64])
-    could, do = obeyed(tree, torch.randint(8, (20_000, 8), generator=seeded(0)))
+    """Of 8 x 8 words, 3 of 8 are right-hand sides of levels 1 and 2, and 16 times 3 of the 64 at the root."""
+    could, do = obeyed(hgm.rhm(8, 3, 2, 3, classes=16, seed=1), torch.randint(8, (20_000, 8), generator=seeded(0)))
     assert could[0] == 80_000 and could[1] < 0.2 * could[0]
     error = 4 * (0.25 / could) ** 0.5
-    assert (abs(do / could - chance(tree))[:1] < error[:1]).all()  # above, parents are not uniform
-    assert (abs(do / could - chance(tree)) < 0.1).all()
+    expected = [3 / 8, 3 / 8, 3 / 4]
+    assert (abs(do / could - expected)[:1] < error[:1]).all()  # above, parents are not uniform
+    assert (abs(do / could - expected) < 0.1).all()
+
+
+@pytest.mark.parametrize(("arity", "depth"), [(2, 3), (3, 2)])
+def test_the_posterior_leaves_nothing_unused_and_what_knows_no_siblings_leaves_all(arity, depth):
+    tree = hgm.rhm(5, 2, arity, depth, seed=1)
+    rows = hgm.infer(tree).sample(400, generator=seeded(0)).leaves
+    exact = hgm.compile(tree, task="posterior")
+
+    def words_alone(z):
+        """Every word of the lowest level by itself: nothing else is shown."""
+        out = torch.empty(len(z), 5, z.shape[1])
+        for first in range(0, z.shape[1], arity):
+            alone = torch.full_like(z, -1)
+            alone[:, first : first + arity] = z[:, first : first + arity]
+            out[..., first : first + arity] = exact(alone)[..., first : first + arity]
+        return out
+
+    assert unused(tree, exact, rows) == pytest.approx([0] * depth, abs=1e-6)
+    known, not_known, *worse = unused(tree, words_alone, rows)  # worse where words hang together that are both hidden
+    assert (known, not_known) == pytest.approx((0, 1), abs=1e-6) and all(share > 1 for share in worse)
+
+
+def test_what_is_unused_of_one_pair_is_a_ratio_of_entropies():
+    """Uniform answers to pairs: log 2 - H(b|a) nats of the log 2 - H(b|a) that are told, b being uniform itself."""
+    tree = hgm.ghm([hgm.Level(2, 2, hgm.Edge([[0.9, 0.1], [0.1, 0.9]]))], 2)
+    rows = hgm.infer(tree).sample(2000, generator=seeded(0)).leaves
+    assert unused(tree, lambda z: torch.full((len(z), 2, 2), 0.5), rows) == pytest.approx([1])
 
 
 def test_one_wrong_leaf_is_wrong_at_its_parent_and_keeps_those_above_from_being_asked():
@@ -206,15 +233,17 @@ def test_the_command_writes_words_tables_figures_and_data(tmp_path, capsys):
 
 
 def test_levels_that_need_powers_of_m_have_these_exponents():
-    """Level l is wrong in half of what chance is at 3 m^(l + 1) samples, and less the more there are."""
+    """Of level l half is unused at 3 m^(l + 1) samples, and less the more there are."""
     done = []
     for m in (2, 3, 4):
         for n in (1, 10, 100, 1000, 10_000):
             for seed in (0, 1):
                 cell = {"part": "diffusion", "v": 8, "L": 2, "steps": 9, "m": m, "n": n, "seed": seed}
-                wrong = [(1 - m / 8) / (1 + n / (3 * m ** (level + 1))) for level in (1, 2)]
-                found = {"could": [10**6] * 2, "do": [10**6 * (1 - w) for w in wrong], "copied": 0.0}
+                left = [1 / (1 + n / (3 * m ** (level + 1))) for level in (1, 2)]
+                found = {"unused": left, "could": [4, 2], "do": [4, 1], "copied": 0.0}
                 done.append(Finished(cell, found, 1.0))
-    laws = {(law["level"], law["share"]): law["exponent"]["value"] for law in diffusion(done)["laws"]}
+    data = diffusion(done)
+    laws = {(law["level"], law["share"]): law["exponent"]["value"] for law in data["laws"]}
+    assert data["obeyed"] == [{"m": m, "n": 10_000, "shares": [1, 0.5]} for m in (2, 3, 4)]
     for level in (1, 2):
         assert laws[level, "half"] == pytest.approx(level + 1, abs=0.25)
