@@ -183,7 +183,7 @@ def down(of: Algebra, o: Tensor, r: Tensor, line: Tensor, links: Tensor, swept: 
     """
     own = [o[:, a:b] for a, b in pairwise(layout.starts)]
     inside, between = _parted(line, layout.running[1:]), _parted(links, [len(low) for low, _ in layout.above])
-    entering = r if swept.matrices is None else _from_above(of, swept.matrices, r, between, layout)
+    entering = _from_above(of, swept.matrices, r, between, layout)
     found: list[Tensor] = []
     last = len(own) - 1
     for t in reversed(range(len(own))):
@@ -233,10 +233,11 @@ def _entering(of: Algebra, matrices: Tensor, between: list[Tensor], layout: Layo
     return entering
 
 
-def _from_above(of: Algebra, matrices: Tensor, r: Tensor, between: list[Tensor], layout: Layout) -> Tensor:
+def _from_above(of: Algebra, matrices: Tensor | None, r: Tensor, between: list[Tensor], layout: Layout) -> Tensor:
     """``(S, segments, B)`` what enters every segment from above."""
-    entering = torch.empty_like(matrices[0]).index_copy(1, layout.top, r)
+    entering = r.new_empty(r.shape[0], layout.running[0], r.shape[2]).index_copy(1, layout.top, r)
     for (low, high), w in zip(reversed(layout.above), reversed(between), strict=True):
+        assert matrices is not None
         bottoms = of.total(of.times(matrices[:, :, high], entering[:, high].unsqueeze(1)), 0)
         entering = entering.index_copy(1, low, of.scaled(of.through(w.mT, bottoms))[0])
     return entering
