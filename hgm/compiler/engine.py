@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
-from hgm.compiler.plan import LevelStage, Plan
+from hgm.compiler.plan import LevelStage, PathStage, Plan
 from hgm.compiler.ranges import allowed
 from hgm.compiler.readout import Collected, evidence_of, leave_one_out, log_posterior, unseen
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
+from hgm.compiler.stages.path import Paths
 from hgm.compiler.unary import SILENT, UnaryTerms, limits
 from hgm.compiler.weights import Weights
 from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, listing
@@ -35,6 +36,7 @@ from hgm.tree.tree import Tree
 __all__ = ["Engine", "Exact"]
 
 stage_for.register(LevelStage, level_stage)
+stage_for.register(PathStage, Paths)
 
 
 class Engine(nn.Module):
@@ -152,8 +154,7 @@ class Exact(Engine):
         self.by_node = any(stage.layout == "nodes" for stage in self.stages)
         self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
         self.rescale_leaves = plan.levels[-1].rescale
-        linear = np.array(kernels) == "linear"
-        most = allowed(tree, plan.inputs, plan.ranges, plan.linear, linear)
+        most = allowed(tree, plan.guarded, plan.ranges, plan.linear, plan.linear_at)
         self.register_buffer("allowed", torch.from_numpy(most), persistent=False)
         for layer in (layer for stage in self.stages for layer in stage.layers()):
             layer.bind(self.weights)

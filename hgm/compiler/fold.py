@@ -15,14 +15,14 @@ from functools import cached_property, singledispatch
 
 import numpy as np
 
-from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, RulesOp
+from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, PathOp, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.errors import BadExtension, extension
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
-__all__ = ["Factors", "fold", "fold_stage"]
+__all__ = ["Factors", "fold", "fold_path", "fold_stage", "plain_edges"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,15 +147,35 @@ def _folded(potential: Potential, batch: Factors) -> Op:
     return op
 
 
-def _edges(batch: Factors) -> Op:
+def plain_edges(tree: Tree) -> np.ndarray:
+    """``(F,)`` which factors are edges with a matrix, and no kind of potential that has an op of its own."""
+    plain = fold.dispatch(Potential)
+    kinds = [potential.axes == 2 and fold.dispatch(type(potential)) is plain for potential in tree.potentials]
+    return np.array(kinds, dtype=bool)[tree.potential_id]
+
+
+def fold_path(batch: Factors, kernel: Kernel) -> PathOp:
+    """The op of edges along paths."""
+    tables, which = _tables(batch)
+    index = tables if len(tables) == 1 else tables[which]
+    return PathOp(batch.factors, batch.states_out, batch.states_in, index, kernel)
+
+
+def _tables(batch: Factors) -> tuple[np.ndarray, np.ndarray]:
+    """The different tables of edges ``(n, S, S')``, and which of them each has, ``(F,)``."""
     pairs, which = batch.distinct
     tables = np.full((len(pairs), batch.states_out, batch.states_in), PAD, dtype=np.int64)
     for table, (potential_id, axis) in zip(tables, pairs, strict=True):
         entries = batch.entries(potential_id, axis)
         table[: entries.shape[0], : entries.shape[1]] = entries
+    return tables, which
+
+
+def _edges(batch: Factors) -> Op:
+    tables, which = _tables(batch)
     common = (batch.factors, batch.states_out, batch.states_in)
     even = batch.alone and len(batch.groups) == 1
-    if len(pairs) == 1 and batch.alone:
+    if len(tables) == 1 and batch.alone:
         # all edges share one matrix; off a regular level that is a pointwise convolution
         return ConvOp(*common, tables, batch.kernel, batch.arity if even else (1,))
     if even:

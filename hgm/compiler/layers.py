@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import logsumexp, summing
-from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, RulesOp
+from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension
 
-__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "RuleTable", "layer_for", "layer_of"]
+__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "RuleTable", "layer_for", "layer_of"]
 
 
 class FactorLayer(nn.Module):
@@ -171,6 +171,16 @@ class LocalEdges(FactorLayer):
         return super().extra_repr() + (", locally connected" if self.regular else ", gathered")
 
 
+class PathEdges(LocalEdges):
+    """The edges along paths, weight ``(F or 1, S, S')``, in the order in which `hgm.compiler.segments` runs them."""
+
+    def weight(self, like: Tensor, scaled: Tensor | None = None) -> Tensor:
+        return super().weight(like, scaled).expand(self.factors, -1, -1)
+
+    def extra_repr(self) -> str:
+        return FactorLayer.extra_repr(self) + ", along paths"
+
+
 class Joint(FactorLayer):
     """A joint table over a parent and its children: the products of the children's messages are the input channels.
 
@@ -290,6 +300,7 @@ def layer_for(op: Op, slots: int) -> FactorLayer:
 
 layer_for.register(ConvOp, Conv)
 layer_for.register(EdgeOp, LocalEdges)
+layer_for.register(PathOp, PathEdges)
 layer_for.register(JointOp, Joint)
 layer_for.register(RulesOp, RuleTable)
 

@@ -68,9 +68,9 @@ def logsumexp(x: Tensor, dim: int) -> Tensor:
     return safe_log(exp(x).sum(dim)) + top.squeeze(dim)
 
 
-def scale_linear(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x / max_s x and max_s x, states first; an all-zero message stays zero. The maximum is a constant to autograd."""
-    top = x.detach().amax(0, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
+def scale_linear(x: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """x / max x and max x over the states; an all-zero message stays zero. The maximum is a constant to autograd."""
+    top = x.detach().amax(dim, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
     return x / top, top
 
 

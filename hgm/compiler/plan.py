@@ -1,7 +1,7 @@
 """The vocabulary of a plan: which batched operations a network runs, in which order, on which numbers. No torch.
 
 A plan has one `LevelPlan` per level (its variables and what is observed there) and one `StagePlan` per pair of levels
-(the factors between them). Inside a stage the factors are *folded* (`hgm.compiler.fold`): factors of one shape become
+(the factors between them). Levels are those of the tree, or levels of paths (`hgm.compiler.paths`). Inside a stage the factors are *folded* (`hgm.compiler.fold`): factors of one shape become
 one batched op, and a regular level with tied matrices becomes a strided convolution. A plan is data: it can be printed,
 changed, and handed to `hgm.compile`.
 
@@ -36,6 +36,8 @@ __all__ = [
     "LevelPlan",
     "LevelStage",
     "Op",
+    "PathOp",
+    "PathStage",
     "Plan",
     "RulesOp",
     "StagePlan",
@@ -147,7 +149,7 @@ class LevelPlan:
     """The variables of one level, in network order.
 
     Attributes:
-        level: distance from the root.
+        level: number of the level, 0 for the roots.
         order: ``(n,)`` tree indices.
         states: S, the largest cardinality.
         cardinality: ``(n,)``.
@@ -158,6 +160,7 @@ class LevelPlan:
         rescale: whether the messages must be rescaled to maximum 1 here; if not, bounds on the tables show that nothing
             can underflow before the next level that does it.
         deepest: whether this is the last level.
+        inner: how many variables, which come first, have factors of the stage below.
     """
 
     level: int
@@ -170,6 +173,7 @@ class LevelPlan:
     unary_position: np.ndarray
     rescale: bool
     deepest: bool
+    inner: int
 
     @property
     def nodes(self) -> int:
@@ -194,6 +198,16 @@ class StagePlan(ABC):
 
     level: int
     ops: tuple[Op, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps in sequence, both directions."""
+        return 2
+
+    @property
+    def flops(self) -> int:
+        """Multiply-adds per batch row, both directions."""
+        return sum(op.flops for op in self.ops)
 
     def rows(self, above: LevelPlan, below: LevelPlan) -> list[dict[str, object]]:
         """What a printed plan and a picture say of the stage, one row per op."""
@@ -236,6 +250,65 @@ class LevelStage(StagePlan):
 
 
 @dataclass(frozen=True)
+class PathOp(EdgeOp):
+    """Edges along paths, in the order in which they run; ``index (1, S, S')`` if all share one matrix."""
+
+    name = "path"
+
+
+@dataclass(frozen=True)
+class PathStage(StagePlan):
+    """A stage of paths: along all paths of level l + 1 at once, by segments, then from their tops to level l.
+
+    `hgm.compiler.segments` has the algebra. The ops are those of `light`, then `line` and, if paths are cut, `links`.
+
+    Attributes:
+        light: the stage between level l and the tops of the paths.
+        tops: `light`'s children: the paths' top variables, as a level.
+        line: the edges inside of segments.
+        links: those between segments.
+        arrange: ``(n',)`` position in level l + 1 of what stands where along the segments, or ``None`` if equal.
+        running: how many segments have a variable in each step, from the bottom.
+        above: pairs (numbers of segments, numbers of those right above them), the lowest of every path first.
+        top: ``(paths,)`` number of the top segment of each of `tops`.
+        every: messages are scaled in every so many steps.
+    """
+
+    light: LevelStage
+    tops: LevelPlan
+    line: PathOp
+    links: PathOp | None
+    arrange: np.ndarray | None
+    running: tuple[int, ...]
+    above: tuple[tuple[np.ndarray, np.ndarray], ...]
+    top: np.ndarray
+    every: int
+
+    @property
+    def steps(self) -> int:
+        """2 T along paths; 3 T + 2 G in segments."""
+        along = len(self.running)
+        return self.light.steps + (3 * along + 2 * len(self.above) if self.above else 2 * along)
+
+    @property
+    def flops(self) -> int:
+        """With the matrices of segments."""
+        cut = self.line.states_in if self.above else 0
+        return sum(op.flops for op in self.ops) + cut * self.line.flops // 2
+
+    def rows(self, above: LevelPlan, below: LevelPlan) -> list[dict[str, object]]:
+        rows = super().rows(above, below)
+        for row, op in zip(rows, self.ops, strict=True):
+            if isinstance(op, PathOp):
+                row |= {"level": f"{self.level + 1}", "nodes": f"{below.nodes:,}"}
+                row["skips"] = f"o ({below.states}, {below.nodes:,})"
+            else:
+                row["nodes"] = f"{self.tops.nodes:,} -> {above.nodes:,}"
+                row["skips"] = f"h ({below.states}, {self.tops.nodes:,}), q ({op.states_out}, {len(op.factors):,})"
+        return rows
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a network does, stage by stage. `print` shows it as a table.
 
@@ -274,11 +347,29 @@ class Plan:
         """Number of distinct weights."""
         return int(self.offset[-1])
 
+    @cached_property
+    def level(self) -> np.ndarray:
+        """``(V,)`` the number of the level that each variable is in."""
+        level = np.empty(len(self.tree), dtype=np.int64)
+        for each in self.levels:
+            level[each.order] = each.level
+        return level
+
+    @property
+    def guarded(self) -> np.ndarray:
+        """``(n,)`` the variables at which the range of the factor above counts (`hgm.compiler.ranges`)."""
+        along = any(isinstance(stage, PathStage) for stage in self.stages)
+        return np.arange(len(self.tree)) if along else self.inputs
+
+    @property
+    def linear_at(self) -> np.ndarray:
+        """``(V,)`` which variables have linear messages."""
+        return np.array([level.kernel == "linear" for level in self.levels])[self.level]
+
     @property
     def linear(self) -> np.ndarray:
         """``(F,)`` which factors run in the linear kernel: by their ops, or, over one variable, by its level."""
-        level = np.array([level.kernel == "linear" for level in self.levels])
-        linear = level[self.tree.level[self.tree.parent]]
+        linear = self.linear_at[self.tree.parent]
         for op in (op for stage in self.stages for op in stage.ops):
             linear[op.factors] = op.kernel == "linear"
         return linear
@@ -286,14 +377,19 @@ class Plan:
     @property
     def flops(self) -> int:
         """Multiply-adds per batch row of a collect and a distribute."""
-        return sum(op.flops for stage in self.stages for op in stage.ops)
+        return sum(stage.flops for stage in self.stages)
+
+    @property
+    def steps(self) -> int:
+        """Steps in sequence of a collect and a distribute: the network's depth."""
+        return sum(stage.steps for stage in self.stages)
 
     def places(self, query: np.ndarray) -> tuple[list[int], np.ndarray | None]:
         """The levels that hold the `query` variables, and where each of these is when the levels are laid end to end.
 
         ``None`` stands for places in order, so that nothing has to be gathered.
         """
-        levels = sorted({int(level) for level in self.tree.level[query]})
+        levels = sorted({int(level) for level in self.level[query]})
         order = np.concatenate([self.levels[level].order for level in levels])
         place = np.full(len(self.tree), -1, dtype=np.int64)
         place[order] = np.arange(len(order))
@@ -309,6 +405,7 @@ class Plan:
 
         table = tabulate(self.rows(), headers="keys", intfmt=",") if self.stages else "(no stages: single nodes)"
         counts = f"{len(self.inputs):,} observed variables, {self.weights:,} weights, {self.flops:,} multiply-adds"
+        counts += f", depth in steps {self.steps:,} (schedule {self.schedule!r})"
         return f"{self.tree!r}\n{counts}\n{table}"
 
     __repr__ = __str__

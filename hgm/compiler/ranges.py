@@ -89,8 +89,8 @@ class Kernels:
 
     Attributes:
         factor: ``(F,)`` whether a factor's layer may be linear.
-        level: ``(depth + 1,)`` whether the messages of a level are linear.
-        rescale: ``(depth + 1,)`` at which levels messages must be rescaled.
+        level: ``(levels,)`` whether the messages of a level are linear.
+        rescale: ``(levels,)`` at which levels messages must be rescaled.
     """
 
     factor: np.ndarray
@@ -98,11 +98,13 @@ class Kernels:
     rescale: np.ndarray
 
 
-def kernels(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> Kernels:
+def kernels(tree: Tree, inputs: np.ndarray, ranges: Ranges, level: np.ndarray | None = None) -> Kernels:
     """The kernel of every factor and level of a tree whose variables `inputs` are observed.
 
-    A level is log if a factor next to it is, or if its products may leave the safe range.
+    A level is log if a factor next to it is, or if its products may leave the safe range. Levels are those of the tree;
+    or any others, ``(V,)``, between which all messages are rescaled.
     """
+    parts = tree.level if level is None else level
     low, positive = ranges.low[tree.potential_id], ranges.positive[tree.potential_id]
     unary = np.diff(tree.scope_ptr) == 1
     linear = positive & (low > SAFE)
@@ -114,17 +116,18 @@ def kernels(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> Kernels:
     observed[inputs] = True
     unsafe = (product + observed * _above(tree, factor_low) <= SAFE) | (growth >= -SAFE)
     by_logs = ~linear & ~unary
-    log = np.zeros(tree.depth + 1, dtype=bool)
-    np.logical_or.at(log, tree.level, unsafe)
-    np.logical_or.at(log, tree.level[tree.parent][by_logs], True)
-    np.logical_or.at(log, tree.level[tree.parent][by_logs] + 1, True)
+    log = np.zeros(int(parts.max()) + 1, dtype=bool)
+    np.logical_or.at(log, parts, unsafe)
+    log[parts[tree.scope[np.repeat(by_logs, np.diff(tree.scope_ptr))]]] = True
+    if level is not None:
+        return Kernels(linear, ~log, np.ones(len(log), dtype=bool))
 
     fresh = np.zeros(tree.depth + 2, dtype=bool)  # evidence meets rescaled messages only: see `_above`
     fresh[1 + tree.level[observed & tree.inner]] = True
     return Kernels(linear, ~log, _rescale(tree, log, fresh[:-1], factor_low, factor_high))
 
 
-def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, linear_level: np.ndarray) -> np.ndarray:
+def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, linear_at: np.ndarray) -> np.ndarray:
     """``(len(potentials),)`` how low `Ranges.low` of each potential may become under kernels that were chosen.
 
     Args:
@@ -132,7 +135,7 @@ def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, 
         inputs: the observed variables.
         ranges: those for which the kernels were chosen.
         linear: ``(F,)`` which factors run in the linear kernel.
-        linear_level: ``(depth + 1,)`` which levels do.
+        linear_at: ``(V,)`` which variables have linear messages.
 
     The conditions of `kernels` are sums of ranges (siblings and priors; at an observed variable the factor above too):
     what each leaves to spare is divided evenly among its factors, so that all of them may use it up at once. A prior
@@ -147,7 +150,7 @@ def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, 
     count = np.bincount(tree.parent, weights=counted, minlength=len(tree)).astype(float)
     total[seen] += low[over]
     count[seen] += counted[over]
-    room = np.where(linear_level[tree.level], (SAFE - total) / np.maximum(count, 1), -np.inf)  # of each variable
+    room = np.where(linear_at, (SAFE - total) / np.maximum(count, 1), -np.inf)  # of each variable
     spare = np.maximum(np.where(unary, -np.inf, SAFE - low), room[tree.parent])  # of each factor
     np.maximum.at(spare, over, room[seen])
     most = np.full(len(tree.potentials), -np.inf)

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from hgm.compiler.levels import by_levels
+from hgm.compiler.paths import by_paths, cheaper
 from hgm.compiler.plan import LevelPlan, Op, Plan, StagePlan
 from hgm.compiler.ranges import Ranges
 from hgm.errors import BadExtension, BadSpec, brief, did_you_mean, extension, listing
@@ -29,25 +30,31 @@ class Schedule(Protocol):
     def __call__(self, tree: Tree, inputs: np.ndarray, ranges: Ranges | None = None) -> Plan: ...
 
 
-SCHEDULES: dict[str, Schedule] = {"levels": by_levels}
+SCHEDULES: dict[str, Schedule] = {"levels": by_levels, "paths": by_paths}
+
+
+#: the name of the schedule that chooses one
+AUTO = "auto"
 
 
 def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
-    """The plan that a schedule makes, under its name.
+    """The plan that a schedule makes, under its name; ``"auto"`` is that of less time (`hgm.compiler.paths.cheaper`).
 
     Raises:
         BadSpec: if there is no such schedule.
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
+    if name == AUTO:
+        name = cheaper(tree)
     if not isinstance(name, str) or name not in SCHEDULES:
-        known = [repr(own) for own in SCHEDULES]
+        known = [repr(own) for own in (AUTO, *SCHEDULES)]
         raise BadSpec(
-            f"there is no schedule {brief(name)}{did_you_mean(name, SCHEDULES)}; there are {listing(known)}. One of "
+            f"there is no schedule {brief(name)}{did_you_mean(name, (AUTO, *SCHEDULES))}; there are {listing(known)}. One of "
             "your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
         )
     schedule = SCHEDULES[name]
-    if schedule is by_levels:
-        return by_levels(tree, inputs)
+    if schedule in (by_levels, by_paths):
+        return schedule(tree, inputs)
     with extension(f"the schedule {name!r}"):
         plan = schedule(tree, inputs)
     try:
@@ -66,7 +73,7 @@ def check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
     if not np.array_equal(plan.inputs, inputs):
         names = listing([tree.names[int(v)] for v in inputs[:9]], total=len(inputs))
         raise BadSpec(f"the plan has other inputs than this network, which takes evidence at {names}")
-    for part, kind, count in (("levels", LevelPlan, tree.depth + 1), ("stages", StagePlan, tree.depth)):
+    for part, kind, count in (("levels", LevelPlan, len(plan.levels)), ("stages", StagePlan, len(plan.levels) - 1)):
         given = getattr(plan, part)
         if not isinstance(given, tuple) or not all(isinstance(x, kind) for x in given):
             raise BadSpec(f"{part} of the plan must be a tuple of {kind.__name__}s; got {brief(given)}")
@@ -74,9 +81,11 @@ def check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
             raise BadSpec(
                 f"the plan must have {part} 0 to {count - 1}, root first; got {', '.join(str(x.level) for x in given)}"
             )
-    for level in plan.levels:
-        if not np.array_equal(np.sort(level.order), tree.at_level(level.level)):
-            raise BadSpec(f"level {level.level} of the plan must hold the variables of that level, each once")
+    held = np.concatenate([np.asarray(level.order) for level in plan.levels])
+    if not np.array_equal(np.sort(held), np.arange(len(tree))):
+        raise BadSpec("the levels of the plan must hold every variable once")
+    if not np.array_equal(np.sort(plan.levels[0].order), tree.roots):
+        raise BadSpec("level 0 of the plan must hold the roots")
     ops = [op for stage in plan.stages for op in stage.ops]
     if not all(isinstance(op, Op) for op in ops):
         raise BadSpec("the ops of the plan's stages must be Ops (hgm.compiler.plan)")

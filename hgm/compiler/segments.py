@@ -1,4 +1,4 @@
-"""Paths cut into segments: messages along all paths of a level at once, in few steps.
+"""Paths cut into segments: messages along many paths at once, in few steps.
 
 On a path v_0 (bottom) ... v_T (top), with A_t the matrix of the edge from v_t to v_{t-1} and o_t what v_t knows by
 itself and from its other children,
@@ -13,54 +13,49 @@ steps for G segments of T variables, in place of 2 T G, and S times the arithmet
 applications, 1990; Särkkä and García-Fernández, Temporal parallelization of Bayesian smoothers, 2021).
 
 This file is the algebra alone: it knows arrays and in which order they stand, and no tree. `Layout` says what runs when;
-`Linear` and `Logs` are the two number systems.
+`Linear` and `Logs` are the two number systems. Variables come first, ``(n, S, B)``, so a step is one block of memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from hgm.compiler.numerics import logsumexp, scale_linear, scale_log
+from hgm.compiler.numerics import joined, logsumexp, scale_linear, scale_log
 
 __all__ = ["Layout", "Linear", "Logs", "Swept", "down", "up"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the n variables of a level of paths stand: step by step from the bottom, and in a step segment by segment.
+    """How the n variables of many paths stand: step by step from the bottom, and in a step segment by segment.
 
     Segments are numbered by their length, the longest first, so those that run in a step are the first ones.
 
     Attributes:
         running: of each step, how many segments have a variable there; never more than in the step before.
-        every: messages are scaled in every so many steps.
         above: pairs (numbers of segments, numbers of those right above them in their paths): first the lowest of every
             path, then the next ones, ... Empty if every path is one segment.
         top: ``(paths,)`` number of the top segment of every path.
     """
 
     running: tuple[int, ...]
-    every: int
     above: tuple[tuple[Tensor, Tensor], ...]
     top: Tensor
 
-    @property
-    def starts(self) -> list[int]:
-        """Where each step begins, and the last one ends."""
-        found = [0]
-        for count in self.running:
-            found.append(found[-1] + count)
-        return found
+    def steps(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``(n, ...)`` step by step."""
+        return x.split(list(self.running))
 
 
 class Linear:
     """Probabilities: a product multiplies, a matrix is a matrix product."""
 
-    one = 1.0
+    zero, one = 0.0, 1.0
 
     @staticmethod
     def times(a: Tensor, b: Tensor) -> Tensor:
@@ -69,10 +64,8 @@ class Linear:
 
     @staticmethod
     def through(w: Tensor, x: Tensor) -> Tensor:
-        """``(S, k, C)``: matrices ``(k or 1, S, S')`` times vectors ``(S', k, C)``."""
-        if len(w) == 1:
-            return torch.mm(w[0], x.flatten(1)).view(-1, *x.shape[1:])
-        return torch.bmm(w, x.transpose(0, 1)).transpose(0, 1)
+        """``(k, S, C)``: matrices ``(k, S, S')`` times ``(k, S', C)``."""
+        return torch.bmm(w, x)
 
     @staticmethod
     def over(a: Tensor, b: Tensor) -> Tensor:
@@ -86,14 +79,14 @@ class Linear:
 
     @staticmethod
     def scaled(x: Tensor) -> tuple[Tensor, Tensor]:
-        """Messages ``(S, ...)`` with their largest entry 1, and what that was."""
-        return scale_linear(x)
+        """Messages ``(k, S, ...)`` with their largest entry 1, and what that was."""
+        return scale_linear(x, 1)
 
 
 class Logs:
     """Their logs, in which hard zeros are -inf: a product adds, a matrix is a log-sum-exp."""
 
-    one = 0.0
+    zero, one = -torch.inf, 0.0
 
     @staticmethod
     def times(a: Tensor, b: Tensor) -> Tensor:
@@ -102,8 +95,8 @@ class Logs:
 
     @staticmethod
     def through(w: Tensor, x: Tensor) -> Tensor:
-        """``(S, k, C)``: matrices ``(k or 1, S, S')`` times vectors ``(S', k, C)``."""
-        return logsumexp(w.transpose(0, 1).unsqueeze(3) + x.transpose(0, 1), 2)
+        """``(k, S, C)``: matrices ``(k, S, S')`` times ``(k, S', C)``."""
+        return logsumexp(w.unsqueeze(3) + x.unsqueeze(1), 2)
 
     @staticmethod
     def over(a: Tensor, b: Tensor) -> Tensor:
@@ -117,8 +110,8 @@ class Logs:
 
     @staticmethod
     def scaled(x: Tensor) -> tuple[Tensor, Tensor]:
-        """Messages ``(S, ...)`` with their largest entry 0, and what that was."""
-        return scale_log(x)
+        """Messages ``(k, S, ...)`` with their largest entry 0, and what that was."""
+        return scale_log(x, 1)
 
 
 Algebra = type[Linear] | type[Logs]
@@ -129,115 +122,119 @@ class Swept:
     """What `up` finds and `down` needs.
 
     Attributes:
-        h: ``(S, n, B)`` messages upwards, the variables as `Layout` has them.
-        below: of each step what arrives from the variables below, ``(S, k, B)``; ``None`` where nothing does.
-        taken: what was divided out of messages on the way, each ``(1, k, B)``.
-        matrices: ``(S, S', segments, B)`` P of every segment; ``None`` if every path is one segment.
+        tops: ``(paths, S, B)`` messages of the top variables, the largest entry one.
+        below: ``(n, S, B)`` what arrives at each variable from the one below it in its path; `one` where there is none.
+        taken: what was divided out of messages on the way, each ``(k, 1, B)``.
+        matrices: ``(segments, S, S', B)`` P of every segment; ``None`` if every path is one segment.
     """
 
-    h: Tensor
-    below: list[Tensor | None]
+    tops: Tensor
+    below: Tensor
     taken: list[Tensor]
     matrices: Tensor | None
 
 
-def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor, layout: Layout) -> Swept:
+def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layout, every: int) -> Swept:
     """Messages from the bottoms of all paths to their tops.
 
     Args:
         of: the number system.
-        o: ``(S, n, B)`` what each variable knows without its path, the largest entry one.
-        line: ``(n - segments or 1, S, S')`` the matrices inside of segments, step by step; one if all are the same.
-        links: ``(segments - paths or 1, S, S')`` those between segments, as `Layout.above` has them.
+        o: ``(n, S, B)`` what each variable knows without its path, the largest entry one.
+        line: ``(n - segments, S, S')`` the matrices inside of segments, step by step.
+        links: ``(segments - paths, S, S')`` those between segments, as `Layout.above` has them.
         layout: the order.
+        every: messages are scaled in every so many steps.
     """
-    own = [o[:, a:b] for a, b in pairwise(layout.starts)]
-    inside, between = _parted(line, layout.running[1:]), _parted(links, [len(low) for low, _ in layout.above])
-    matrices = _matrices(of, own, inside, layout) if layout.above else None
-    entering = None if matrices is None else _entering(of, matrices, between, layout)
+    own, inside = layout.steps(o), _inside(line, layout)
+    matrices = entering = None
+    if links is not None:
+        matrices = _matrices(of, own, inside, every)
+        entering = _entering(of, matrices, _between(links, layout), layout)
     h: list[Tensor] = []
-    below: list[Tensor | None] = []
+    below = [torch.full_like(own[0], of.one) if entering is None else entering]
     taken: list[Tensor] = []
     for t, mine in enumerate(own):
-        arrives = of.through(inside[t - 1], h[-1][:, : layout.running[t]]) if t else entering
-        new = mine if arrives is None else of.times(mine, arrives)
-        if t % layout.every == layout.every - 1:
+        if t:
+            below.append(of.through(inside[t - 1], h[-1][: len(mine)]))
+        new = mine if t == 0 and entering is None else of.times(mine, below[-1])
+        if t % every == every - 1:
             new, top = of.scaled(new)
             taken.append(top)
         h.append(new)
-        below.append(arrives)
-    for (low, high), w in zip(layout.above, between, strict=True):  # what entered a segment was scaled: by how much
-        assert entering is not None
-        sent = of.through(w, _tops(h, layout).index_select(1, low))
-        taken.append(of.over(sent.amax(0, keepdim=True), entering.index_select(1, high).amax(0, keepdim=True)))
-    return Swept(torch.cat(h, 1), below, taken, matrices)
+    ends = _ends(h)
+    if links is not None and entering is not None:  # what enters a segment was scaled: by how much
+        for (low, high), w in zip(layout.above, _between(links, layout), strict=True):
+            sent = of.through(w, ends.index_select(0, low))
+            taken.append(of.over(sent.amax(1, keepdim=True), entering.index_select(0, high).amax(1, keepdim=True)))
+    tops, top = of.scaled(ends.index_select(0, layout.top))
+    return Swept(tops, torch.cat(below), [*taken, top], matrices)
 
 
-def down(of: Algebra, o: Tensor, r: Tensor, line: Tensor, links: Tensor, swept: Swept, layout: Layout) -> Tensor:
-    """``(S, n, B)`` what all that is above says of each variable, up to a factor for each variable and row.
+def down(
+    of: Algebra, o: Tensor, r: Tensor, line: Tensor, links: Tensor | None, swept: Swept, layout: Layout, every: int
+) -> Tensor:
+    """``(n, S, B)`` what all that is above says of each variable, up to a factor for each variable and row.
 
     Args:
-        of, o, line, links, layout: as of `up`.
-        r: ``(S, paths, B)`` what arrives at the top of every path, in the order of their top segments.
+        of, o, line, links, layout, every: as of `up`.
+        r: ``(paths, S, B)`` what arrives at the top of every path, the largest entry one.
         swept: what `up` found.
     """
-    own = [o[:, a:b] for a, b in pairwise(layout.starts)]
-    inside, between = _parted(line, layout.running[1:]), _parted(links, [len(low) for low, _ in layout.above])
-    entering = _from_above(of, swept.matrices, r, between, layout)
+    own, inside = layout.steps(o), _inside(line, layout)
+    entering = r.new_empty(layout.running[0], *r.shape[1:]).index_copy(0, layout.top, r)
+    if links is not None:
+        assert swept.matrices is not None
+        for (low, high), w in zip(reversed(layout.above), reversed(_between(links, layout)), strict=True):
+            bottoms = of.total(of.times(swept.matrices[high], entering[high].unsqueeze(2)), 1)
+            entering = entering.index_copy(0, low, of.scaled(of.through(w.mT, bottoms))[0])
     found: list[Tensor] = []
-    last = len(own) - 1
     for t in reversed(range(len(own))):
-        new = entering[:, (layout.running[t + 1] if t < last else 0) : layout.running[t]]
-        if t < last:
+        begins = entering[(len(own[t + 1]) if found else 0) : len(own[t])]
+        if found:
             sent = of.through(inside[t].mT, of.times(own[t + 1], found[-1]))
-            sent = of.scaled(sent)[0] if t % layout.every == 0 else sent
-            new = sent if layout.running[t + 1] == layout.running[t] else torch.cat([sent, new], 1)
-        found.append(new)
-    return torch.cat(found[::-1], 1)
+            sent = of.scaled(sent)[0] if t % every == 0 else sent
+            begins = joined([sent, begins], 0) if len(begins) else sent
+        found.append(begins)
+    return torch.cat(found[::-1])
 
 
-def _parted(w: Tensor, counts: list[int] | tuple[int, ...]) -> list[Tensor]:
-    """Matrices by steps; one that serves all is every step's."""
-    return [w] * len(counts) if len(w) == 1 else list(w.split(list(counts)))
+def _inside(line: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    """The matrices inside of segments, step by step."""
+    return line.split(list(layout.running[1:]))
 
 
-def _tops(h: list[Tensor], layout: Layout) -> Tensor:
-    """``(S, segments, B)`` the messages of the top variable of every segment."""
-    ends = (*layout.running[1:], 0)
-    return torch.cat([mine[:, end:] for mine, end in zip(reversed(h), reversed(ends), strict=True)], 1)
+def _between(links: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    """The matrices between segments, pair by pair of `Layout.above`."""
+    return links.split([len(low) for low, _ in layout.above])
 
 
-def _matrices(of: Algebra, own: list[Tensor], inside: list[Tensor], layout: Layout) -> Tensor:
-    """``(S, S', segments, B)`` the matrix of every segment, from its bottom variable to its top, up to a factor."""
-    states, _, rows = own[0].shape
-    eye = torch.eye(states, dtype=own[0].dtype, device=own[0].device)
-    eye = eye if of is Linear else eye.log()
-    running = of.times(own[0].unsqueeze(1), eye[:, :, None, None])
-    done: list[Tensor] = []
-    for t, mine in enumerate(own[1:], start=1):
-        k = layout.running[t]
-        done.append(running[:, :, k:])
-        moved = of.through(inside[t - 1], running[:, :, :k].transpose(1, 2).flatten(2))  # (S, k, S' * B)
-        running = of.times(moved.unflatten(2, (states, rows)).transpose(1, 2), mine.unsqueeze(1))
-        if t % layout.every == 0:
-            running = of.scaled(running.flatten(0, 1))[0].unflatten(0, (states, states))
-    return torch.cat([running, *reversed(done)], 2)
+def _ends(steps: Sequence[Tensor]) -> Tensor:
+    """``(segments, ...)`` what the top variable of every segment has, of what the variables of each step have."""
+    ends = [mine[len(after) :] for mine, after in pairwise(steps)]
+    return torch.cat([steps[-1], *reversed(ends)])
 
 
-def _entering(of: Algebra, matrices: Tensor, between: list[Tensor], layout: Layout) -> Tensor:
-    """``(S, segments, B)`` what enters every segment from below, the largest entry one."""
-    entering = torch.full_like(matrices[0], of.one)
+def _matrices(of: Algebra, own: Sequence[Tensor], inside: Sequence[Tensor], every: int) -> Tensor:
+    """``(segments, S, S', B)`` the matrix of every segment, from its bottom variable to its top, up to a factor."""
+    _, states, rows = own[0].shape
+    eye = torch.where(torch.eye(states, dtype=torch.bool, device=own[0].device), of.one, of.zero).to(own[0])
+
+    running = of.times(eye[:, :, None], own[0].unsqueeze(2))
+    ended: list[Tensor] = []
+    for t, (mine, w) in enumerate(zip(own[1:], inside, strict=True), 1):
+        if len(mine) < len(running):
+            ended.append(running[len(mine) :])
+        running = of.through(w, running[: len(mine)].flatten(2)).unflatten(2, (states, rows))
+        running = of.times(running, mine.unsqueeze(2))
+        if t % every == 0:
+            running = of.scaled(running.flatten(1, 2))[0].view_as(running)
+    return torch.cat([running, *reversed(ended)])
+
+
+def _entering(of: Algebra, matrices: Tensor, between: Sequence[Tensor], layout: Layout) -> Tensor:
+    """``(segments, S, B)`` what enters every segment from below, the largest entry one."""
+    entering = torch.full_like(matrices[:, 0], of.one)
     for (low, high), w in zip(layout.above, between, strict=True):
-        tops = of.total(of.times(matrices[:, :, low], entering[:, low].unsqueeze(0)), 1)
-        entering = entering.index_copy(1, high, of.scaled(of.through(w, tops))[0])
-    return entering
-
-
-def _from_above(of: Algebra, matrices: Tensor | None, r: Tensor, between: list[Tensor], layout: Layout) -> Tensor:
-    """``(S, segments, B)`` what enters every segment from above."""
-    entering = r.new_empty(r.shape[0], layout.running[0], r.shape[2]).index_copy(1, layout.top, r)
-    for (low, high), w in zip(reversed(layout.above), reversed(between), strict=True):
-        assert matrices is not None
-        bottoms = of.total(of.times(matrices[:, :, high], entering[:, high].unsqueeze(1)), 0)
-        entering = entering.index_copy(1, low, of.scaled(of.through(w.mT, bottoms))[0])
+        tops = of.total(of.times(matrices[low], entering[low].unsqueeze(1)), 2)
+        entering = entering.index_copy(0, high, of.scaled(of.through(w, tops))[0])
     return entering

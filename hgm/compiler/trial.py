@@ -89,7 +89,8 @@ def _check_up(stage: Stage, out: Any, above: LevelPlan) -> None:
     for scale in scales:
         if not isinstance(scale, Scale) or scale.kernel not in ("linear", "log"):
             raise BadExtension(f"{name} must return a list of Scales; got a {type(scale).__name__} in it")
-        _check_tensor(f"{name}: taken of a scale", scale.taken, (1, above.nodes, ROWS))
+        nodes = scale.taken.shape[1] if isinstance(scale.taken, Tensor) and scale.taken.ndim > 1 else above.nodes
+        _check_tensor(f"{name}: taken of a scale", scale.taken, (1, nodes, ROWS))
 
 
 def _check_down(stage: str, out: Any, below: LevelPlan) -> None:

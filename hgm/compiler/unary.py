@@ -52,7 +52,7 @@ class UnaryTerms(nn.Module):
 
     def __init__(self, level: LevelPlan, plan: Plan) -> None:
         super().__init__()
-        inner = int(plan.tree.inner[level.order].sum())  # these nodes come first
+        inner = level.inner
         self.kernel, self.states, self.nodes, self.inner = level.kernel, level.states, level.nodes, inner
         self.register_buffer("unary", torch.from_numpy(_entries(level, plan)), persistent=False)
         self.register_buffer("unary_position", torch.from_numpy(level.unary_position), persistent=False)

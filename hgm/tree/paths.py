@@ -6,8 +6,8 @@ from a leaf to the root changes paths at most log2 V times, because each change 
 variables make at most log2 V + 2 levels, the roots among them, however deep the tree is. (Sleator and Tarjan, A data
 structure for dynamic trees, 1983.)
 
-Only edges continue a path. The children of a joint factor begin paths, because what such a factor sends to one child
-depends on all.
+Only edges continue a path, and of them those that are allowed to. The children of a joint factor begin paths, because
+what such a factor sends to one child depends on all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgm.tree.arrays import frozen
-from hgm.tree.structure import Structure, once
+from hgm.tree.structure import Structure
 
 __all__ = ["HeavyPaths", "heavy_paths"]
 
@@ -44,11 +44,15 @@ class HeavyPaths:
         return int(self.level.max()) + 1
 
 
-@once
-def heavy_paths(tree: Structure) -> HeavyPaths:
-    """The heavy paths of a tree or forest, in time linear in its size."""
+def heavy_paths(tree: Structure, edges: np.ndarray) -> HeavyPaths:
+    """The heavy paths of a tree or forest, in time linear in its size.
+
+    Args:
+        tree: the tree.
+        edges: ``(F,)`` which factors may continue a path; those of two variables that are among them do.
+    """
     variables = len(tree)
-    edge = np.diff(tree.scope_ptr) == 2
+    edge = edges & (np.diff(tree.scope_ptr) == 2)
     factor = tree.parent_factor
     has = factor >= 0
     parent = np.full(variables, -1, dtype=np.int64)
