@@ -40,13 +40,15 @@ class Segments(NamedTuple):
 
     Attributes:
         order: the variables, step by step from the bottom of segments, the longest segments first.
-        running, above, top: as of `PathStage`.
+        running, heads, counts, chain, paths: as of `PathStage`.
     """
 
     order: np.ndarray
     running: tuple[int, ...]
-    above: tuple[tuple[np.ndarray, np.ndarray], ...]
-    top: np.ndarray
+    heads: np.ndarray
+    counts: tuple[int, ...]
+    chain: np.ndarray
+    paths: np.ndarray
 
 
 class Tables(NamedTuple):
@@ -139,11 +141,10 @@ def _cut(tree: Tree, paths: HeavyPaths, tops: np.ndarray) -> Segments:
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
     order = np.lexsort((rank[first[path] + number], step))
     running = tuple(int((sizes > t).sum()) for t in range(int(sizes.max())))
-    above = []
-    for g in range(1, int(count.max())):
-        high = first[count > g] + g
-        above.append((rank[high - 1], rank[high]))
-    return Segments(members[order], running, tuple(above), rank[first + count - 1])
+    by_count = np.argsort(-count, kind="stable")
+    counts = tuple(int((count > g).sum()) for g in range(int(count.max())))
+    chain = np.concatenate([rank[first[by_count[:k]] + g] for g, k in enumerate(counts)])
+    return Segments(members[order], running, rank[first + count - 1], counts, chain, by_count)
 
 
 def _path_stage(
@@ -169,8 +170,8 @@ def _path_stage(
         return fold_path(batch, level.kernel)
 
     inside = edges(segments.order[segments.running[0] :])
-    joins = [segments.order[high] for _, high in segments.above]
-    links = edges(np.concatenate(joins)) if joins else None
+    joins = segments.order[segments.chain[segments.counts[0] :]]  # the bottoms of segments with one below
+    links = edges(joins) if len(joins) else None
     ops = (*light.ops, inside, *(() if links is None else (links,)))
     where = positions(level.order, segments.order)
     arrange = None if np.array_equal(where, np.arange(len(where))) else where

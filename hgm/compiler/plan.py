@@ -268,9 +268,8 @@ class PathStage(StagePlan):
         line: the edges inside of segments.
         links: those between segments.
         arrange: ``(n',)`` position in level l + 1 of what stands where along the segments, or ``None`` if equal.
-        running: how many segments have a variable in each step, from the bottom.
-        above: pairs (numbers of segments, numbers of those right above them), the lowest of every path first.
-        top: ``(paths,)`` number of the top segment of each of `tops`.
+        running, heads, counts, chain, paths: as `hgm.compiler.segments.Layout` has them; `heads` are its `tops`, and
+            `chain` is empty if every path is one segment.
         every: messages are scaled in every so many steps.
     """
 
@@ -280,20 +279,22 @@ class PathStage(StagePlan):
     links: PathOp | None
     arrange: np.ndarray | None
     running: tuple[int, ...]
-    above: tuple[tuple[np.ndarray, np.ndarray], ...]
-    top: np.ndarray
+    heads: np.ndarray
+    counts: tuple[int, ...]
+    chain: np.ndarray
+    paths: np.ndarray
     every: int
 
     @property
     def steps(self) -> int:
         """2 T along paths; 3 T + 2 G in segments."""
         along = len(self.running)
-        return self.light.steps + (3 * along + 2 * len(self.above) if self.above else 2 * along)
+        return self.light.steps + (3 * along + 2 * len(self.counts) if self.links else 2 * along)
 
     @property
     def flops(self) -> int:
         """With the matrices of segments."""
-        cut = self.line.states_in if self.above else 0
+        cut = self.line.states_in if self.links else 0
         return sum(op.flops for op in self.ops) + cut * self.line.flops // 2
 
     def rows(self, above: LevelPlan, below: LevelPlan) -> list[dict[str, object]]:

@@ -38,18 +38,35 @@ class Layout:
 
     Attributes:
         running: of each step, how many segments have a variable there; never more than in the step before.
-        above: pairs (numbers of segments, numbers of those right above them in their paths): first the lowest of every
-            path, then the next ones, ... Empty if every path is one segment.
-        top: ``(paths,)`` number of the top segment of every path.
+        tops: ``(paths,)`` number of the top segment of every path.
+        counts: how many paths have a first segment, a second one, ...
+        chain: ``(segments,)`` their numbers: the lowest of every path, the paths with most segments first, then the next
+            ones of those that have more, ...; ``None`` if every path is one segment.
+        paths: ``(paths,)`` the paths in that order.
     """
 
     running: tuple[int, ...]
-    above: tuple[tuple[Tensor, Tensor], ...]
-    top: Tensor
+    tops: Tensor
+    counts: tuple[int, ...] = ()
+    chain: Tensor | None = None
+    paths: Tensor | None = None
 
     def steps(self, x: Tensor) -> tuple[Tensor, ...]:
         """``(n, ...)`` step by step."""
         return x.split(list(self.running))
+
+    def inside(self, line: Tensor) -> tuple[Tensor, ...]:
+        """The matrices inside of segments, step by step."""
+        return line.split(list(self.running[1:]))
+
+    def between(self, links: Tensor) -> tuple[Tensor, ...]:
+        """The matrices between segments: from all first ones to the second ones, ..."""
+        return links.split(list(self.counts[1:]))
+
+    def numbered(self, parts: Sequence[Tensor]) -> Tensor:
+        """``(segments, ...)`` by number, of what all first segments have, all second ones, ..."""
+        assert self.chain is not None
+        return torch.cat(list(parts)).index_select(0, self.chain.argsort())
 
 
 class Linear:
@@ -125,7 +142,7 @@ class Swept:
         tops: ``(paths, S, B)`` messages of the top variables, the largest entry one.
         below: ``(n, S, B)`` what arrives at each variable from the one below it in its path; `one` where there is none.
         taken: what was divided out of messages on the way, each ``(k, 1, B)``.
-        matrices: ``(segments, S, S', B)`` P of every segment; ``None`` if every path is one segment.
+        matrices: ``(segments, S, S', B)`` P of every segment, in the order of `Layout.chain`; ``None`` without one.
     """
 
     tops: Tensor
@@ -141,15 +158,15 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         of: the number system.
         o: ``(n, S, B)`` what each variable knows without its path, the largest entry one.
         line: ``(n - segments, S, S')`` the matrices inside of segments, step by step.
-        links: ``(segments - paths, S, S')`` those between segments, as `Layout.above` has them.
+        links: ``(segments - paths, S, S')`` those between segments, in the order of the upper ones in `Layout.chain`.
         layout: the order.
         every: messages are scaled in every so many steps.
     """
-    own, inside = layout.steps(o), _inside(line, layout)
-    matrices = entering = None
-    if links is not None:
-        matrices = _matrices(of, own, inside, every)
-        entering = _entering(of, matrices, _between(links, layout), layout)
+    own, inside = layout.steps(o), layout.inside(line)
+    entering = matrices = None
+    if links is not None and layout.chain is not None:
+        matrices = _matrices(of, own, inside, every).index_select(0, layout.chain)
+        entering = layout.numbered(_entering(of, matrices, links, layout))
     h: list[Tensor] = []
     below = [torch.full_like(own[0], of.one) if entering is None else entering]
     taken: list[Tensor] = []
@@ -163,10 +180,11 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         h.append(new)
     ends = _ends(h)
     if links is not None and entering is not None:  # what enters a segment was scaled: by how much
-        for (low, high), w in zip(layout.above, _between(links, layout), strict=True):
-            sent = of.through(w, ends.index_select(0, low))
-            taken.append(of.over(sent.amax(1, keepdim=True), entering.index_select(0, high).amax(1, keepdim=True)))
-    tops, top = of.scaled(ends.index_select(0, layout.top))
+        assert layout.chain is not None
+        low, high = _joined_by(layout)
+        sent = of.through(links, ends.index_select(0, low))
+        taken.append(of.over(sent.amax(1, keepdim=True), entering.index_select(0, high).amax(1, keepdim=True)))
+    tops, top = of.scaled(ends.index_select(0, layout.tops))
     return Swept(tops, torch.cat(below), [*taken, top], matrices)
 
 
@@ -180,13 +198,11 @@ def down(
         r: ``(paths, S, B)`` what arrives at the top of every path, the largest entry one.
         swept: what `up` found.
     """
-    own, inside = layout.steps(o), _inside(line, layout)
-    entering = r.new_empty(layout.running[0], *r.shape[1:]).index_copy(0, layout.top, r)
-    if links is not None:
-        assert swept.matrices is not None
-        for (low, high), w in zip(reversed(layout.above), reversed(_between(links, layout)), strict=True):
-            bottoms = of.total(of.times(swept.matrices[high], entering[high].unsqueeze(2)), 1)
-            entering = entering.index_copy(0, low, of.scaled(of.through(w.mT, bottoms))[0])
+    own, inside = layout.steps(o), layout.inside(line)
+    if links is None or swept.matrices is None:
+        entering = r.index_select(0, layout.tops.argsort())
+    else:
+        entering = layout.numbered(_leaving(of, swept.matrices, r, links, layout))
     found: list[Tensor] = []
     for t in reversed(range(len(own))):
         begins = entering[(len(own[t + 1]) if found else 0) : len(own[t])]
@@ -196,16 +212,6 @@ def down(
             begins = joined([sent, begins], 0) if len(begins) else sent
         found.append(begins)
     return torch.cat(found[::-1])
-
-
-def _inside(line: Tensor, layout: Layout) -> tuple[Tensor, ...]:
-    """The matrices inside of segments, step by step."""
-    return line.split(list(layout.running[1:]))
-
-
-def _between(links: Tensor, layout: Layout) -> tuple[Tensor, ...]:
-    """The matrices between segments, pair by pair of `Layout.above`."""
-    return links.split([len(low) for low, _ in layout.above])
 
 
 def _ends(steps: Sequence[Tensor]) -> Tensor:
@@ -231,10 +237,32 @@ def _matrices(of: Algebra, own: Sequence[Tensor], inside: Sequence[Tensor], ever
     return torch.cat([running, *reversed(ended)])
 
 
-def _entering(of: Algebra, matrices: Tensor, between: Sequence[Tensor], layout: Layout) -> Tensor:
-    """``(segments, S, B)`` what enters every segment from below, the largest entry one."""
-    entering = torch.full_like(matrices[:, 0], of.one)
-    for (low, high), w in zip(layout.above, between, strict=True):
-        tops = of.total(of.times(matrices[low], entering[low].unsqueeze(1)), 2)
-        entering = entering.index_copy(0, high, of.scaled(of.through(w, tops))[0])
-    return entering
+def _entering(of: Algebra, matrices: Tensor, links: Tensor, layout: Layout) -> list[Tensor]:
+    """What enters all first segments from below, all second ones, ..., each ``(k, S, B)``, the largest entry one."""
+    found: list[Tensor] = [torch.full_like(matrices[: layout.counts[0], 0], of.one)]
+    for p, w in zip(matrices.split(list(layout.counts)), layout.between(links), strict=False):
+        k = len(w)
+        tops = of.total(of.times(p[:k], found[-1][:k].unsqueeze(1)), 2)
+        found.append(of.scaled(of.through(w, tops))[0])
+    return found
+
+
+def _leaving(of: Algebra, matrices: Tensor, r: Tensor, links: Tensor, layout: Layout) -> list[Tensor]:
+    """What enters all first segments from above, all second ones, ..., each ``(k, S, B)``, the largest entry one."""
+    assert layout.paths is not None
+    r = r.index_select(0, layout.paths)
+    found = [r[: layout.counts[-1]]]
+    parts = zip(matrices.split(list(layout.counts))[1:], layout.between(links), layout.counts, strict=False)
+    for p, w, count in reversed(list(parts)):
+        bottoms = of.total(of.times(p, found[-1].unsqueeze(2)), 1)
+        sent = of.scaled(of.through(w.mT, bottoms))[0]
+        found.append(joined([sent, r[len(sent) : count]], 0) if len(sent) < count else sent)
+    return found[::-1]
+
+
+def _joined_by(layout: Layout) -> tuple[Tensor, Tensor]:
+    """The numbers of the segments below and above each link, in the order of the links."""
+    assert layout.chain is not None
+    by_place = layout.chain.split(list(layout.counts))
+    low = [below[: len(above)] for below, above in pairwise(by_place)]
+    return torch.cat(low), layout.chain[layout.counts[0] :]

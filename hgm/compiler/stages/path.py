@@ -55,9 +55,9 @@ class Paths(Stage):
 
     arrange: Tensor | None
     unarrange: Tensor | None
-    low: Tensor
-    high: Tensor
-    top: Tensor
+    heads: Tensor
+    chain: Tensor
+    paths: Tensor
 
     def __init__(self, plan: PathStage, above: LevelPlan, below: LevelPlan) -> None:
         super().__init__(plan, above, below)
@@ -66,14 +66,12 @@ class Paths(Stage):
         self.links = None if plan.links is None else layer_of(plan.links, 1)
         self.kernel, self.every, self.running = below.kernel, plan.every, plan.running
         self.states = plan.tops.states
-        self.pairs = [len(low) for low, _ in plan.above]
+        self.counts = plan.counts
         arrange = None if plan.arrange is None else torch.from_numpy(plan.arrange)
         self.register_buffer("arrange", arrange, persistent=False)
         self.register_buffer("unarrange", None if arrange is None else torch.argsort(arrange), persistent=False)
-        for name, pairs in zip(("low", "high"), zip(*plan.above, strict=True) if plan.above else ((), ()), strict=True):
-            numbers = torch.cat([torch.from_numpy(x) for x in pairs]) if pairs else torch.zeros(0, dtype=torch.int64)
-            self.register_buffer(name, numbers, persistent=False)
-        self.register_buffer("top", torch.from_numpy(plan.top), persistent=False)
+        for name in ("heads", "chain", "paths"):
+            self.register_buffer(name, torch.from_numpy(getattr(plan, name)), persistent=False)
 
     def layers(self) -> Iterator[FactorLayer]:
         yield from self.light.layers()
@@ -89,8 +87,8 @@ class Paths(Stage):
     @property
     def order(self) -> Layout:
         """What runs when."""
-        pairs = zip(self.low.split(self.pairs), self.high.split(self.pairs), strict=True) if self.pairs else ()
-        return Layout(self.running, tuple(pairs), self.top)
+        cut = self.links is not None
+        return Layout(self.running, self.heads, *((self.counts, self.chain, self.paths) if cut else ()))
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         o = below.h.transpose(0, 1)
@@ -123,5 +121,5 @@ class Paths(Stage):
         return Linear if self.kernel == "linear" else Logs
 
     def extra_repr(self) -> str:
-        cut = f", {self.running[0]} segments of up to {len(self.running)}" if self.pairs else ""
-        return f"level {self.level + 1}: {len(self.top)} paths{cut}"
+        cut = f", {self.running[0]} segments of up to {len(self.running)}" if self.links is not None else ""
+        return f"level {self.level + 1}: {len(self.heads)} paths{cut}"
