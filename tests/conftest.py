@@ -13,6 +13,15 @@ settings.register_profile("hgm", deadline=None, print_blob=True)
 settings.load_profile("hgm")
 
 
+@pytest.fixture(params=["levels", "paths", "segments"])
+def schedule(request, monkeypatch):
+    """What ``schedule="auto"`` chooses: one of them, for small trees too; and paths that are cut, however short."""
+    monkeypatch.setattr("hgm.compiler.schedule.cheaper", lambda tree: request.param.replace("segments", "paths"))
+    if request.param == "segments":
+        monkeypatch.setattr("hgm.compiler.paths._best", lambda longest, *_: (longest // 2, 0.0))
+    return request.param
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """A test that exports says so in its name: the batteries that hgm ships know no marks of ours."""

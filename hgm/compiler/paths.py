@@ -129,7 +129,7 @@ def _cut(tree: Tree, paths: HeavyPaths, tops: np.ndarray) -> Segments:
     path = positions(tops, paths.top[members])
     length = np.bincount(path)
     pieces, _ = _best(int(length.max()), len(members), int(tree.cardinality[members].max()))
-    most = -(-int(length.max()) // pieces)  # variables of a segment
+    most = max(2, -(-int(length.max()) // pieces))  # variables of a segment
     count = -(-length // most)
     size = -(-length // count)
     height = length[path] - 1 - paths.place[members]

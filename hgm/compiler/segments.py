@@ -25,7 +25,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hgm.compiler.numerics import joined, logsumexp, scale_linear, scale_log
+from hgm.compiler.numerics import LOWEST, joined, logsumexp, scale_linear, scale_log
 
 __all__ = ["Layout", "Linear", "Logs", "Swept", "down", "up"]
 
@@ -85,9 +85,10 @@ class Linear:
         return torch.bmm(w, x)
 
     @staticmethod
-    def over(a: Tensor, b: Tensor) -> Tensor:
-        """Elementwise; b is not zero."""
-        return a / b
+    def ratio(a: Tensor, b: Tensor) -> Tensor:
+        """``(k, 1, B)`` the ratio of messages that differ by a factor; one where both are nothing."""
+        least = torch.finfo(a.dtype).tiny
+        return a.sum(1, keepdim=True).clamp_min(least) / b.sum(1, keepdim=True).clamp_min(least)
 
     @staticmethod
     def total(x: Tensor, dim: int) -> Tensor:
@@ -116,9 +117,9 @@ class Logs:
         return logsumexp(w.unsqueeze(3) + x.unsqueeze(1), 2)
 
     @staticmethod
-    def over(a: Tensor, b: Tensor) -> Tensor:
-        """Elementwise; b is not -inf."""
-        return a - b
+    def ratio(a: Tensor, b: Tensor) -> Tensor:
+        """``(k, 1, B)`` the ratio of messages that differ by a factor; one where both are nothing."""
+        return (logsumexp(a, 1).clamp_min(LOWEST) - logsumexp(b, 1).clamp_min(LOWEST)).unsqueeze(1)
 
     @staticmethod
     def total(x: Tensor, dim: int) -> Tensor:
@@ -183,7 +184,7 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         assert layout.chain is not None
         low, high = _joined_by(layout)
         sent = of.through(links, ends.index_select(0, low))
-        taken.append(of.over(sent.amax(1, keepdim=True), entering.index_select(0, high).amax(1, keepdim=True)))
+        taken.append(of.ratio(sent, entering.index_select(0, high)))
     tops, top = of.scaled(ends.index_select(0, layout.tops))
     return Swept(tops, torch.cat(below), [*taken, top], matrices)
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hgm.compiler.engine import Exact
-from hgm.compiler.levels import by_levels
+from hgm.compiler.paths import cheaper
+from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.ranges import Ranges
 from hgm.compiler.weights import Weights
 from hgm.errors import ImpossibleEvidence
@@ -74,7 +75,7 @@ class Expectation:
         ranges = Ranges.of(self.tree.potentials, log_potential.cpu().numpy()).rounded()
         if self._network is None or ranges != self._network.plan.ranges:
             names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
-            plan = by_levels(self.tree, self.data.variables, ranges)
+            plan = SCHEDULES[cheaper(self.tree)](self.tree, self.data.variables, ranges)
             self._network = compile(self.tree, observed=names, trainable=True, plan=plan).to(log_potential.device)
         engine = self._network.engine
         assert isinstance(engine, Exact)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hgm.compiler.engine import Engine, Exact
 from hgm.compiler.plan import Plan
-from hgm.compiler.schedule import check_plan, planned
+from hgm.compiler.schedule import AUTO, check_plan, planned
 from hgm.compiler.trial import try_out
 from hgm.errors import BadExtension, BadSpec, brief, extension
 from hgm.evidence.ambient import making
@@ -63,7 +63,9 @@ def compile(
             observation is one of *all* variables, in tree order, ``(B, V)`` symbols or ``(B, S, V)`` log evidence: of a
             chain, a sequence in the order of time.
         trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
-        schedule: name of the schedule that plans the network (`hgm.compiler.schedule`); default ``"levels"``.
+        schedule: how the network is planned: ``"levels"``, a stage for each level of the tree; ``"paths"``, a stage for
+            each level of heavy paths, few however deep the tree is (`hgm.compiler.paths`); ``"auto"``, the default, what
+            takes less time by a model of it; or one of your own (`hgm.compiler.schedule`). Networks of ReLUs have levels.
         plan: a plan to run instead of making one: of the same tree (re-rooted at `query` to classify) with the same
             inputs.
         activation: ``"exact"``, or ``"relu"`` for a network of linear maps, ReLUs, sums and max normalisations whose
@@ -96,7 +98,8 @@ def compile(
     if rooted is not tree:
         inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))
     if plan is None:
-        plan = planned("levels" if schedule is None else schedule, rooted, inputs)
+        auto = "levels" if activation == "relu" else AUTO
+        plan = planned(auto if schedule is None or schedule == AUTO else schedule, rooted, inputs)
     elif schedule is not None:
         raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={brief(schedule)}")
     else:

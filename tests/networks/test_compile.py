@@ -16,7 +16,7 @@ import hgm
 from hgm.testing import assert_close, expected_counts, feed, random_evidence
 from hgm.tree.flat import flatten
 
-pytestmark = pytest.mark.broad
+pytestmark = [pytest.mark.broad, pytest.mark.usefixtures("schedule")]
 
 EXACT, SINGLE = 1e-12, 1e-6
 
