@@ -136,6 +136,7 @@ class Exact(Engine):
     _fixed_of: Tensor
     _fixed_at: int
     _before: Tensor | None = None
+    rescales_always = False
 
     def __init__(self, plan: Plan, trainable: bool, down: bool) -> None:
         super().__init__(plan, trainable)
@@ -262,7 +263,7 @@ class Exact(Engine):
 
     def _rescale_always(self) -> None:
         """Rescale at every level: where it can be skipped was decided for other weights."""
-        self.rescale_leaves = True
+        self.rescales_always = self.rescale_leaves = True
         for stage in self.stages:
             stage.rescale_always()
 

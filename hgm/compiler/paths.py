@@ -1,12 +1,12 @@
 """A plan by paths: one stage for each level of heavy paths, so a tree however deep has few stages.
 
-All paths of a level run together, cut into segments (`hgm.compiler.segments`). Long segments have more steps, short ones
-need more segments after one another, and every cut path its transfer matrices: `cut` weighs that by a model of time,
+All paths of a level run together, cut into segments (`hgm.compiler.segments`). Long segments have more steps, short
+ones need more segments after one another, and cut paths their matrices. A model of time weighs that,
 
     steps * STEP + rows * multiply-adds                         in multiply-adds; rows is some batch, `ROWS`
 
-in which 2 T steps and S² multiply-adds for each variable and direction stand against 3 T + 2 G steps and S³ more. So where
-S is large paths stay whole. `cheaper` holds a plan by levels, whose stages take two steps of `STAGE` each, against it.
+in which 2 T steps and S² multiply-adds for each variable and direction stand against 3 T + 2 G steps and S³ more. So
+where S is large paths stay whole. `cheaper` holds a plan by levels, of two steps of `STAGE` for a stage, against it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The vocabulary of a plan: which batched operations a network runs, in which order, on which numbers. No torch.
 
 A plan has one `LevelPlan` per level (its variables and what is observed there) and one `StagePlan` per pair of levels
-(the factors between them). Levels are those of the tree, or levels of paths (`hgm.compiler.paths`). Inside a stage the factors are *folded* (`hgm.compiler.fold`): factors of one shape become
-one batched op, and a regular level with tied matrices becomes a strided convolution. A plan is data: it can be printed,
-changed, and handed to `hgm.compile`.
+(the factors between them). Levels are those of the tree, or levels of paths (`hgm.compiler.paths`). Inside a stage the
+factors are *folded* (`hgm.compiler.fold`): factors of one shape become one batched op, and a regular level with tied
+matrices becomes a strided convolution. A plan is data: it can be printed, changed, and handed to `hgm.compile`.
 
 **Order.** Inside a network the variables of a level are permuted so that nothing has to be moved while it runs. Parents
 are sorted by their number of child factors k; the parents with the same k form a `Group`, and their factors (the

@@ -38,7 +38,7 @@ AUTO = "auto"
 
 
 def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
-    """The plan that a schedule makes, under its name; ``"auto"`` is that of less time (`hgm.compiler.paths.cheaper`).
+    """The plan that a schedule makes, under its name; for ``"auto"`` that which takes less time (`cheaper`).
 
     Raises:
         BadSpec: if there is no such schedule.
@@ -49,8 +49,8 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
     if not isinstance(name, str) or name not in SCHEDULES:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]
         raise BadSpec(
-            f"there is no schedule {brief(name)}{did_you_mean(name, (AUTO, *SCHEDULES))}; there are {listing(known)}. One of "
-            "your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
+            f"there is no schedule {brief(name)}{did_you_mean(name, (AUTO, *SCHEDULES))}; there are {listing(known)}. "
+            "One of your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
         )
     schedule = SCHEDULES[name]
     if schedule in (by_levels, by_paths):

@@ -6,14 +6,14 @@ itself and from its other children,
     up      s_t = A_t h_{t-1}          h_t = o_t s_t                     h_0 = o_0 m          m: what comes from below
     down    r_{t-1} = A_t' (o_t r_t)                                     r_T: what comes from above
 
-A segment is also one matrix, P = D_T A_T ... D_1 A_1 D_0 with D_t = diag(o_t): its top has h = P m, and what leaves its
-bottom, P' r. So a long path is cut into segments whose matrices are accumulated all at once, side by side; then m and r
-pass from segment to segment, a product each; and then both sweeps run inside all segments at once. That takes 3 T + 2 G
-steps for G segments of T variables, in place of 2 T G, and S times the arithmetic for P (Blelloch, Prefix sums and their
-applications, 1990; Särkkä and García-Fernández, Temporal parallelization of Bayesian smoothers, 2021).
+A segment is also one matrix, P = D_T A_T ... D_1 A_1 D_0 with D_t = diag(o_t): its top has h = P m, and what leaves
+its bottom is P' r. So a long path is cut into segments whose matrices are accumulated all at once, side by side; then m
+and r pass from segment to segment, a product each; and then both sweeps run inside all segments at once. That takes
+3 T + 2 G steps for G segments of T variables, in place of 2 T G, and S times the arithmetic for P (Blelloch, Prefix
+sums and their applications, 1990; Särkkä and García-Fernández, Temporal parallelization of Bayesian smoothers, 2021).
 
-This file is the algebra alone: it knows arrays and in which order they stand, and no tree. `Layout` says what runs when;
-`Linear` and `Logs` are the two number systems. Variables come first, ``(n, S, B)``, so a step is one block of memory.
+This file is the algebra alone: it knows arrays and in which order they stand, and no tree. `Layout` says what runs
+when; `Linear` and `Logs` are the two number systems. Variables come first, ``(n, S, B)``: a step is one block.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ class Layout:
     Attributes:
         running: of each step, how many segments have a variable there; never more than in the step before.
         tops: ``(paths,)`` number of the top segment of every path.
+        every: messages are scaled in every so many steps.
         counts: how many paths have a first segment, a second one, ...
-        chain: ``(segments,)`` their numbers: the lowest of every path, the paths with most segments first, then the next
-            ones of those that have more, ...; ``None`` if every path is one segment.
+        chain: ``(segments,)`` their numbers: the lowest of every path, the paths with most segments first, then the
+            next ones of those that have more, ...; ``None`` if every path is one segment.
         paths: ``(paths,)`` the paths in that order.
     """
 
     running: tuple[int, ...]
     tops: Tensor
+    every: int
     counts: tuple[int, ...] = ()
     chain: Tensor | None = None
     paths: Tensor | None = None
@@ -152,7 +154,7 @@ class Swept:
     matrices: Tensor | None
 
 
-def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layout, every: int) -> Swept:
+def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layout) -> Swept:
     """Messages from the bottoms of all paths to their tops.
 
     Args:
@@ -161,12 +163,11 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         line: ``(n - segments, S, S')`` the matrices inside of segments, step by step.
         links: ``(segments - paths, S, S')`` those between segments, in the order of the upper ones in `Layout.chain`.
         layout: the order.
-        every: messages are scaled in every so many steps.
     """
     own, inside = layout.steps(o), layout.inside(line)
     entering = matrices = None
     if links is not None and layout.chain is not None:
-        matrices = _matrices(of, own, inside, every).index_select(0, layout.chain)
+        matrices = _matrices(of, own, inside, layout.every).index_select(0, layout.chain)
         entering = layout.numbered(_entering(of, matrices, links, layout))
     h: list[Tensor] = []
     below = [torch.full_like(own[0], of.one) if entering is None else entering]
@@ -175,7 +176,7 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         if t:
             below.append(of.through(inside[t - 1], h[-1][: len(mine)]))
         new = mine if t == 0 and entering is None else of.times(mine, below[-1])
-        if t % every == every - 1:
+        if t % layout.every == layout.every - 1:
             new, top = of.scaled(new)
             taken.append(top)
         h.append(new)
@@ -189,15 +190,17 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
     return Swept(tops, torch.cat(below), [*taken, top], matrices)
 
 
-def down(
-    of: Algebra, o: Tensor, r: Tensor, line: Tensor, links: Tensor | None, swept: Swept, layout: Layout, every: int
-) -> Tensor:
+def down(of: Algebra, o: Tensor, r: Tensor, line: Tensor, links: Tensor | None, swept: Swept, layout: Layout) -> Tensor:
     """``(n, S, B)`` what all that is above says of each variable, up to a factor for each variable and row.
 
     Args:
-        of, o, line, links, layout, every: as of `up`.
+        of: as of `up`.
+        o: as of `up`.
         r: ``(paths, S, B)`` what arrives at the top of every path, the largest entry one.
+        line: as of `up`.
+        links: as of `up`.
         swept: what `up` found.
+        layout: the order.
     """
     own, inside = layout.steps(o), layout.inside(line)
     if links is None or swept.matrices is None:
@@ -209,7 +212,7 @@ def down(
         begins = entering[(len(own[t + 1]) if found else 0) : len(own[t])]
         if found:
             sent = of.through(inside[t].mT, of.times(own[t + 1], found[-1]))
-            sent = of.scaled(sent)[0] if t % every == 0 else sent
+            sent = of.scaled(sent)[0] if t % layout.every == 0 else sent
             begins = joined([sent, begins], 0) if len(begins) else sent
         found.append(begins)
     return torch.cat(found[::-1])

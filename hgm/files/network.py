@@ -189,5 +189,4 @@ def _is_reloaded(engine: Engine) -> bool:
         return True
     weights = engine.weights.log_potential.detach().cpu()
     own = engine.weights.stored(torch.from_numpy(flatten(engine.plan.tree.potentials)))
-    always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)
-    return always or not torch.equal(weights, own.to(weights.dtype))
+    return engine.rescales_always or not torch.equal(weights, own.to(weights.dtype))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hgm.compiler.engine import Exact
 from hgm.compiler.paths import cheaper
-from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.ranges import Ranges
+from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.weights import Weights
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.data import Data

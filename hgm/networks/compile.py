@@ -64,8 +64,8 @@ def compile(
             chain, a sequence in the order of time.
         trainable: make the weights parameters, with finite gradients also at zeros; tied factors stay tied.
         schedule: how the network is planned: ``"levels"``, a stage for each level of the tree; ``"paths"``, a stage for
-            each level of heavy paths, few however deep the tree is (`hgm.compiler.paths`); ``"auto"``, the default, what
-            takes less time by a model of it; or one of your own (`hgm.compiler.schedule`). Networks of ReLUs have levels.
+            each level of heavy paths, few however deep the tree is (`hgm.compiler.paths`); ``"auto"``, the default,
+            what takes less time by a model of it; or one of your own (`hgm.compiler.schedule`). ReLUs have levels.
         plan: a plan to run instead of making one: of the same tree (re-rooted at `query` to classify) with the same
             inputs.
         activation: ``"exact"``, or ``"relu"`` for a network of linear maps, ReLUs, sums and max normalisations whose

@@ -7,6 +7,8 @@ import torch
 import hgm
 from hgm.testing import assert_close, feed, random_evidence
 
+pytestmark = pytest.mark.usefixtures("schedule")
+
 TREE = hgm.ghm([hgm.Level((2, 2), 3), hgm.Level((2, 2), 4)], root=2, seed=0)
 
 

@@ -9,6 +9,8 @@ import hgm
 from hgm.measure.feed import feed
 from hgm.testing import assert_close
 
+pytestmark = pytest.mark.usefixtures("schedule")
+
 T = 6
 CHAIN = hgm.chain(T, 3)
 X = torch.tensor([[0, 1, 2, 2, 1, 0], [2, -1, -1, 0, 1, -1], [-1] * T])

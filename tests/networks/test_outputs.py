@@ -9,6 +9,8 @@ from oracles.trees import CASES
 import hgm
 from hgm.testing import assert_close, feed, random_evidence
 
+pytestmark = pytest.mark.usefixtures("schedule")
+
 network = importlib.import_module("hgm.networks.network")
 
 ALL = ("posterior", "log_posterior", "leave_one_out", "log_partition")

@@ -24,7 +24,11 @@ TREES = {
     "log": hgm.random_tree(9, bound=1e40, seed=5),
     "prior": CASES["prior"].tree,
     "single": CASES["single"].tree,
+    "paths": hgm.caterpillar(5, 2, seed=6),
+    "log paths": hgm.hmm(4, transition=[[0.5, 0.5, 0], [0, 0.5, 0.5], [0.2, 0, 0.8]], seed=7),
 }
+#: those that are planned by paths, which so small ones are not by themselves
+BY_PATHS = [tree for name, tree in TREES.items() if "paths" in name]
 trees = pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 tasks = pytest.mark.parametrize("task", ["posterior", "classify", "denoise"])
 learning = pytest.mark.parametrize("trainable", [False, True])
@@ -32,7 +36,8 @@ OUTPUTS = ("posterior", "log_posterior", "leave_one_out", "log_partition")
 
 
 def made(tree, task="posterior", **options):
-    options = ({"query": "all"} if task == "posterior" else {}) | options
+    by_paths = any(tree is each for each in BY_PATHS)
+    options = ({"query": "all"} if task == "posterior" else {}) | {"schedule": "paths" if by_paths else None} | options
     net = hgm.compile(tree, task, observed=tree.names, **options)
     return net, *feed(net, tree, random_evidence(tree, 0))
 

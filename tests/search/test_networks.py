@@ -8,6 +8,8 @@ from search.models import Model, draw_evidence, draw_model, seeds
 
 import hgm
 
+pytestmark = pytest.mark.usefixtures("schedule")
+
 OUTPUTS = ("posterior", "log_posterior", "leave_one_out", "log_partition")
 
 

@@ -1,7 +1,7 @@
-"""A stage of paths: o of a level of paths ─► along all paths ─► their tops' messages ─► a stage by levels ─► o above.
+"""A stage of paths: o of a level ─► along all its paths ─► messages of their tops ─► a stage by levels ─► o above.
 
-A level of paths keeps o, what each variable knows by itself and from its light children, where a level of the tree keeps h;
-and its beliefs are
+A level of paths keeps o, what each variable knows by itself and from its light children, where a level of the tree
+keeps h; and its beliefs are
 
     b_v = o_v rho_v        rho_v = r_v s_v        r: what comes from above, s: from the next variable below in the path
 
@@ -36,7 +36,7 @@ class PathSkip(Skip):
         o: ``(n, S, B)`` what the paths' variables know without their paths.
         swept: messages along the paths.
         line, links: the matrices.
-        every: how often messages were scaled.
+        order: what ran when.
         light: what the stage of the tops keeps.
     """
 
@@ -44,7 +44,7 @@ class PathSkip(Skip):
     swept: Swept
     line: Tensor
     links: Tensor | None
-    every: int
+    order: Layout
     light: Skip
 
 
@@ -84,30 +84,31 @@ class Paths(Stage):
         self.light.rescale_always()
         self.every = 1
 
-    @property
-    def order(self) -> Layout:
+    def order(self, every: int) -> Layout:
         """What runs when."""
         cut = self.links is not None
-        return Layout(self.running, self.heads, *((self.counts, self.chain, self.paths) if cut else ()))
+        return Layout(self.running, self.heads, every, *((self.counts, self.chain, self.paths) if cut else ()))
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         o = below.h.transpose(0, 1)
         o = o.contiguous() if self.arrange is None else o.index_select(0, self.arrange)
         line, links = self.line.weight(o, scaled), None if self.links is None else self.links.weight(o, scaled)
-        every = self.every if scaled is None else 1
-        swept = up(self.of, o, line, links, self.order, every)
+        order = self.order(self.every if scaled is None else 1)
+        swept = up(self.of, o, line, links, order)
         tops = Message(swept.tops.transpose(0, 1)[: self.states], self.kernel, below.dtype)
         message, scales, light = self.light(tops, own, scaled)
         scales = [*(Scale(taken.transpose(0, 1), self.kernel) for taken in swept.taken), *scales]
-        return message, scales, PathSkip(o, swept, line, links, every, light)
+        return message, scales, PathSkip(o, swept, line, links, order, light)
 
     def distribute(self, above: Belief, skip: Skip) -> Belief:
         assert isinstance(skip, PathSkip)
         of, r = self.of, self.light.distribute(above, skip.light).r
         assert r is not None
-        r = F.pad(r.reshape(self.states, -1, r.shape[-1]), (0, 0, 0, 0, 0, skip.o.shape[1] - self.states), value=of.zero)
+        r = F.pad(
+            r.reshape(self.states, -1, r.shape[-1]), (0, 0, 0, 0, 0, skip.o.shape[1] - self.states), value=of.zero
+        )
         r = of.scaled(r.transpose(0, 1))[0]
-        r = down(of, skip.o, r, skip.line, skip.links, skip.swept, self.order, skip.every)
+        r = down(of, skip.o, r, skip.line, skip.links, skip.swept, skip.order)
         rho = of.times(r, skip.swept.below)
         b = of.times(skip.o, rho)
         b = b / b.sum(1, keepdim=True) if self.kernel == "linear" else b - logsumexp(b, 1).unsqueeze(1)
