@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
-from hgm.compiler.plan import LevelStage, PathStage, Plan
+from hgm.compiler.path_plan import PathStage
+from hgm.compiler.plan import LevelStage, Plan
 from hgm.compiler.ranges import allowed
 from hgm.compiler.readout import Collected, evidence_of, leave_one_out, log_posterior, unseen
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
@@ -134,7 +135,7 @@ class Exact(Engine):
     allowed: Tensor
     _mask: Tensor | None
     _fixed_of: Tensor
-    _fixed_at: int
+    _fixed_at: int | None
     _before: Tensor | None = None
     rescales_always = False
 
@@ -286,6 +287,16 @@ class Exact(Engine):
                 part.fix(scaled)
             self._mask = self._impossible(scaled, self.possible)
             self._fixed_of, self._fixed_at = self.weights.log_potential, _version(self.weights.log_potential)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        fresh = self._fixed_at == _version(self.weights.log_potential)
+        return {**state, "_fixed_at": None} if fresh else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._fixed_at is None:  # a copy counts changes anew
+            self._fixed_at = _version(self.weights.log_potential)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

@@ -15,7 +15,8 @@ from functools import cached_property, singledispatch
 
 import numpy as np
 
-from hgm.compiler.plan import PAD, ZERO, ConvOp, EdgeOp, Group, JointOp, Op, PathOp, RulesOp
+from hgm.compiler.ops import PAD, ZERO, ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
+from hgm.compiler.plan import Group
 from hgm.compiler.ranges import Kernel
 from hgm.errors import BadExtension, extension
 from hgm.tree.potential import Potential
@@ -130,7 +131,7 @@ def _folded(potential: Potential, batch: Factors) -> Op:
     with extension(what):
         op = fold(potential, batch)
     if not isinstance(op, Op):
-        raise BadExtension(f"{what} must give an Op (hgm.compiler.plan); got {op!r:.100}")
+        raise BadExtension(f"{what} must give an Op (hgm.compiler.ops); got {op!r:.100}")
     if not isinstance(op.factors, np.ndarray) or not np.array_equal(op.factors, batch.factors):
         raise BadExtension(f"{what} must keep factors={batch.factors}; got {op.factors!r:.100}")
     if op.kernel not in ("linear", "log"):

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import logsumexp, summing
-from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
+from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension

@@ -18,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hgm.compiler.fold import Factors, fold_path, plain_edges
+from hgm.compiler.ops import PathOp
 from hgm.compiler.parts import factors_below, hanging, level_plan, positions
-from hgm.compiler.plan import LevelPlan, LevelStage, PathOp, PathStage, Plan, StagePlan
+from hgm.compiler.path_plan import PathStage
+from hgm.compiler.plan import LevelPlan, LevelStage, Plan, StagePlan
 from hgm.compiler.ranges import SAFE, Ranges, kernels
 from hgm.tree.flat import offsets
 from hgm.tree.paths import HeavyPaths, heavy_paths

@@ -18,122 +18,23 @@ log) or as log messages in float64 (``"log"``). `hgm.compiler.ranges` decides.
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
+from hgm.compiler.ops import Op
 from hgm.compiler.ranges import Kernel, Ranges
 from hgm.tree.tree import Tree
 
 __all__ = [
-    "PAD",
-    "ZERO",
-    "ConvOp",
-    "EdgeOp",
     "Group",
-    "JointOp",
     "LevelPlan",
     "LevelStage",
-    "Op",
-    "PathOp",
-    "PathStage",
     "Plan",
-    "RulesOp",
     "StagePlan",
 ]
-
-#: what an index into the weights holds where there is no weight: a hard zero, and neutral padding
-ZERO, PAD = -1, -2
-
-
-@dataclass(frozen=True)
-class Op:
-    """Factors of one stage that run as one batched operation.
-
-    Attributes:
-        factors: ``(F,)`` factor indices, in slot order.
-        states_out, states_in: S of the parents, S' of the children (padded to the largest of the level).
-        index: entry numbers in the vector of all weights (`hgm.tree.flat`), in the layout of the op's weight; `ZERO`
-            where the potential is zero by its kind, `PAD` in states that a variable does not have.
-        kernel: ``"linear"`` or ``"log"``.
-        flops: multiply-adds per batch row, both directions.
-    """
-
-    factors: np.ndarray
-    states_out: int
-    states_in: int
-    index: np.ndarray
-    kernel: Kernel
-
-    name = "op"
-
-    @property
-    def flops(self) -> int:
-        return 2 * len(self.factors) * self.states_out * self.states_in
-
-    @property
-    def children(self) -> int:
-        """Children per factor."""
-        return 1
-
-
-@dataclass(frozen=True)
-class ConvOp(Op):
-    """Edges of a regular level with one matrix per sibling position: a convolution with stride = kernel = arity.
-
-    `index` has shape ``(m, S, S')``, or ``(1, S, S')`` if all siblings share one matrix.
-    """
-
-    arity: tuple[int, ...] = (1,)
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return f"conv{len(self.arity)}d"
-
-
-@dataclass(frozen=True)
-class EdgeOp(Op):
-    """Edges with a matrix each, ``index (F, S, S')``: locally connected on a regular level, else folded gathers."""
-
-    regular: bool = False
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return "local" if self.regular else "gather"
-
-
-@dataclass(frozen=True)
-class JointOp(Op):
-    """Joint tables of one shape, ``index (F or 1, S, C_1, ..., C_k)``; first axis 1 if they are all tied."""
-
-    name = "joint"
-
-    @property
-    def children(self) -> int:
-        return self.index.ndim - 2
-
-    @property
-    def flops(self) -> int:
-        return (1 + self.children) * 2 * len(self.factors) * int(np.prod(self.index.shape[1:]))
-
-
-@dataclass(frozen=True)
-class RulesOp(Op):
-    """One rule table shared by its factors, ``index (R,)``; ``states (R, 1 + k)`` with the parent's state first."""
-
-    states: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
-    shape: tuple[int, ...] = ()
-
-    name = "rules"
-
-    @property
-    def children(self) -> int:
-        return self.states.shape[1] - 1
-
-    @property
-    def flops(self) -> int:
-        return (1 + self.children) * self.states.size * len(self.factors)
 
 
 @dataclass(frozen=True)
@@ -194,7 +95,10 @@ class StagePlan(ABC):
     Attributes:
         level: l, the parents' level.
         ops: the folded factors. Their slots, one op after the other, are the *op order*.
+        along: whether level l + 1 has edges of its own, along which messages pass.
     """
+
+    along: ClassVar[bool] = False
 
     level: int
     ops: tuple[Op, ...]
@@ -250,66 +154,6 @@ class LevelStage(StagePlan):
 
 
 @dataclass(frozen=True)
-class PathOp(EdgeOp):
-    """Edges along paths, in the order in which they run; ``index (1, S, S')`` if all share one matrix."""
-
-    name = "path"
-
-
-@dataclass(frozen=True)
-class PathStage(StagePlan):
-    """A stage of paths: along all paths of level l + 1 at once, by segments, then from their tops to level l.
-
-    `hgm.compiler.segments` has the algebra. The ops are those of `light`, then `line` and, if paths are cut, `links`.
-
-    Attributes:
-        light: the stage between level l and the tops of the paths.
-        tops: `light`'s children: the paths' top variables, as a level.
-        line: the edges inside of segments.
-        links: those between segments.
-        arrange: ``(n',)`` position in level l + 1 of what stands where along the segments, or ``None`` if equal.
-        running, heads, counts, chain, paths: as `hgm.compiler.segments.Layout` has them; `heads` are its `tops`, and
-            `chain` is empty if every path is one segment.
-        every: messages are scaled in every so many steps.
-    """
-
-    light: LevelStage
-    tops: LevelPlan
-    line: PathOp
-    links: PathOp | None
-    arrange: np.ndarray | None
-    running: tuple[int, ...]
-    heads: np.ndarray
-    counts: tuple[int, ...]
-    chain: np.ndarray
-    paths: np.ndarray
-    every: int
-
-    @property
-    def steps(self) -> int:
-        """2 T along paths; 3 T + 2 G in segments."""
-        along = len(self.running)
-        return self.light.steps + (3 * along + 2 * len(self.counts) if self.links else 2 * along)
-
-    @property
-    def flops(self) -> int:
-        """With the matrices of segments."""
-        cut = self.line.states_in if self.links else 0
-        return sum(op.flops for op in self.ops) + cut * self.line.flops // 2
-
-    def rows(self, above: LevelPlan, below: LevelPlan) -> list[dict[str, object]]:
-        rows = super().rows(above, below)
-        for row, op in zip(rows, self.ops, strict=True):
-            if isinstance(op, PathOp):
-                row |= {"level": f"{self.level + 1}", "nodes": f"{below.nodes:,}"}
-                row["skips"] = f"o ({below.states}, {below.nodes:,})"
-            else:
-                row["nodes"] = f"{self.tops.nodes:,} -> {above.nodes:,}"
-                row["skips"] = f"h ({below.states}, {self.tops.nodes:,}), q ({op.states_out}, {len(op.factors):,})"
-        return rows
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a network does, stage by stage. `print` shows it as a table.
 
@@ -359,8 +203,7 @@ class Plan:
     @property
     def guarded(self) -> np.ndarray:
         """``(n,)`` the variables at which the range of the factor above counts (`hgm.compiler.ranges`)."""
-        along = any(isinstance(stage, PathStage) for stage in self.stages)
-        return np.arange(len(self.tree)) if along else self.inputs
+        return np.arange(len(self.tree)) if any(stage.along for stage in self.stages) else self.inputs
 
     @property
     def linear_at(self) -> np.ndarray:

@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from hgm.compiler.levels import by_levels
+from hgm.compiler.ops import Op
 from hgm.compiler.paths import by_paths, cheaper
-from hgm.compiler.plan import LevelPlan, Op, Plan, StagePlan
+from hgm.compiler.plan import LevelPlan, Plan, StagePlan
 from hgm.compiler.ranges import Ranges
 from hgm.errors import BadExtension, BadSpec, brief, did_you_mean, extension, listing
 from hgm.tree.flat import offsets
@@ -50,7 +51,7 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]
         raise BadSpec(
             f"there is no schedule {brief(name)}{did_you_mean(name, (AUTO, *SCHEDULES))}; there are {listing(known)}. "
-            "One of your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
+            "Your own is registered with SCHEDULES[name] = function (from hgm.compiler.schedule import SCHEDULES)"
         )
     schedule = SCHEDULES[name]
     if schedule in (by_levels, by_paths):
@@ -88,7 +89,7 @@ def check_plan(plan: Plan, tree: Tree, inputs: np.ndarray) -> None:
         raise BadSpec("level 0 of the plan must hold the roots")
     ops = [op for stage in plan.stages for op in stage.ops]
     if not all(isinstance(op, Op) for op in ops):
-        raise BadSpec("the ops of the plan's stages must be Ops (hgm.compiler.plan)")
+        raise BadSpec("the ops of the plan's stages must be Ops (hgm.compiler.ops)")
     factors = np.concatenate([np.zeros(0, dtype=np.int64), *(op.factors for op in ops)])
     if not np.array_equal(np.sort(factors), np.flatnonzero(np.diff(tree.scope_ptr) > 1)):
         raise BadSpec("the ops of the plan's stages must hold every factor over several variables once")

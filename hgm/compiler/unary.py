@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import nodes
-from hgm.compiler.plan import PAD, ZERO, LevelPlan, Plan
+from hgm.compiler.ops import PAD, ZERO
+from hgm.compiler.plan import LevelPlan, Plan
 from hgm.tree.possible import forbidden
 
 __all__ = ["SILENT", "Unary", "UnaryTerms", "limits"]

@@ -20,7 +20,8 @@ from functools import singledispatch
 
 import numpy as np
 
-from hgm.compiler.plan import LevelStage, Op, Plan, RulesOp
+from hgm.compiler.ops import Op, RulesOp
+from hgm.compiler.plan import LevelStage, Plan
 from hgm.errors import NoLoweringRule
 from hgm.relu.constructions.logmatrix import contraction
 from hgm.relu.pieces.piecewise import Floats

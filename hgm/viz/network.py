@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.compiler.plan import ConvOp, EdgeOp, LevelPlan, Plan, StagePlan
+from hgm.compiler.ops import ConvOp, EdgeOp
+from hgm.compiler.plan import LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec, brief
 from hgm.networks.heads import ConvNet, UNet
 from hgm.viz.potentials import times

@@ -11,8 +11,9 @@ from oracles.trees import CASES
 
 import hgm
 from hgm.compiler.fold import plain_edges
+from hgm.compiler.ops import PathOp
+from hgm.compiler.path_plan import PathStage
 from hgm.compiler.paths import by_paths, cheaper
-from hgm.compiler.plan import PathOp, PathStage
 from hgm.testing import assert_close, feed, random_evidence
 from hgm.tree.paths import heavy_paths
 

@@ -10,7 +10,8 @@ import hgm
 from hgm.compiler.layers import FactorLayer, LocalEdges, layer_for
 from hgm.compiler.levels import by_levels
 from hgm.compiler.numerics import logsumexp
-from hgm.compiler.plan import EdgeOp, Plan
+from hgm.compiler.ops import EdgeOp
+from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import SCHEDULES
 from hgm.errors import HgmError, NoLoweringRule
 from hgm.testing import Conformance, assert_close, random_evidence

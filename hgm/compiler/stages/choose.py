@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hgm.compiler.plan import EdgeOp, LevelPlan, LevelStage
+from hgm.compiler.ops import EdgeOp
+from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Stage
 from hgm.compiler.stages.gather import Gather
 from hgm.compiler.stages.general import General

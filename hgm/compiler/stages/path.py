@@ -19,7 +19,8 @@ from torch import Tensor
 
 from hgm.compiler.layers import FactorLayer, layer_of
 from hgm.compiler.numerics import logsumexp
-from hgm.compiler.plan import LevelPlan, PathStage
+from hgm.compiler.path_plan import PathStage
+from hgm.compiler.plan import LevelPlan
 from hgm.compiler.segments import Layout, Linear, Logs, Swept, down, up
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage
 from hgm.compiler.stages.choose import level_stage

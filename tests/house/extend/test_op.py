@@ -11,7 +11,7 @@ import hgm
 from hgm.compiler.fold import fold
 from hgm.compiler.layers import FactorLayer, layer_for
 from hgm.compiler.numerics import logsumexp
-from hgm.compiler.plan import Op
+from hgm.compiler.ops import Op
 from hgm.compiler.ranges import has_linear
 from hgm.testing import Conformance, assert_close, random_evidence
 

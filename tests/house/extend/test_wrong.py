@@ -11,7 +11,8 @@ from hgm.cli import app
 from hgm.compiler.fold import fold
 from hgm.compiler.layers import LocalEdges, layer_for
 from hgm.compiler.levels import by_levels
-from hgm.compiler.plan import EdgeOp, LevelStage
+from hgm.compiler.ops import EdgeOp
+from hgm.compiler.plan import LevelStage
 from hgm.compiler.schedule import SCHEDULES
 from hgm.compiler.stage import Belief, Message, Stage, stage_for
 from hgm.compiler.stages.general import General
