@@ -30,6 +30,8 @@ __all__ = ["Network"]
 
 #: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
 SLICE = 1 << 21
+#: and on other devices, where it is launches that cost, of many more
+DEVICE_SLICE = 1 << 27
 
 
 class Network(Intake, Checked):
@@ -153,11 +155,10 @@ class Network(Intake, Checked):
             log_potentials: logs of tables to use instead of the network's own, as for `hgm.log_partition`: by the names
                 of potentials, or the variables of a factor. ``(*shape)``, or one for each row, ``(B, *shape)``. They
                 must be in the range that the network's kernels were chosen for.
-            check: when it is looked whether there is an answer, for which one must wait for the device; default that of
-                `hgm.compile`. ``"now"`` raises the errors below. ``"later"`` looks at no number and makes a note on the
-                device: the error comes from `throw`, or from the next call that looks. ``False`` never looks. Without
-                an error, answers that there are not are NaN, and log Z of impossible evidence is ``-inf``. A traced
-                program, and a transform of `torch.func`, never look.
+            check: when to look whether there is an answer, which waits for the device; default that of `hgm.compile`.
+                ``"now"`` raises the errors below; ``"later"`` makes a note on the device, and `throw`, or the next call
+                that looks, raises them; ``False`` never looks, as a traced program and a transform of `torch.func`.
+                Without an error, impossible answers are NaN, and log Z of impossible evidence is ``-inf``.
 
         Raises:
             BadEvidence: for a wrong shape, a NaN or +inf, or ``None`` before an argument that is given.
@@ -240,7 +241,7 @@ class Network(Intake, Checked):
         def one(row: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
             return tuple(x[0] for x in self._answers(wanted, row.unsqueeze(2), 0, weights))
 
-        rows = max(1, SLICE // self.row_size)
+        rows = max(1, (SLICE if e.is_cpu else DEVICE_SLICE) // self.row_size)
         found = torch.func.vmap(one, (2, 0), chunk_size=rows)(e.expand(-1, -1, len(full)), full)
         if check:  # inside, nothing could be
             log_z = found[list(wanted).index("log_partition")]
@@ -295,7 +296,7 @@ class Network(Intake, Checked):
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
             return self._answers(names, self._input(observation, evidence, dtype), 0, full)
         batch = given[0].shape[0] if given[0].ndim else 0
-        rows = max(1, SLICE // self.row_size)
+        rows = max(1, (SLICE if given[0].is_cpu else DEVICE_SLICE) // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
