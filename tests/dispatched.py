@@ -27,28 +27,6 @@ WAITING = {
 MOVING = (Tensor.cpu, Tensor.cuda, Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__array__)
 MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
 
-#: operators that only look at memory in another way
-VIEWS = {
-    "alias",
-    "as_strided",
-    "detach",
-    "expand",
-    "permute",
-    "select",
-    "slice",
-    "split",
-    "split_with_sizes",
-    "squeeze",
-    "t",
-    "transpose",
-    "unbind",
-    "unfold",
-    "unsqueeze",
-    "view",
-    "_unsafe_view",
-    "_reshape_alias",
-}
-
 
 class Operators(TorchDispatchMode):
     """The operators that run inside: how often each (`ran`), those that wait (`waited`), their results (`dtypes`)."""
@@ -60,13 +38,14 @@ class Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.split("::")[1]
         out = func(*args, **(kwargs or {}))
-        self.ran[name] += name not in VIEWS
+        computes = not (func.is_view or name == "_unsafe_view")  # a view only looks at memory in another way
+        self.ran[name] += computes
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         devices = {x.device for x in (*given, *tree_leaves(out)) if isinstance(x, Tensor)}
         by_mask = name.startswith(("index", "_index")) and any(x.dtype == torch.bool for x in given[1:])
         if name in WAITING or len(devices) > 1 or (by_mask and name != "index_fill"):
             self.waited.append(name)
-        if name not in VIEWS:
+        if computes:
             self.dtypes.update((name, x.dtype) for x in tree_leaves(out) if isinstance(x, Tensor))
         return out
 

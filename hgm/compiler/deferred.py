@@ -71,7 +71,7 @@ class Deferred:
             before = self._codes.get(codes.device)
             if before is not None:
                 rows = max(len(before), len(codes))
-                codes = torch.maximum(F.pad(before, (0, rows - len(before))), F.pad(codes, (0, rows - len(codes))))
+                codes = torch.maximum(*(x if len(x) == rows else F.pad(x, (0, rows - len(x))) for x in (before, codes)))
             self._codes[codes.device] = codes
 
     def throw(self, check_weights: Callable[[], None]) -> None:

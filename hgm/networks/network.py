@@ -28,10 +28,9 @@ from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
 
-#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
-SLICE = 1 << 21
-#: and on other devices, where it is launches that cost, of many more
-DEVICE_SLICE = 1 << 27
+#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache; of more on
+#: other devices, where launches cost
+SLICE, DEVICE_SLICE = 1 << 21, 1 << 27
 
 
 class Network(Intake, Checked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -17,8 +17,7 @@ __all__ = ["threads"]
 GRAIN = 1 << 15
 
 
-@contextmanager
-def threads(network: Network, rows: int) -> Iterator[int]:
+def threads(network: Network, rows: int) -> AbstractContextManager[int]:
     """Run with no more threads than a network can use, and give torch its own number back at the end.
 
         with hgm.threads(net, len(z)):
@@ -33,17 +32,22 @@ def threads(network: Network, rows: int) -> Iterator[int]:
         network: what is to run.
         rows: how many rows of a batch it gets at once.
 
-    Yields:
-        The number of threads.
+    Returns:
+        A context, which gives the number of threads.
 
     Raises:
         BadSpec: for what is no network, or no number of rows.
     """
     if not isinstance(network, Network):
         raise BadSpec(f"network must be one that hgm.compile made; got {brief(network)}")
-    before = torch.get_num_threads()
     numbers = min(whole("rows", rows, 0) * network.row_size, max(SLICE, network.row_size))  # as it is cut in slices
-    used = max(1, min(before, numbers // GRAIN))
+    return _at_most(max(1, numbers // GRAIN))
+
+
+@contextmanager
+def _at_most(number: int) -> Iterator[int]:
+    before = torch.get_num_threads()
+    used = min(before, number)
     torch.set_num_threads(used)
     try:
         yield used
