@@ -114,7 +114,8 @@ def allowed(symbols: Tensor, states: int, dim: int) -> Tensor:
     shape[dim] = states
     dtype = symbols.dtype if states <= torch.iinfo(symbols.dtype).max else torch.int64
     z = symbols.unsqueeze(dim)
-    return (z == torch.arange(states, dtype=dtype, device=z.device).reshape(shape)) | (z == MISSING)
+    missing = (z < 0) & (z == MISSING)  # of unsigned types the largest equals -1
+    return (z == torch.arange(states, dtype=dtype, device=z.device).reshape(shape)) | missing
 
 
 def clamped(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Tensor:
