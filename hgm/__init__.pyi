@@ -49,6 +49,7 @@ from .measure.support import receptive_field as receptive_field
 from .networks.compile import compile as compile
 from .networks.heads import ConvNet as ConvNet
 from .networks.heads import UNet as UNet
+from .networks.threads import threads as threads
 from .relu.certificate import Certificate as Certificate
 from .tree.labels import LabelSet as LabelSet
 from .tree.potential import Edge as Edge

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hgm.ablation.restricted import Ablation, Restricted
 from hgm.errors import BadEvidence, ImpossibleEvidence
+from hgm.evidence.ambient import checking, concrete
 from hgm.evidence.channel import Channel
 from hgm.tree.tree import Tree
 
@@ -56,9 +57,10 @@ class Blind(Restricted):
     def _posterior(self, e: Tensor, first_row: int) -> Tensor:
         if e.shape[2] == 1:  # an empty batch runs as one row
             e = e.expand(-1, -1, len(self.levels))
-        rows = e.shape[2] // len(self.levels)
+        rows, looks = e.shape[2] // len(self.levels), concrete(e)
         try:
-            collected, impossible = self.engine.collect(e), []
+            with checking("now" if looks else False):  # rows of the engine are no rows of the batch
+                collected, impossible = self.engine.collect(e), []
         except ImpossibleEvidence as error:  # at some levels, which so are not the level, or at all
             impossible = list(error.rows)
             levels = Counter(row % rows for row in impossible)
@@ -69,5 +71,8 @@ class Blind(Restricted):
         if impossible:
             log = log.index_fill(0, torch.tensor(impossible, device=log.device), -torch.inf)
         p = self._of_leaves(collected)
+        if not looks:  # the same without an error: a level at which z is impossible counts for nothing
+            self.engine.deferred.check(log.unflatten(0, (-1, rows)).amax(0), first_row, self.engine.check_weights)
+            p = p.masked_fill(log.isneginf(), 0.0)
         share = (log.unflatten(0, (len(self.levels), -1)) + self.prior[:, None]).log_softmax(0).exp().to(p)  # (K, B)
         return torch.einsum("snkb,kb->snb", p.unflatten(2, (len(self.levels), -1)), share)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from hgm.ablation.restricted import Ablation, Restricted
-from hgm.errors import BadSpec, ImpossibleEvidence
+from hgm.errors import BadSpec
+from hgm.evidence.ambient import checking
 from hgm.evidence.channel import Channel
 from hgm.networks.network import SLICE
 from hgm.tree.tree import Tree
@@ -59,10 +60,10 @@ class Windowed(Restricted):
             seen = self.seen[:, first : first + self.together]
             mine = torch.arange(first, first + seen.shape[1], device=e.device)
             told = torch.where(seen[:, None], e.unsqueeze(3), 0.0)  # (S, n, B, leaves)
-            try:
-                p = self._of_leaves(self.engine.collect(told.flatten(2)))
-            except ImpossibleEvidence as error:
-                raise ImpossibleEvidence(sorted({first_row + row // len(mine) for row in error.rows})) from None
-            p = p.unflatten(2, (-1, seen.shape[1]))  # not B: a batch of any size is exported
+            with checking(False):  # rows of the engine are no rows of the batch
+                collected = self.engine.collect(told.flatten(2))
+            log_z = self.engine.partition(collected).unflatten(0, (-1, seen.shape[1]))
+            self.engine.deferred.check(log_z.t(), first_row, self.engine.check_weights)
+            p = self._of_leaves(collected).unflatten(2, (-1, seen.shape[1]))  # not B: a batch of any size is exported
             parts.append(p.gather(1, mine.expand(p.shape[0], 1, p.shape[2], -1)).squeeze(1))
         return torch.cat(parts, 2).transpose(1, 2)

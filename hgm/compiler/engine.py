@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hgm.compiler.deferred import Deferred
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
 from hgm.compiler.path_plan import PathStage
 from hgm.compiler.plan import LevelStage, Plan
@@ -29,8 +30,8 @@ from hgm.compiler.stages.choose import level_stage
 from hgm.compiler.stages.path import Paths
 from hgm.compiler.unary import SILENT, UnaryTerms, limits
 from hgm.compiler.weights import Weights
-from hgm.errors import BadEvidence, HgmError, ImpossibleEvidence, listing
-from hgm.evidence.ambient import concrete
+from hgm.errors import HgmError
+from hgm.evidence.ambient import check_of, concrete
 from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.tree import Tree
 
@@ -49,6 +50,7 @@ class Engine(nn.Module):
 
     Attributes:
         plan, trainable: as given.
+        deferred: what calls have left to be checked later.
         certificate: a proof of how far the engine is from exact, or ``None`` for one that is exact.
         encoder: the stages of collect, leaves first.
         decoder: those of distribute, root first; empty if it does not.
@@ -64,6 +66,7 @@ class Engine(nn.Module):
         super().__init__()
         self.plan = plan
         self.trainable = trainable
+        self.deferred = Deferred()
 
     def given(self, log_potentials: GivenPotentials) -> Tensor:
         """``(*batch, P)`` all weights, given potentials in the places of some: what `collect` takes.
@@ -115,6 +118,9 @@ class Engine(nn.Module):
     @abstractmethod
     def tree(self) -> Tree:
         """The tree with the engine's current weights."""
+
+    def check_weights(self) -> None:
+        """Raise `BadPotential` if the current weights are no numbers, or out of their range."""
 
 
 class Exact(Engine):
@@ -181,20 +187,19 @@ class Exact(Engine):
                 full, self.allowed, "give them to hgm.log_partition, or compile a tree that has such tables"
             )
             return full
-        inside = (self.weights.ranges(full) >= self.allowed).all(-1, keepdim=True)
-        return torch.where(inside, full, torch.nan)  # the answer too: no error can be raised here
+        return self.weights.inside(full, self.allowed)  # the answer is NaN too: no error can be raised here
 
     def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Collected:
         own = self.weights.log_potential
-        looks = concrete(e) and concrete(own if full is None else full)
+        check = check_of(e, own if full is None else full)
+        looks = check == "now"
         possible = self.possible if full is None or (looks and self.weights.keeps_zeros(full)) else self.exists
-        # fixed weights are other ones inside of torch.func.functional_call, until it ends
-        loose = self.trainable or not (torch.compiler.is_compiling() or own is self._fixed_of)
-        if full is None and loose:
-            full = self.weights.full()
+        # fixed weights are other ones inside of torch.func.functional_call, until it ends; and if changed in place
+        if full is None and (self.trainable or not (torch.compiler.is_compiling() or self._is_fixed(own, looks))):
+            full = self.weights.full() if looks else self.weights.inside(self.weights.full(), self.allowed)
             if looks:
                 self.weights.check(full, self.allowed)
-        elif full is None and looks and self._fixed_at != _version(own):
+        elif full is None and looks and self._fixed_at != self.weights.version():
             _loaded(self)  # weights that were changed in place
         scaled = None if full is None else self.weights.scaled(full)
         mask = self._mask if scaled is None else self._impossible(scaled, possible)
@@ -221,8 +226,10 @@ class Exact(Engine):
             skips.append(skip)
             scales += taken_here
         messages.reverse()
-        if looks:
-            _check(messages[0], first_row)
+        if check:
+            top = messages[0].h
+            log_mass = top.sum(0).log() if messages[0].kernel == "linear" else logsumexp(top, 0)
+            self.deferred.check(log_mass, first_row, self.check_weights)
         return Collected(messages, skips, scales, e, mask, full, scaled)
 
     def roots(self, collected: Collected) -> Tensor:
@@ -262,6 +269,12 @@ class Exact(Engine):
 
     # ------------------------------------------------------------------ weights and devices
 
+    def check_weights(self) -> None:
+        self.weights.check(self.weights.full(), self.allowed)
+
+    def _is_fixed(self, own: Tensor, looks: bool) -> bool:
+        return own is self._fixed_of and (looks or self._fixed_at == self.weights.version())
+
     def _rescale_always(self) -> None:
         """Rescale at every level: where it can be skipped was decided for other weights."""
         self.rescales_always = self.rescale_leaves = True
@@ -286,7 +299,7 @@ class Exact(Engine):
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
             self._mask = self._impossible(scaled, self.possible)
-            self._fixed_of, self._fixed_at = self.weights.log_potential, _version(self.weights.log_potential)
+            self._fixed_of, self._fixed_at = self.weights.log_potential, self.weights.version()
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -304,11 +317,6 @@ class Exact(Engine):
         return self
 
 
-def _version(weights: Tensor) -> int:
-    """How often a tensor was changed in place; those of inference mode do not count that."""
-    return -1 if weights.is_inference() else weights._version
-
-
 def _loading(engine: Exact, *_: object) -> None:
     engine._before = engine.weights.log_potential.detach().clone()
 
@@ -320,14 +328,3 @@ def _loaded(engine: Exact, _: object = None) -> None:
         engine.weights.check(engine.weights.full(), engine.allowed)
         engine._rescale_always()
     engine._fix()
-
-
-def _check(top: Message, first_row: int) -> None:
-    mass = top.h.detach().sum(0) if top.kernel == "linear" else exp(logsumexp(top.h.detach(), 0))
-    if mass.numel() and not float(mass.min()) > 0:  # also for NaN
-        good = mass > 0
-        rows = (torch.nonzero(~good.all(0)).flatten() + first_row).tolist()
-        if bool(mass.isnan().any()):
-            bad = (torch.nonzero(mass.isnan().any(0)).flatten() + first_row).tolist()
-            raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(bad)}")
-        raise ImpossibleEvidence(rows)

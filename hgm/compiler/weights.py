@@ -45,6 +45,7 @@ class Weights(nn.Module):
     owner: Tensor
     uses: Tensor
     beyond: Tensor
+    unary: Tensor
 
     def __init__(self, potentials: tuple[Potential, ...], uses: Tensor, trainable: bool) -> None:
         super().__init__()
@@ -59,8 +60,14 @@ class Weights(nn.Module):
         place = None if kept.all() else torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, len(log)))
         self.register_buffer("place", place, persistent=False)  # of each entry; that of a zero is N
         self.register_buffer("owner", torch.from_numpy(owners(potentials)), persistent=False)
+        unary = torch.tensor([p.axes == 1 for p in potentials], dtype=torch.bool)
+        self.register_buffer("unary", unary, persistent=False)  # which potentials are of one variable
         self.register_buffer("uses", uses.to(torch.float64), persistent=False)
         self.register_buffer("beyond", torch.tensor([0.0, -torch.inf], dtype=torch.float64), persistent=False)
+
+    def version(self) -> int:
+        """How often the vector was changed in place; one of inference mode does not count that."""
+        return -1 if self.log_potential.is_inference() else self.log_potential._version
 
     def full(self, entries: Tensor | None = None, zero: float = -torch.inf) -> Tensor:
         """``(P,)`` all entries, `zero` where a potential is zero, from those that are not ``(N,)``."""
@@ -98,8 +105,7 @@ class Weights(nn.Module):
     def ranges(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` log(smallest / largest entry) of each; the zeros of priors do not count."""
         flat = (self.full() if full is None else full).detach()
-        prior = torch.tensor([p.axes == 1 for p in self.of], dtype=torch.bool, device=flat.device)[self.owner]
-        counted = torch.where(prior & flat.isneginf(), torch.inf, flat)
+        counted = torch.where(self.unary[self.owner] & flat.isneginf(), torch.inf, flat)
         empty = flat.new_full((*flat.shape[:-1], len(self.of)), torch.inf)
         return empty.scatter_reduce(-1, self.owner.expand(flat.shape), counted, "amin") - self.largest(flat)
 
@@ -130,6 +136,11 @@ class Weights(nn.Module):
             f"the weights of potentials {self.called(which(ranges < least))} have left the range for which this "
             f"network's kernels were chosen; {advice}"
         )
+
+    def inside(self, full: Tensor, least: Tensor) -> Tensor:
+        """Entries ``(*batch, P)`` as they are, or NaN where `check` would raise an error: without looking at them."""
+        good = (self.ranges(full) >= least).all(-1, keepdim=True)
+        return torch.where(good, full, torch.nan)
 
     def given(self, given: GivenPotentials) -> Tensor:
         """``(P,)`` or ``(*batch, P)`` the current entries with those of given potentials in their places."""

@@ -1,18 +1,36 @@
-"""What may surround a computation: a tracer, a function transform of torch, a source of randomness."""
+"""What may surround a computation: a tracer, a function transform of torch, a check, a source of randomness."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from hgm.errors import BadSpec, brief
+from hgm.errors import BadSpec, brief, did_you_mean
 
-__all__ = ["check_generator", "checked_device", "checked_dtype", "concrete", "making", "seeded", "transformed"]
+__all__ = [
+    "Check",
+    "check_generator",
+    "check_of",
+    "checked_check",
+    "checked_device",
+    "checked_dtype",
+    "checking",
+    "concrete",
+    "making",
+    "seeded",
+    "transformed",
+]
+
+#: when numbers are looked at that only an error may come of: at once, when somebody asks, never
+Check = Literal["now", "later", False]
+
+_check: ContextVar[Check] = ContextVar("check", default="now")
 
 
 def transformed(x: Tensor) -> bool:
@@ -22,9 +40,45 @@ def transformed(x: Tensor) -> bool:
     return forward_ad._current_level >= 0 or torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
+def check_of(*given: Tensor) -> Check:
+    """When to look at the numbers of tensors.
+
+    Never where they have none: in a transform, under a tracer, on the meta device. Else as it was said by `checking`.
+    To look is to wait for the device.
+    """
+    if torch.compiler.is_compiling() or any(x.is_meta or transformed(x) for x in given):
+        return False
+    return _check.get()
+
+
 def concrete(x: Tensor) -> bool:
-    """Whether a tensor has numbers (one on the meta device has none) that may be looked at: no transform, no tracer."""
-    return not (torch.compiler.is_compiling() or x.is_meta or transformed(x))
+    """Whether a tensor has numbers that may be looked at now: `check_of`."""
+    return check_of(x) == "now"
+
+
+def checking(check: Check) -> AbstractContextManager[None]:
+    """Around a computation: when its numbers are looked at. A traced program never looks."""
+    return nullcontext() if torch.compiler.is_compiling() else _checking(check)
+
+
+@contextmanager
+def _checking(check: Check) -> Iterator[None]:
+    before = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(before)
+
+
+def checked_check(check: Any) -> Check:
+    """The argument `check`. Raises `BadSpec` unless it is ``"now"``, ``"later"`` or ``False``."""
+    words: tuple[Check, ...] = ("now", "later")
+    for word in words:
+        if isinstance(check, str) and check == word:
+            return word
+    if check is False:
+        return False
+    raise BadSpec(f"check must be 'now', 'later' or False; got {brief(check)}{did_you_mean(check, words)}")
 
 
 @contextmanager

@@ -101,6 +101,8 @@ class Flip(Channel, name="flip"):
         states, eps = len(self.table()), _probability(self.spread, z, *noise)
         z = self.batch_last(checked_symbols(z, states))
         stay, move = (1 - eps).log(), (eps / max(states - 1, 1)).log()
+        if not concrete(z):  # then what is no symbol was let through
+            move = torch.where((z < MISSING) | (z.long() >= states), torch.nan, move)
         return torch.where(allowed(z, states, 0), torch.where(z == MISSING, 0.0, stay), move)
 
     def observe(self, x: Tensor, *noise: Tensor | float, generator: torch.Generator | None = None) -> Tensor:
@@ -291,6 +293,8 @@ def _scales(read: Callable[..., Tensor], z: Tensor, *noise: Tensor | float) -> t
     if not 1 <= len(noise) <= 2:
         raise BadEvidence("Gaussian takes the observation, sigma, and optionally alpha: channel(z, sigma, alpha)")
     sigma, alpha = read(noise[0], z, "sigma"), read(noise[1] if len(noise) == 2 else 1.0, z, "alpha")
-    if concrete(sigma) and not bool((sigma > 0).all()):
+    if not concrete(sigma):
+        return torch.where(sigma > 0, sigma, torch.nan), alpha
+    if not bool((sigma > 0).all()):
         raise BadEvidence("Gaussian: sigma must be positive")
     return sigma, alpha

@@ -114,7 +114,8 @@ def allowed(symbols: Tensor, states: int, dim: int) -> Tensor:
     shape[dim] = states
     dtype = symbols.dtype if states <= torch.iinfo(symbols.dtype).max else torch.int64
     z = symbols.unsqueeze(dim)
-    return (z == torch.arange(states, dtype=dtype, device=z.device).reshape(shape)) | (z < 0)
+    missing = (z < 0) & (z == MISSING)  # of unsigned types the largest equals -1
+    return (z == torch.arange(states, dtype=dtype, device=z.device).reshape(shape)) | missing
 
 
 def clamped(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -127,7 +128,8 @@ def clamped(symbols: Tensor, states: int, dtype: torch.dtype | None = None) -> T
 def checked_symbols(symbols: Tensor, states: int) -> Tensor:
     """The symbols in a signed type.
 
-    Raises `BadEvidence` for floats, booleans, and symbols that are neither 0 to `states` - 1 nor -1.
+    Raises `BadEvidence` for floats, booleans, and symbols that are neither 0 to `states` - 1 nor -1. (Where numbers may
+    not be looked at, no state is `allowed` by such a symbol.)
     """
     if symbols.is_floating_point() or symbols.dtype == torch.bool:
         raise BadEvidence(f"symbols must be integers 0 to {states - 1} (-1 = missing); got {symbols.dtype}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from hgm.errors import BadSpec, brief
@@ -12,7 +14,7 @@ from hgm.tree.tree import Tree, checked_tree
 __all__ = ["feed"]
 
 
-def feed(network: Network, tree: Tree, log_evidence: Tensor) -> tuple[tuple[Tensor], dict[str, Tensor]]:
+def feed(network: Network, tree: Tree, log_evidence: Tensor) -> tuple[tuple[Tensor], dict[str, Any]]:
     """The arguments with which a network sees evidence of a whole tree: ``network(*args, **kwargs)``.
 
     Args:

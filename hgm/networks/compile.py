@@ -13,7 +13,7 @@ from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import AUTO, check_plan, planned
 from hgm.compiler.trial import try_out
 from hgm.errors import BadExtension, BadSpec, brief, extension
-from hgm.evidence.ambient import making
+from hgm.evidence.ambient import Check, checked_check, making
 from hgm.evidence.channel import Channel
 from hgm.evidence.channels import Soft
 from hgm.networks.heads import ConvNet, UNet
@@ -42,6 +42,7 @@ def compile(
     trainable: bool = False,
     schedule: str | None = None,
     plan: Plan | None = None,
+    check: Check = "now",
     activation: Literal["exact", "relu"] = "exact",
     tol: float = 1e-2,
     bound: Bound = "log_posterior",
@@ -68,6 +69,8 @@ def compile(
             what takes less time by a model of it; or one of your own (`hgm.compiler.schedule`). ReLUs have levels.
         plan: a plan to run instead of making one: of the same tree (re-rooted at `query` to classify) with the same
             inputs.
+        check: when it is looked whether there is an answer, if a call does not say it: ``"now"``, ``"later"`` or
+            ``False`` (`Network.forward`). Files do not hold it.
         activation: ``"exact"``, or ``"relu"`` for a network of linear maps, ReLUs, sums and max normalisations whose
             ``certificate`` proves how far it can be from exact. The arguments below are for ``"relu"`` only.
         tol: how far it may be.
@@ -91,6 +94,7 @@ def compile(
     choice("task", task, TASKS)
     choice("activation", activation, ("exact", "relu"))
     flag("trainable", trainable)
+    check = checked_check(check)
     inputs, shape = _inputs(tree, observed)
     seen = inputs[: prod(shape)]
     wanted = _wanted(tree, task, query, seen)
@@ -115,7 +119,9 @@ def compile(
 
         asked = (plan, channel, shape, wanted, down)
         engine = Relu(plan, Design.of(Question(*asked, tol, bound, allocation, construction, floor)), trainable, down)
-    return assemble(engine, task, channel, shape, wanted)
+    network = assemble(engine, task, channel, shape, wanted)
+    network.check = check
+    return network
 
 
 def assemble(

@@ -16,21 +16,24 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
-from hgm.evidence.ambient import checked_dtype, concrete, transformed
+from hgm.errors import BadPotential, ImpossibleEvidence
+from hgm.evidence.ambient import Check, check_of, checked_dtype, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.potentials import GivenPotentials, read_potentials
+from hgm.networks.checked import Checked
 from hgm.networks.intake import HALF, Intake
+from hgm.networks.memory import keep_freed_memory
 from hgm.networks.outputs import Output, Outputs, as_asked, asked
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
 
-#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache
-SLICE = 1 << 21
+#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache; of more on
+#: other devices, where launches cost
+SLICE, DEVICE_SLICE = 1 << 21, 1 << 27
 
 
-class Network(Intake):
+class Network(Intake, Checked):
     """Base of `ConvNet` and `UNet`: an engine, with a channel before it and a read-out behind it.
 
     Args:
@@ -40,7 +43,7 @@ class Network(Intake):
         query: ``(n,)`` indices in the plan's tree of the variables that the network answers for, in the answer's order.
 
     Attributes:
-        engine, query: as given; the others are those of `Intake`.
+        engine, query: as given; the others are those of `Intake` and `Checked`.
         lacks: which outputs the network cannot give, and why.
     """
 
@@ -49,7 +52,7 @@ class Network(Intake):
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine.plan, channel, leaf_shape)
-        _keep_freed_memory()
+        keep_freed_memory()
         self.engine = engine
         self.query = query
         self.lacks = engine.lacks
@@ -85,7 +88,9 @@ class Network(Intake):
         """The tree that the network stands for, with its current weights."""
         return self.engine.tree()
 
-    def given(self, evidence: Any, *observation: Any, outputs: Outputs | None = None) -> Any:
+    def given(
+        self, evidence: Any, *observation: Any, outputs: Outputs | None = None, check: Check | None = None
+    ) -> Any:
         """`forward` on evidence by name, alone or with an observation of the leaves.
 
             net.given({"x3": "red", "x7": {"red": 0.2, "blue": 0.8}})
@@ -95,6 +100,7 @@ class Network(Intake):
             evidence: what was seen of variables among `inputs`, as for `hgm.infer`: a mapping, or a data frame.
             observation: what the channel takes, as for `forward`; then `evidence` is of the `observed` variables.
             outputs: as for `forward`.
+            check: as for `forward`; but names, and what is given by them, are always read at once.
 
         Raises:
             BadEvidence: also if it names a variable that is not one of `inputs` (compile with ``observed=[...]``).
@@ -102,10 +108,11 @@ class Network(Intake):
         full = self._named(evidence, also_leaves=not observation)
         if observation:
             more = full[:, : self.states_in, self.plan.inputs[-self.extra :]] if self.extra else None
-            return self.forward(*observation, evidence=more, outputs=outputs)
+            return self.forward(*observation, evidence=more, outputs=outputs, check=check)
         outputs = self.answer if outputs is None else outputs
         e = full[:, : self.states_in].permute(1, 2, 0).index_select(1, self._columns.to(full.device))
-        return as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
+        with self._checking(check):
+            return as_asked(outputs, self._answers(asked(outputs, self.lacks), e))
 
     def forward(
         self,
@@ -116,6 +123,7 @@ class Network(Intake):
         evidence: Any = None,
         outputs: Outputs | None = None,
         log_potentials: Any = None,
+        check: Check | None = None,
     ) -> Any:
         """What is asked for, from an observation of the leaves: by default the posterior, or a denoiser's mean.
 
@@ -146,6 +154,10 @@ class Network(Intake):
             log_potentials: logs of tables to use instead of the network's own, as for `hgm.log_partition`: by the names
                 of potentials, or the variables of a factor. ``(*shape)``, or one for each row, ``(B, *shape)``. They
                 must be in the range that the network's kernels were chosen for.
+            check: when to look whether there is an answer, which waits for the device; default that of `hgm.compile`.
+                ``"now"`` raises the errors below; ``"later"`` makes a note on the device, and `throw`, or the next call
+                that looks, raises them; ``False`` never looks, as a traced program and a transform of `torch.func`.
+                Without an error, impossible answers are NaN, and log Z of impossible evidence is ``-inf``.
 
         Raises:
             BadEvidence: for a wrong shape, a NaN or +inf, or ``None`` before an argument that is given.
@@ -158,8 +170,9 @@ class Network(Intake):
         while given and given[-1] is None:  # not given; before one that is, a None is wrong
             given.pop()
         outputs = self.answer if outputs is None else outputs
-        tables = read_potentials(self.plan.tree, log_potentials) if log_potentials is not None else None
-        return as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
+        with self._checking(check):
+            tables = None if log_potentials is None else read_potentials(self.plan.tree, log_potentials)
+            return as_asked(outputs, self._exactly(asked(outputs, self.lacks), given, evidence, tables))
 
     def log_partition(
         self,
@@ -169,14 +182,15 @@ class Network(Intake):
         *more: Any,
         evidence: Any = None,
         log_potentials: Any = None,
+        check: Check | None = None,
     ) -> Tensor:
         """``(B,)`` log of the sum over all states of potentials times evidence. Arguments, errors: as for `forward`.
 
         Raises:
             HgmError: for a ReLU network, which carries messages up to constants only.
         """
-        given = (observation, noise, scale, *more)
-        return self.forward(*given, evidence=evidence, outputs="log_partition", log_potentials=log_potentials)
+        options = {"evidence": evidence, "log_potentials": log_potentials, "check": check}
+        return self.forward(observation, noise, scale, *more, outputs="log_partition", **options)
 
     def extra_error(self, dtype: torch.dtype, *observation: Any, evidence: Any = None) -> float:
         """What running in another precision changes: measured, not proved.
@@ -220,21 +234,17 @@ class Network(Intake):
         """`_answers` where each row has weights of its own, ``(B, P)``."""
         if not len(full):
             return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1)))
-        looks = concrete(e) and concrete(full)
-        wanted = (*names, "log_partition") if looks and "log_partition" not in names else names
+        check = check_of(e, full)
+        wanted = (*names, "log_partition") if check and "log_partition" not in names else names
 
         def one(row: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
             return tuple(x[0] for x in self._answers(wanted, row.unsqueeze(2), 0, weights))
 
-        rows = max(1, SLICE // self.row_size)
+        rows = max(1, (SLICE if e.is_cpu else DEVICE_SLICE) // self.row_size)
         found = torch.func.vmap(one, (2, 0), chunk_size=rows)(e.expand(-1, -1, len(full)), full)
-        if looks:  # inside, nothing could be
-            log_z = found[list(wanted).index("log_partition")].detach()
-            bad = (torch.nonzero(~(log_z > -torch.inf)).flatten() + first_row).tolist()
-            if bool(log_z.isnan().any()):
-                raise BadEvidence(f"the evidence holds NaN or +inf in one of the batch rows {listing(bad)}")
-            if bad:
-                raise ImpossibleEvidence(bad)
+        if check:  # inside, nothing could be
+            log_z = found[list(wanted).index("log_partition")]
+            self.engine.deferred.check(log_z, first_row, self.engine.check_weights)
         return tuple(found[: len(names)])
 
     def _exactly(
@@ -285,7 +295,7 @@ class Network(Intake):
         if torch.compiler.is_compiling() or any(transformed(t) for t in given):
             return self._answers(names, self._input(observation, evidence, dtype), 0, full)
         batch = given[0].shape[0] if given[0].ndim else 0
-        rows = max(1, SLICE // self.row_size)
+        rows = max(1, (SLICE if given[0].is_cpu else DEVICE_SLICE) // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
@@ -308,12 +318,3 @@ class Network(Intake):
         if impossible:
             raise ImpossibleEvidence(impossible)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next forward instead of handing it back to the system.
-
-    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends
-    most of its time on page faults. The block is never touched, so this costs microseconds and no memory.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)

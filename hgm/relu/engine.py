@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hgm.compiler.deferred import BAD, IMPOSSIBLE, UNCERTIFIED
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
 from hgm.compiler.readout import silenced
 from hgm.errors import BadEvidence, BadPotential, HgmError, ImpossibleEvidence, Uncertifiable, listing
-from hgm.evidence.ambient import concrete
+from hgm.evidence.ambient import check_of, concrete
 from hgm.relu.design import Design
 from hgm.relu.stage import ReluEvidence, ReluStage, ReluUp, normalize
 from hgm.tree.tree import Tree
@@ -78,8 +79,11 @@ class Relu(Engine):
         """h of every level, root first, and q of every stage, leaves first. It never gets other weights."""
         given = e
         e = normalize(e.to(self.mask.dtype) + self.mask)
-        if concrete(e):
+        check = check_of(e)
+        if check == "now":
             self._check(given, e, first_row)
+        elif check == "later":
+            self.deferred.note(self._codes(given, e), first_row)
         if self.floor is not None:
             e = torch.relu(e + self.floor) - self.floor + self.mask
         own = [level(e) for level in self.own]
@@ -110,12 +114,26 @@ class Relu(Engine):
         raise HgmError(self.lacks["log_partition"])
 
     def _check_weights(self, found: Sequence[Tensor]) -> None:
-        """Raise `BadPotential` if NaN was found because a weight is NaN: the evidence is not to blame, nor overflow."""
-        if all(not concrete(x) or not bool(x.isnan().any()) for x in found):
-            return
+        """`check_weights` if NaN was found: the evidence is not to blame, nor overflow."""
+        if any(concrete(x) and bool(x.isnan().any()) for x in found):
+            self.check_weights()
+
+    def check_weights(self) -> None:
+        """Raise `BadPotential` if a weight is NaN."""
         bad = [name for name, weight in self.named_parameters() if bool(weight.isnan().any())]
         if bad:
             raise BadPotential(f"weights of this network are NaN: {listing(bad)}; an optimiser may have diverged")
+
+    def _gone(self, e: Tensor) -> Tensor:
+        """Where a state that is possible by itself has evidence -inf."""
+        return torch.isneginf(e) & (self.mask == 0)
+
+    def _codes(self, given: Tensor, e: Tensor) -> Tensor:
+        """``(B,)`` what `_check` would say of each row, as codes of `hgm.compiler.deferred`."""
+        wrong = [(given.isnan() | torch.isposinf(given), BAD), (e.isnan(), IMPOSSIBLE), (_far(e), UNCERTIFIED)]
+        wrong += [(self._gone(e), UNCERTIFIED)] if self.floor is None else []
+        codes = [rows.flatten(0, -2).any(0).to(torch.uint8) * code for rows, code in wrong]
+        return torch.stack(codes).amax(0)
 
     def _check(self, given: Tensor, e: Tensor, first_row: int) -> None:
         """Evidence that the certificate does not cover; e is it normalised: NaN where all states are impossible."""
@@ -128,9 +146,9 @@ class Relu(Engine):
             if bool(wrong.any()):
                 raise BadEvidence(f"the evidence holds NaN or +inf in batch rows {listing(rows(wrong))}")
             raise ImpossibleEvidence(rows(e.isnan()))
-        if bool(((e < -MOST) & ~torch.isneginf(e)).any()):
+        if bool(_far(e).any()):
             raise BadEvidence(f"log evidence spans over {MOST:g}, where sums lose everything; use -inf and floor=B")
-        gone = torch.isneginf(e) & (self.mask == 0)
+        gone = self._gone(e)
         if self.floor is None and bool(gone.any()):
             tree = self.plan.tree
             column = min(self.plan.arrangement[torch.nonzero(gone.any(0).any(1)).flatten().cpu().numpy()])
@@ -142,3 +160,8 @@ class Relu(Engine):
                 "finite bound on the log posterior exists; compile with floor=B to floor log evidence at -B (the "
                 "bound is then conditional on B)"
             )
+
+
+def _far(e: Tensor) -> Tensor:
+    """Where log evidence is so far below the largest that sums lose everything."""
+    return (e < -MOST) & ~torch.isneginf(e)

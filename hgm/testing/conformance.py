@@ -235,7 +235,7 @@ class Conformance(Battery):
 
     def _fed(
         self, tree: Tree, e: Tensor, task: Any = "posterior", **options: Any
-    ) -> tuple[ConvNet | UNet, tuple[Tensor], dict[str, Tensor]]:
+    ) -> tuple[ConvNet | UNet, tuple[Tensor], dict[str, Any]]:
         """A new network of a tree that sees all variables, and its arguments for some evidence."""
         network = self.make_network(tree, task, observed=tree.names, **options)
         return network, *feed(network, tree, e)

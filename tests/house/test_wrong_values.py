@@ -118,7 +118,8 @@ LOOKS = dict(cardinality=(2, 3), joint=0.5, width=3, unary=0.5, zeros=0.1, bound
 SOURCE = dict(observation=IMAGE, noise=(0.5,), channel=hgm.Gaussian(), evidence={"label": 1})
 COMPILED = dict(
     tree=tree(), task="posterior", channel=hgm.Soft(), query=["b"], observed=["a"], trainable=False, schedule=None,
-    plan=None, activation="exact", tol=0.1, bound="log_posterior", allocation="optimal", construction=None, floor=None,
+    plan=None, check="now", activation="exact", tol=0.1, bound="log_posterior", allocation="optimal", construction=None,
+    floor=None,
 )  # fmt: skip
 LEARNED = dict(
     tree=tree(), data=ROWS, noise=(), channel=None, evidence=None, smoothing=0.0, iterations=1, tolerance=0.0, seed=0,
@@ -160,6 +161,7 @@ CALLS = {
     "log_partition": (None, dict(tree=tree(), observation=SEEN, noise=(), log_potentials={"step": torch.zeros(2, 2)})),
     "log_likelihood": (None, dict(tree=tree(), assignments={"a": 0, "b": "no", "c": 2})),
     "compile": (None, COMPILED),
+    "threads": (None, dict(network=net(), rows=3)),
     "compile (to ReLUs)": (None, COMPILED | dict(activation="relu")),
     "fit": (None, LEARNED),
     "train": (None, TRAINED),
@@ -257,14 +259,23 @@ CALLS = {
     "Sequences.__getitem__": (lambda: hgm.infer(hgm.chain(3, 2), [[0, 1], [1]]).__getitem__, dict(i=0)),
     "Network.forward (ConvNet)": (
         lambda: net("classify", query="b", observed=("a",)),
-        dict(observation=LOGS, evidence=None, outputs="posterior", log_potentials={"step": torch.zeros(2, 2)}),
+        dict(
+            observation=LOGS,
+            evidence=None,
+            outputs="posterior",
+            log_potentials={"step": torch.zeros(2, 2)},
+            check="later",
+        ),
     ),
     "Network.forward (UNet)": (
         noisy,
-        dict(observation=IMAGE, noise=0.5, scale=1.0, more=(), evidence=None, outputs=("mean",)),
+        dict(observation=IMAGE, noise=0.5, scale=1.0, more=(), evidence=None, outputs=("mean",), check="now"),
     ),
-    "Network.given": (lambda: net().given, dict(evidence=SEEN, outputs="posterior")),
-    "Network.log_partition": (lambda: noisy().log_partition, dict(observation=IMAGE, noise=0.5, scale=1.0)),
+    "Network.given": (lambda: net().given, dict(evidence=SEEN, outputs="posterior", check="now")),
+    "Network.log_partition": (
+        lambda: noisy().log_partition,
+        dict(observation=IMAGE, noise=0.5, scale=1.0, check="later"),
+    ),
     "Network.extra_error": (lambda: net().extra_error, dict(dtype=torch.bfloat16, observation=(LOGS,), evidence=None)),
     "Certificate.from_json": (None, dict(text=lambda: relu().certificate.to_json())),
     "Likelihood": (None, dict(values=[0.5, 0.5])),
