@@ -303,13 +303,13 @@ class Exact(Engine):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        fresh = not self.trainable and self._fixed_at == _version(self.weights.log_potential)
+        fresh = not self.trainable and self._fixed_at == self.weights.version()
         return {**state, "_fixed_at": None} if fresh else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if not self.trainable and self._fixed_at is None:  # a copy counts changes anew
-            self._fixed_at = _version(self.weights.log_potential)
+            self._fixed_at = self.weights.version()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
