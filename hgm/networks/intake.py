@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ from hgm.compiler.plan import Plan
 from hgm.errors import BadEvidence, BadExtension, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
+from hgm.evidence.coded import Coded, coded
 from hgm.evidence.frames import by_name
 from hgm.evidence.given import log_evidence
 from hgm.evidence.noise import as_noise, with_numbers
@@ -173,6 +175,18 @@ class Intake(nn.Module):
                 f"log evidence of the leaves must have shape (B, {want}); got {(e.shape[2], e.shape[0], *positions)}"
             )
         return e if order is None or moved is not None else e.index_select(1, order)
+
+    def _coded(self, z: Tensor, *noise: Tensor) -> Coded | None:
+        """`_input` of symbols alone, as they are; ``None`` if it is none. It raises the same errors."""
+        if self.foreign or self.extra or self.channel.positions(z) != self.leaf_shape:
+            return None
+        self._check_symbols(z, slice(None, prod(self.leaf_shape)))
+        found = coded(self.channel, self.leaf_order, z, *noise)
+        if found is None:
+            return None
+        floats = any(x.is_floating_point() for x in noise)
+        dtype = torch.float32 if found.dtype in HALF else found.dtype if floats or self.dtype in HALF else self.dtype
+        return replace(found, table=found.table.to(dtype))
 
     def _check_symbols(self, z: Tensor, which: slice) -> None:
         """Raise `BadEvidence` for a symbol that is a state of other variables only; `which` of the inputs z is of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
+from hgm.compiler.walk import Walk
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
 from hgm.evidence.ambient import checked_dtype, concrete, transformed
 from hgm.evidence.channel import Channel
@@ -46,11 +47,14 @@ class Network(Intake):
 
     #: what `forward` gives if nothing is asked for
     answer: Output
+    #: outputs that a collect is enough for
+    upward: ClassVar[frozenset[str]] = frozenset({"log_partition"})
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine.plan, channel, leaf_shape)
         _keep_freed_memory()
         self.engine = engine
+        self.walk = Walk(engine)
         self.query = query
         self.lacks = engine.lacks
 
@@ -201,20 +205,24 @@ class Network(Intake):
         """The outputs but the log partition, from what the engine has collected."""
 
     def _answers(
-        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None
+        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None, walks: bool = False
     ) -> tuple[Tensor, ...]:
         """Outputs for log evidence ``(S, n_in, B)`` in the engine's order.
 
-        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row.
+        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row. By a `Walk` where it pays.
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        collected = self.engine.collect(e, first_row, full)
+        walked = self.walk(e) if walks else None
+        return self._found(names, walked or self.engine.collect(e, first_row, full), e.dtype)
+
+    def _found(self, names: Sequence[str], collected: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Outputs, from what the engine has collected."""
         found = {"log_partition": self.engine.partition(collected)} if "log_partition" in names else {}
         others = [name for name in names if name != "log_partition"]
         if others:
             found |= self._read(collected, others)
-        return tuple(found[name].to(e.dtype) for name in names)
+        return tuple(found[name].to(dtype) for name in names)
 
     def _answers_by_row(self, names: Sequence[str], e: Tensor, first_row: int, full: Tensor) -> tuple[Tensor, ...]:
         """`_answers` where each row has weights of its own, ``(B, P)``."""
@@ -287,10 +295,17 @@ class Network(Intake):
         batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
+        upward = full is None and not learns and self.upward.issuperset(names)
+        walks = upward and self.walk.pays(min(batch, rows), given[0].device)
+        if upward and self.walk.pays(batch, given[0].device) and evidence is None:
+            coded = self._coded(*observation)
+            walked = None if coded is None else self.walk(coded)
+            if coded is not None and walked is not None:
+                return self._found(names, walked, coded.dtype)
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
             if e.shape[2]:
-                return self._answers(names, e, 0, full)
+                return self._answers(names, e, 0, full, walks)
             return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1), 0, full))
 
         def part(t: Any, first: int) -> Any:
@@ -302,7 +317,7 @@ class Network(Intake):
         for first in range(0, batch, rows):
             e = self._input([part(t, first) for t in observation], part(evidence, first), dtype)
             try:
-                parts.append(self._answers(names, e, first, None if full is None else part(full, first)))
+                parts.append(self._answers(names, e, first, None if full is None else part(full, first), walks))
             except ImpossibleEvidence as error:
                 impossible += error.rows
         if impossible:
