@@ -24,7 +24,7 @@ from hgm.compiler.numerics import LOWEST, exp_shifted, scale_linear
 __all__ = ["COLUMNS", "Table", "merged", "own_table"]
 
 #: the most columns of a product: it is to be small beside the rows that it stands for
-COLUMNS = 128
+COLUMNS = 640
 
 
 class Table(NamedTuple):
@@ -71,6 +71,7 @@ class Table(NamedTuple):
         code = codes[self.columns[0]]
         for column in self.columns[1:]:
             code = torch.add(codes[column], code, alpha=base)
+        code = code.int()
         return self.h.index_select(1, code), None if self.scale is None else self.scale.index_select(0, code)
 
 

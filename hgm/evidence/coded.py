@@ -23,7 +23,7 @@ class Coded:
     Attributes:
         table: ``(S, K)`` those columns, floats.
         symbols: ``(B, n)`` signed integers, which of them stands where: one less than its code.
-        order: ``(n,)`` the position of each column of the evidence; ``None`` if they are in order.
+        order: ``(n,)`` which of these is each column of the evidence; ``None`` if they are in order.
     """
 
     table: Tensor
@@ -34,10 +34,18 @@ class Coded:
     def dtype(self) -> torch.dtype:
         return self.table.dtype
 
+    @property
+    def width(self) -> int:
+        """Bytes of the codes of a row."""
+        return self.symbols.shape[1] * self._small.itemsize
+
+    @property
+    def _small(self) -> torch.dtype:
+        return torch.int16 if self.table.shape[1] < torch.iinfo(torch.int16).max else torch.int32
+
     def codes(self, rows: slice) -> Tensor:
-        """``(n, rows)`` int32 codes of some rows: few enough to stay in cache, where turning them costs little."""
-        codes = self.symbols[rows].to(torch.int32).t().contiguous().add_(1)
-        return codes if self.order is None else codes.index_select(0, self.order)
+        """``(n, rows)`` codes of some rows, in the order of the symbols: few enough to be turned in cache."""
+        return self.symbols[rows].to(self._small).t().contiguous().add_(1)
 
 
 def coded(channel: Channel, order: Tensor | None, z: Tensor, *noise: Tensor | float) -> Coded | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.compiler.walk import Walk
+from hgm.compiler.walk import Walk, Walked
 from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
 from hgm.evidence.ambient import checked_dtype, concrete, transformed
 from hgm.evidence.channel import Channel
@@ -295,13 +295,14 @@ class Network(Intake):
         batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
-        upward = full is None and not learns and self.upward.issuperset(names)
-        walks = upward and self.walk.pays(min(batch, rows), given[0].device)
-        if upward and self.walk.pays(batch, given[0].device) and evidence is None:
-            coded = self._coded(*observation)
-            walked = None if coded is None else self.walk(coded)
-            if coded is not None and walked is not None:
-                return self._found(names, walked, coded.dtype)
+        walks = False
+        if full is None and not learns and self.upward.issuperset(names):
+            walked = self._walked(observation) if evidence is None else None
+            if walked is not None:
+                return self._found(names, walked, walked.messages[0].dtype)
+            width = self.row_size * (given[0].dtype if given[0].is_floating_point() else self.dtype).itemsize
+            walks = self.walk.pays(batch, width, given[0].device)
+            rows = self.walk.rows(width) if walks else rows
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
             if e.shape[2]:
@@ -323,6 +324,14 @@ class Network(Intake):
         if impossible:
             raise ImpossibleEvidence(impossible)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
+
+    def _walked(self, observation: Sequence[Tensor]) -> Walked | None:
+        """What a walk over symbols leaves; ``None`` where it does not pay, or the observation is none of symbols."""
+        z = observation[0]
+        if not z.ndim or not self.walk.pays(z.shape[0], 2 * len(self.plan.inputs), z.device):
+            return None
+        coded = self._coded(*observation)
+        return None if coded is None else self.walk(coded)
 
 
 def _keep_freed_memory() -> None:
