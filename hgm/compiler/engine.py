@@ -168,12 +168,6 @@ class Exact(Engine):
         """The encoder's stages, typed."""
         return list(self.encoder)  # type: ignore[arg-type]
 
-    @property
-    def settled(self) -> bool:
-        """Whether the weights do not learn, and are those that the layers keep."""
-        own = self.weights.log_potential
-        return not self.trainable and own is self._fixed_of and self._fixed_at == _version(own)
-
     def tree(self) -> Tree:
         return self.plan.tree.with_potentials(self.weights.potentials())
 

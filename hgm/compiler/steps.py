@@ -8,7 +8,7 @@ Children come before their parents, the heaviest first, and a message is freed w
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch

@@ -1,14 +1,14 @@
 """Messages that have few different columns, however many rows there are: of subtrees of few leaves that show symbols.
 
-A leaf at which one of K symbols is observed (`hgm.evidence.coded`) has K messages. They are a table of K columns, and the
-symbol is the number of the column. An edge maps all columns at once, and the product of two tables has a column for each
-pair of theirs:
+A leaf at which one of K symbols is observed (`hgm.evidence.coded`) has K messages. They are a table of K columns, and
+the symbol is the number of the column. An edge maps all columns at once, and the product of two tables has a column for
+each pair of theirs:
 
     q(s; k) = sum_a psi(s, a) h(a; k)                h(s; k1, k2) = q_1(s; k1) q_2(s; k2),  column K2 k1 + k2
 
-as long as there are at most `COLUMNS`. Only then are columns looked up, row by row. (Phylogenetics looks up the columns of
-the leaves' matrices, and finds what repeats among the sites in the data: Kobert, Stamatakis and Flouri 2017. Here it is
-known beforehand.)
+as long as there are at most `COLUMNS`. Only then are columns looked up, row by row. (Programs for phylogenetics look up
+the columns of the leaves' matrices, and find in the data which subtrees repeat among the sites: Kobert, Stamatakis and
+Flouri 2017. Here it is known beforehand.)
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Table(NamedTuple):
         return Table(h, logs if self.scale is None else self.scale + logs, self.columns)
 
     def look_up(self, codes: Sequence[Tensor], base: int) -> tuple[Tensor, Tensor | None]:
-        """The message ``(S, B)``, or ``(S, 1)`` if it is the same for all rows, and the logs of what was taken ``(B,)``.
+        """The message ``(S, B)``, or ``(S, 1)`` if all rows have the same, and the logs of what was taken ``(B,)``.
 
         Args:
             codes: of each column of the evidence, ``(B,)``.
@@ -76,7 +76,7 @@ class Table(NamedTuple):
 
 
 def own_table(e: Tensor, column: int) -> Table:
-    """What a variable knows from its own symbol: of log evidence ``(S, K)`` for each code of a column of the evidence."""
+    """What a variable knows from its own symbol, by log evidence ``(S, K)`` for each code; `column` is its number."""
     top = e.amax(0)
     top = torch.where(top > LOWEST, top, 0.0)  # where no state is left the message is zero
     return Table(exp_shifted(e, top), top.double() if bool(top.any()) else None, (column,))

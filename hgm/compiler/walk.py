@@ -17,9 +17,9 @@ from math import ceil
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.engine import Engine, Exact, _version
 from hgm.compiler.layers import Conv, LocalEdges
 from hgm.compiler.stage import Message, Scale
 from hgm.compiler.stages.gather import Gather
@@ -30,8 +30,8 @@ from hgm.evidence.coded import Coded
 
 __all__ = ["Walk", "Walked"]
 
-#: numbers of a message, S times rows: of fewer, a call for one edge costs more than what it does, of more, those that are
-#: alive leave the cache
+#: numbers of a message, S times rows: with fewer, a call for one edge costs more than what it does; with more, messages
+#: leave the cache
 FEWEST, MOST = 1 << 12, 1 << 16
 
 #: bytes of the evidence of a block, at most: of symbols, or of logs for all states
@@ -68,15 +68,18 @@ class Walk:
         """How many rows are walked at once, each with so many bytes of evidence."""
         return min(MOST // self._states, EVIDENCE // width)
 
-    def pays(self, rows: int, width: int, device: torch.device) -> bool:
+    def pays(self, rows: int, width: int, device: torch.device, *, symbols: bool = False) -> bool:
         """Whether a batch of so many rows, each with so many bytes of evidence, is to be walked.
 
         That is so where a message has `FEWEST` numbers, on a CPU, for models of edges and priors whose kernels are all
-        linear, with weights that do not learn, and where nobody looks on: stages have hooks, a walk has none.
+        linear, with weights that do not learn, and where nobody looks on: stages have hooks, a walk has none. Without
+        symbols some stage must be irregular: regular ones have matrix products as large as those of a walk.
         """
         engine = self.engine
         enough = min(rows, self.rows(width)) * self._states >= FEWEST
-        if not enough or device.type != "cpu" or not isinstance(engine, Exact) or not engine.settled:
+        if not enough or device.type != "cpu" or not isinstance(engine, Exact) or not _settled(engine):
+            return False
+        if not symbols and all(type(stage) is Regular for stage in engine.stages):
             return False
         layers = [layer for stage in engine.stages for layer in stage.layers()]
         return (
@@ -103,3 +106,9 @@ class Walk:
         if not bool((h.sum(0) > 0).all()):
             return None
         return Walked([Message(h, "linear", e.dtype)], [Scale(taken.view(1, 1, -1), "log")])
+
+
+def _settled(engine: Exact) -> bool:
+    """Whether the weights do not learn, and are those that the layers keep."""
+    own = engine.weights.log_potential
+    return not engine.trainable and own is engine._fixed_of and engine._fixed_at == _version(own)

@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, BadExtension, brief
+from hgm.errors import BadEvidence, BadExtension, BadPotential, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
 from hgm.evidence.coded import Coded, coded
 from hgm.evidence.frames import by_name
 from hgm.evidence.given import log_evidence
 from hgm.evidence.noise import as_noise, with_numbers
+from hgm.evidence.potentials import GivenPotentials
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.labels import Label
 
@@ -47,6 +49,7 @@ class Intake(nn.Module):
     leaf_order: Tensor | None
     extra_order: Tensor
     columns: Tensor | None
+    engine: Engine
     precision: Tensor
 
     def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> None:
@@ -235,3 +238,14 @@ class Intake(nn.Module):
             )
         more = more.index_select(1, self.extra_order).to(e.dtype)
         return F.pad(more, (0, 0, 0, 0, 0, self.states_in - more.shape[0]), value=-torch.inf)
+
+    def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
+        """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
+        full, batch = self.engine.given(tables), tables.batch
+        if len(batch) > 1 or (batch and z.ndim and 1 not in (batch[0], z.shape[0]) and batch[0] != z.shape[0]):
+            rows = z.shape[0] if z.ndim else 1
+            raise BadPotential(
+                f"a network takes potentials (*shape) or one for each of the {rows} rows of the observation, "
+                f"({rows}, *shape); got a batch {batch}"
+            )
+        return full[0] if batch == (1,) else full

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.compiler.walk import Walk, Walked
-from hgm.errors import BadEvidence, BadPotential, ImpossibleEvidence, listing
+from hgm.compiler.walk import Walk
+from hgm.errors import BadEvidence, ImpossibleEvidence, listing
 from hgm.evidence.ambient import checked_dtype, concrete, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.potentials import GivenPotentials, read_potentials
 from hgm.networks.intake import HALF, Intake
+from hgm.networks.memory import keep_freed_memory
 from hgm.networks.outputs import Output, Outputs, as_asked, asked
 from hgm.tree.tree import Tree
 
@@ -47,12 +48,12 @@ class Network(Intake):
 
     #: what `forward` gives if nothing is asked for
     answer: Output
-    #: outputs that a collect is enough for
+    #: outputs for which a collect is enough
     upward: ClassVar[frozenset[str]] = frozenset({"log_partition"})
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine.plan, channel, leaf_shape)
-        _keep_freed_memory()
+        keep_freed_memory()
         self.engine = engine
         self.walk = Walk(engine)
         self.query = query
@@ -205,16 +206,22 @@ class Network(Intake):
         """The outputs but the log partition, from what the engine has collected."""
 
     def _answers(
-        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None, walks: bool = False
+        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """Outputs for log evidence ``(S, n_in, B)`` in the engine's order.
 
-        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row. By a `Walk` where it pays.
+        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row.
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        walked = self.walk(e) if walks else None
-        return self._found(names, walked or self.engine.collect(e, first_row, full), e.dtype)
+        return self._found(names, self.engine.collect(e, first_row, full), e.dtype)
+
+    def _upward_answers(
+        self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None
+    ) -> tuple[Tensor, ...]:
+        """`_answers` by a walk; what is wrong with evidence is said by a collect."""
+        walked = self.walk(e)
+        return self._answers(names, e, first_row) if walked is None else self._found(names, walked, e.dtype)
 
     def _found(self, names: Sequence[str], collected: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Outputs, from what the engine has collected."""
@@ -266,17 +273,6 @@ class Network(Intake):
             found = self._sliced(names, [z, *noise], evidence, full, dtype)
         return tuple(x.to(half) for x in found) if half in HALF else found
 
-    def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
-        """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
-        full, batch = self.engine.given(tables), tables.batch
-        if len(batch) > 1 or (batch and z.ndim and 1 not in (batch[0], z.shape[0]) and batch[0] != z.shape[0]):
-            rows = z.shape[0] if z.ndim else 1
-            raise BadPotential(
-                f"a network takes potentials (*shape) or one for each of the {rows} rows of the observation, "
-                f"({rows}, *shape); got a batch {batch}"
-            )
-        return full[0] if batch == (1,) else full
-
     def _sliced(
         self,
         names: Sequence[str],
@@ -295,18 +291,19 @@ class Network(Intake):
         batch = given[0].shape[0] if given[0].ndim else 0
         rows = max(1, SLICE // self.row_size)
         learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
-        walks = False
-        if full is None and not learns and self.upward.issuperset(names):
-            walked = self._walked(observation) if evidence is None else None
+        answers: Callable[..., tuple[Tensor, ...]] = self._answers
+        if full is None and batch and not learns and self.upward.issuperset(names):
+            few = evidence is None and self.walk.pays(batch, 2 * len(self.plan.inputs), given[0].device, symbols=True)
+            symbols = self._coded(*observation) if few else None
+            walked = None if symbols is None else self.walk(symbols)
             if walked is not None:
                 return self._found(names, walked, walked.messages[0].dtype)
-            width = self.row_size * (given[0].dtype if given[0].is_floating_point() else self.dtype).itemsize
-            walks = self.walk.pays(batch, width, given[0].device)
-            rows = self.walk.rows(width) if walks else rows
+            if self.walk.pays(batch, 4 * self.row_size, given[0].device):
+                answers, rows = self._upward_answers, self.walk.rows(4 * self.row_size)
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
             if e.shape[2]:
-                return self._answers(names, e, 0, full, walks)
+                return answers(names, e, 0, full)
             return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1), 0, full))
 
         def part(t: Any, first: int) -> Any:
@@ -318,26 +315,9 @@ class Network(Intake):
         for first in range(0, batch, rows):
             e = self._input([part(t, first) for t in observation], part(evidence, first), dtype)
             try:
-                parts.append(self._answers(names, e, first, None if full is None else part(full, first), walks))
+                parts.append(answers(names, e, first, None if full is None else part(full, first)))
             except ImpossibleEvidence as error:
                 impossible += error.rows
         if impossible:
             raise ImpossibleEvidence(impossible)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
-
-    def _walked(self, observation: Sequence[Tensor]) -> Walked | None:
-        """What a walk over symbols leaves; ``None`` where it does not pay, or the observation is none of symbols."""
-        z = observation[0]
-        if not z.ndim or not self.walk.pays(z.shape[0], 2 * len(self.plan.inputs), z.device):
-            return None
-        coded = self._coded(*observation)
-        return None if coded is None else self.walk(coded)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next forward instead of handing it back to the system.
-
-    glibc raises its threshold for that when a large block is freed. Without this, a forward of some megabytes spends
-    most of its time on page faults. The block is never touched, so this costs microseconds and no memory.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
