@@ -198,9 +198,8 @@ class Intake(nn.Module):
         card = self.cardinality[which]
         if prod(z.shape[1:]) != len(card):
             return  # told as a wrong shape
-        wrong = z.flatten(1) >= card
-        if bool(wrong.any()):
-            row, column = (int(i) for i in wrong.nonzero()[0])
+        if z.numel() and bool((z.flatten(1).amax(0) >= card).any()):
+            row, column = (int(i) for i in (z.flatten(1) >= card).nonzero()[0])
             name = self.inputs[which][column]
             raise BadEvidence(
                 f"variable {name!r} has no state {int(z.flatten(1)[row, column])} (batch row {row}); its states are "

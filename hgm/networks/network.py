@@ -48,7 +48,7 @@ class Network(Intake):
 
     #: what `forward` gives if nothing is asked for
     answer: Output
-    #: outputs for which a collect is enough
+    #: those for which a collect is enough
     upward: ClassVar[frozenset[str]] = frozenset({"log_partition"})
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
@@ -216,9 +216,7 @@ class Network(Intake):
             return self._answers_by_row(names, e, first_row, full)
         return self._found(names, self.engine.collect(e, first_row, full), e.dtype)
 
-    def _upward_answers(
-        self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None
-    ) -> tuple[Tensor, ...]:
+    def _upward(self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None) -> tuple[Tensor, ...]:
         """`_answers` by a walk; what is wrong with evidence is said by a collect."""
         walked = self.walk(e)
         return self._answers(names, e, first_row) if walked is None else self._found(names, walked, e.dtype)
@@ -295,11 +293,10 @@ class Network(Intake):
         if full is None and batch and not learns and self.upward.issuperset(names):
             few = evidence is None and self.walk.pays(batch, 2 * len(self.plan.inputs), given[0].device, symbols=True)
             symbols = self._coded(*observation) if few else None
-            walked = None if symbols is None else self.walk(symbols)
-            if walked is not None:
+            if symbols is not None and (walked := self.walk(symbols)) is not None:
                 return self._found(names, walked, walked.messages[0].dtype)
             if self.walk.pays(batch, 4 * self.row_size, given[0].device):
-                answers, rows = self._upward_answers, self.walk.rows(4 * self.row_size)
+                answers, rows = self._upward, self.walk.rows(4 * self.row_size)
         if batch <= rows or learns:
             e = self._input(observation, evidence, dtype)
             if e.shape[2]:
