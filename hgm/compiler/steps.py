@@ -75,7 +75,7 @@ class Program:
 
     def __init__(self, engine: Exact, e: Tensor | Coded) -> None:
         self.weights, self.version = engine._fixed_of, engine._fixed_at
-        self.dtype, self.table = e.dtype, e.table if isinstance(e, Coded) else None
+        self.table = e.table if isinstance(e, Coded) else None
         self.mask = None if engine._mask is None else engine._mask.to(e.dtype)
         self.states = engine.plan.levels[0].states
         self.steps: list[Step] = []
@@ -111,11 +111,9 @@ class Program:
         self.roots = [tables.get(v, v) for v in engine.plan.levels[0].order.tolist()]
 
     def fits(self, engine: Exact, e: Tensor | Coded) -> bool:
-        """Whether it is for this kind of evidence, and for the weights of today."""
-        same = self.weights is engine._fixed_of and self.version == engine._fixed_at and self.dtype == e.dtype
-        if self.table is None or not isinstance(e, Coded):
-            return same and self.table is None and not isinstance(e, Coded)
-        return same and torch.equal(self.table, e.table)
+        """Whether it is for the weights of today, and, of evidence of its kind, for the same table."""
+        same = self.weights is engine._fixed_of and self.version == engine._fixed_at
+        return same and (self.table is None or (isinstance(e, Coded) and torch.equal(self.table, e.table)))
 
     def run(self, e: Tensor | Coded, rows: slice) -> tuple[Tensor, Tensor]:
         """``(S, n, B)`` the messages of the roots for a block of rows, and ``(B,)`` float64 logs of what was taken."""

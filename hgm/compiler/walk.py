@@ -59,10 +59,10 @@ class Walk:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._states = max(level.states for level in engine.plan.levels)
-        self._kept: Program | None = None
+        self._kept: dict[Any, Program] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": None}
+        return self.__dict__ | {"_kept": {}}
 
     def rows(self, width: int) -> int:
         """How many rows are walked at once, each with so many bytes of evidence."""
@@ -95,10 +95,11 @@ class Walk:
 
         ``None`` if they show a row that is impossible, or not a number: then `collect` says what is wrong.
         """
-        engine, program = self.engine, self._kept
+        engine, kind = self.engine, (type(e), e.dtype)
         assert isinstance(engine, Exact)
+        program = self._kept.get(kind)
         if program is None or not program.fits(engine, e):
-            self._kept = program = Program(engine, e)
+            program = self._kept[kind] = Program(engine, e)
         rows = e.symbols.shape[0] if isinstance(e, Coded) else e.shape[2]
         size = ceil(rows / ceil(rows / self.rows(e.width if isinstance(e, Coded) else e[..., 0].nbytes)))
         done = [program.run(e, slice(i, i + size)) for i in range(0, rows, size)]

@@ -254,6 +254,30 @@ def test_the_weights_of_today_are_walked(change, walked):
     assert len(walked) == 1
 
 
+def test_weights_that_were_loaded_are_rescaled_everywhere(walked):
+    """Flat tables need no rescaling; those that are loaded do."""
+
+    def caterpillar(low):
+        step = np.eye(3) * (1 - low) + low
+        edges = [(f"s{i}", f"s{i + 1}", step) for i in range(150)]
+        return hgm.Tree.from_edges(edges + [(f"s{i}", f"x{i}", step) for i in range(151)])
+
+    net, tree = hgm.compile(caterpillar(1.0)), caterpillar(1e-4)
+    z = torch.randint(0, 3, (ROWS, 151), generator=torch.Generator().manual_seed(0))
+    net.load_state_dict(hgm.compile(tree).state_dict())
+    assert_close(net.log_partition(z), reference(tree, net.channel(z))[0], 1e-5, "log Z")
+    assert walked == [Coded]
+
+
+def test_a_symbol_that_a_prior_forbids_is_no_scale(walked):
+    """The largest evidence that counts is 1e-44: float32 holds it, but not 0.3 of it."""
+    tree = hgm.Tree.from_edges([("a", "b", [[1.0, 0.1, 0.1], [0.1, 1.0, 0.1]])], {"b": [1.0, 0.3, 0.0]})
+    net = hgm.compile(tree, channel=hgm.Flip(), task="classify")
+    z = torch.full((ROWS, 1), 2)
+    assert_close(net(z, 1e-44), reference(tree, net.channel(z, 1e-44))[1], 1e-5, "the root")
+    assert walked == [Coded]
+
+
 @pytest.mark.parametrize("tree", ["low", "high"])
 def test_messages_are_rescaled_before_they_underflow_or_overflow(tree, walked):
     """Without it, both would be far out of what float32 holds."""
