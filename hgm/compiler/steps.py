@@ -2,8 +2,9 @@
 
     h_v = normalize( o_v * prod_{c child of v} psi_c h_c )                   as in `hgm.compiler.stage`, for edges
 
-Children come before their parents, the heaviest first, and a message is freed when its parent has it: no more than
-1 + log2 V are alive at a time. Messages that are tables (`hgm.compiler.tables`) are computed once, for all rows.
+Children come before their parents, the heaviest first, and what they say is multiplied at once into what their parent
+has heard so far: no more than 2 + log2 V messages are alive at a time. Messages that are tables (`hgm.compiler.tables`)
+are computed once, for all rows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Node(NamedTuple):
         column: of the evidence, -1 if it is not observed.
         prior: whether it has unary factors.
         rescale: whether its message must be scaled to maximum 1.
-        edges: to its children: their number, the layer, and which of the layer's matrices.
+        edge: the parent's number, the layer, and which of the layer's matrices; ``None`` at a root.
     """
 
     v: int
@@ -42,7 +43,7 @@ class Node(NamedTuple):
     column: int
     prior: bool
     rescale: bool
-    edges: list[tuple[int, int, int]]
+    edge: tuple[int, int, int] | None
 
 
 class Step(NamedTuple):
@@ -51,18 +52,18 @@ class Step(NamedTuple):
     Attributes:
         v: its number in the tree.
         states: S.
-        children: those whose messages do so too, with their matrices.
-        tables: what else is multiplied, the smallest first.
+        tables: what is multiplied with what the children say, the smallest first.
         column: of log evidence that is multiplied too, -1 if there is none.
         rescale: whether the message is scaled to maximum 1.
+        up: the parent's number and the edge's matrix; ``None`` at a root.
     """
 
     v: int
     states: int
-    children: list[tuple[int, Tensor]]
     tables: list[Table]
     column: int
     rescale: bool
+    up: tuple[int, Tensor] | None
 
 
 class Program:
@@ -84,16 +85,12 @@ class Program:
         matrices = [w.unbind() if w.ndim == 3 else (w,) for w in weights]
         always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)  # for weights that were loaded
         states, scaled = engine.plan.tree.cardinality.tolist(), engine.weights.scaled()
-        tables: dict[int, Table] = {}
-        for v, level, position, column, prior, rescale, edges in _order(engine):
-            size, children, parts, seen = states[v], [], [], -1
-            for child, layer, which in edges:
-                w, shape = matrices[layer][which], (size, states[child])
-                w = w if w.shape == shape else w[: shape[0], : shape[1]]
-                if child in tables:
-                    parts.append(tables.pop(child).above(w))
-                else:
-                    children.append((child, w))
+        heard: dict[int, list[Table]] = {}
+        tables: dict[int, Table] = {}  # of roots
+        differ: set[int] = set()  # variables with a child whose message is no table
+        for v, level, position, column, prior, rescale, edge in _order(engine):
+            size, parts, seen = states[v], heard.pop(v, []), -1
+            inner = bool(parts) or v in differ
             if prior:
                 unary = engine.unary[level].prior(scaled)  # type: ignore[operator]
                 parts.append(Table(unary[:size, position].to(like.dtype), None, ()))
@@ -102,12 +99,25 @@ class Program:
                 parts.append(own_table(own, column if e.order is None else int(e.order[column])))
             elif column >= 0:
                 seen = column
+            elif not inner and not prior:  # a leaf that was never observed
+                parts.append(Table(torch.ones(size, 1, dtype=like.dtype), None, ()))
             parts = merged(parts)
-            scale = (rescale or always) and bool(edges or prior)  # evidence alone has maximum 1
-            if len(parts) == 1 and not children and seen < 0:
-                tables[v] = parts[0].rescaled() if scale else parts[0]
+            scale = (rescale or always) and (inner or prior)  # evidence alone has maximum 1
+            up = None
+            if edge is not None:
+                parent, layer, which = edge
+                w, shape = matrices[layer][which], (states[parent], size)
+                up = parent, w if w.shape == shape else w[: shape[0], : shape[1]]
+            if len(parts) != 1 or v in differ or seen >= 0:
+                self.steps.append(Step(v, size, parts, seen, scale, up))
+                if up is not None:
+                    differ.add(up[0])
+                continue
+            table = parts[0].rescaled() if scale else parts[0]
+            if up is None:
+                tables[v] = table
             else:
-                self.steps.append(Step(v, size, children, parts, seen, scale))
+                heard.setdefault(up[0], []).append(table.above(up[1]))
         self.roots = [tables.get(v, v) for v in engine.plan.levels[0].order.tolist()]
 
     def fits(self, engine: Exact, e: Tensor | Coded) -> bool:
@@ -127,8 +137,8 @@ class Program:
             linear, total = exp_shifted(logs, top), top.sum((0, 1), dtype=torch.float64)
         tiny = torch.finfo(linear.dtype).tiny
         live: dict[int, Tensor] = {}
-        for v, states, children, tables, column, rescale in self.steps:
-            factors = [torch.mm(w, live.pop(child)) for child, w in children]
+        for v, states, tables, column, rescale, up in self.steps:
+            factors = [live.pop(v)] if v in live else []
             if column >= 0:
                 factors.append(linear[:states, column])
             for table in tables[::-1]:  # the largest first: one that is the same for all rows cannot be that
@@ -142,7 +152,12 @@ class Program:
                 top = h.amax(0).clamp_min_(tiny)
                 h = h.div_(top)
                 total += top.log_()
-            live[v] = h
+            if up is None:
+                live[v] = h
+                continue
+            parent, w = up
+            q = torch.mm(w, h)
+            live[parent] = live[parent].mul_(q) if parent in live else q
         found = []
         for root in self.roots:
             if isinstance(root, Table):
@@ -167,16 +182,18 @@ def _order(engine: Exact) -> list[Node]:
     for level in plan.levels:
         unary = set(level.unary_position.tolist())
         for i, (v, column) in enumerate(zip(level.order.tolist(), level.observed.tolist(), strict=True)):
-            nodes[v] = Node(v, level.level, i, column, i in unary, rescale[v], [])
+            nodes[v] = Node(v, level.level, i, column, i in unary, rescale[v], None)
+    below: list[list[int]] = [[] for _ in nodes]
     ops = [op for stage in reversed(plan.stages) for op in stage.ops]
     for layer, op in enumerate(ops):
         parents = tree.parent[op.factors]
         children = tree.scope[tree.scope_ptr[op.factors] + 1 - tree.up[op.factors]]
         which = np.arange(len(op.factors)) * len(op.index) // len(op.factors)  # factors come position by position
         for parent, child, i in zip(parents.tolist(), children.tolist(), which.tolist(), strict=True):
-            nodes[parent].edges.append((child, layer, i))
+            nodes[child] = nodes[child]._replace(edge=(parent, layer, i))
+            below[parent].append(child)
     order, stack = [], tree.roots.tolist()
     while stack:
         order.append(nodes[stack.pop()])
-        stack += sorted((child for child, _, _ in order[-1].edges), key=lambda c: -size[c])
+        stack += sorted(below[order[-1].v], key=lambda c: -size[c])
     return order[::-1]

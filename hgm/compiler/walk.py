@@ -6,7 +6,7 @@ walking costs less (`hgm.compiler.steps`). Evidence is given as logs, or as symb
 tables, of which columns are looked up (`hgm.compiler.tables`).
 
 What a walk needs in memory is bounded, for every model and batch: a block's evidence, of at most `EVIDENCE` bytes, the
-messages that are alive (at most 1 + log2 V), of at most `MOST` numbers each, and the steps, which are kept for the next
+messages that are alive (at most 2 + log2 V), of at most `MOST` numbers each, and the steps, which are kept for the next
 call: with symbols up to `hgm.compiler.tables.COLUMNS` columns for two leaves or more. What it returns is ``(S, B)`` for
 each root.
 """

@@ -326,6 +326,21 @@ class Peak(TorchDispatchMode):
         self.live -= size
 
 
+def test_few_messages_are_alive_also_below_a_variable_of_many_children(monkeypatch):
+    monkeypatch.setattr(tables, "COLUMNS", 1)
+    rng = np.random.default_rng(0)
+    edges = [("r", f"m{i}", rng.uniform(0.8, 1, (2, 2))) for i in range(60)]
+    edges += [(f"m{i}", f"x{i}{j}", rng.uniform(0.5, 1, (2, 2))) for i in range(60) for j in "ab"]
+    net = hgm.compile(hgm.Tree.from_edges(edges))
+    z = torch.zeros(walk.MOST // 2, 120, dtype=torch.int16)
+    net.log_partition(z[:100])
+    with Peak() as peak:
+        net.log_partition(z)
+    assert peak.most < z.nbytes + 20 * 4 * walk.MOST, (
+        f"{peak.most} bytes"
+    )  # the codes, and fewer messages than children
+
+
 @pytest.mark.parametrize("form", ["symbols", "logs"])
 def test_memory_does_not_grow_with_rows_times_variables(form, monkeypatch):
     monkeypatch.setattr(walk, "EVIDENCE", 1 << 16)
