@@ -15,7 +15,7 @@ from hgm.ablation.restricted import Ablation, Restricted
 from hgm.errors import BadSpec
 from hgm.evidence.ambient import checking
 from hgm.evidence.channel import Channel
-from hgm.networks.network import SLICE
+from hgm.networks.running import SLICE
 from hgm.tree.tree import Tree
 
 __all__ = ["Windowed", "windows"]

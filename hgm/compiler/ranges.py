@@ -6,8 +6,8 @@ lie between the product of the w and that of the S; a level is linear while thes
 breaks the lower bound (the only allowed state may carry an arbitrarily small message), so such factors run the log
 kernel, and so do the variables next to them.
 
-Three ask: planning (`kernels`), a network whose weights change (`allowed`), and learning, which plans for tables that
-will change (`Ranges.rounded`). All bounds are logs.
+Four ask: planning (`kernels`), a walk over the nodes (`rescaled`), a network whose weights change (`allowed`), and
+learning, which plans for tables that will change (`Ranges.rounded`). All bounds are logs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
-__all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "has_linear", "kernels"]
+__all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "has_linear", "kernels", "rescaled"]
 
 Kernel = Literal["linear", "log"]
 
@@ -206,4 +206,28 @@ def _rescale(
         rescale[level + 1] = wanted or below[0] <= SAFE or below[1] >= -SAFE
         low, high = bounds(level, 0.0, 0.0) if rescale[level + 1] else below
     rescale[tree.depth] = bool((tree.level[tree.parent[sizes == 1]] == tree.depth).any())
+    return rescale
+
+
+def rescaled(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """``(V,)`` which messages must be rescaled where they pass node by node, in a model of edges that is all linear.
+
+    The bounds of `_rescale`, but of each node: the children of a variable are rescaled if its message would leave the
+    safe range otherwise, or if evidence meets theirs.
+    """
+    unary = np.diff(tree.scope_ptr) == 1
+    factor_low, factor_high = ranges.low[tree.potential_id], _growth(tree)
+    low = np.bincount(tree.parent, weights=factor_low * unary, minlength=len(tree))  # of leaves; priors of the others
+    high, rescale, fresh = np.zeros(len(tree)), np.zeros(len(tree), dtype=bool), np.zeros(len(tree), dtype=bool)
+    fresh[inputs] = True
+    for level in range(tree.depth - 1, -1, -1):
+        here, child = tree.at_level(level), tree.at_level(level + 1)
+        factor, at = tree.parent_factor[child], tree.above[child] - here[0]
+        lows, highs = low[child] + factor_low[factor], high[child] + factor_high[factor]
+        least, most = (np.bincount(at, weights=w, minlength=len(here)) for w in (lows, highs))
+        far = fresh[here] | (low[here] + least <= SAFE) | (most >= -SAFE)
+        rescale[child] = far[at]
+        lows, highs = np.where(far[at], (factor_low[factor], factor_high[factor]), (lows, highs))
+        low[here] += np.bincount(at, weights=lows, minlength=len(here))
+        high[here] = np.bincount(at, weights=highs, minlength=len(here))
     return rescale

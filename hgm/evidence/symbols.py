@@ -136,7 +136,7 @@ def checked_symbols(symbols: Tensor, states: int) -> Tensor:
     symbols = signed(symbols)
     if not concrete(symbols) or not symbols.numel():
         return symbols
-    least, most = int(symbols.min()), int(symbols.max())
+    least, most = (int(x) for x in symbols.aminmax())
     if least < MISSING or most >= states:
         raise BadEvidence(f"symbols must be 0 to {states - 1} (-1 = missing); got {least} to {most}")
     return symbols

@@ -27,6 +27,7 @@ class ConvNet(Network):
 
     task = "classify"
     answer = "posterior"
+    upward = frozenset({"posterior", "log_partition"})
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
         super().__init__(engine, channel, leaf_shape, query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -12,13 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadEvidence, BadExtension, brief
+from hgm.errors import BadEvidence, BadExtension, BadPotential, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
+from hgm.evidence.coded import Coded, coded
 from hgm.evidence.frames import by_name
 from hgm.evidence.given import log_evidence
 from hgm.evidence.noise import as_noise, with_numbers
+from hgm.evidence.potentials import GivenPotentials
 from hgm.evidence.symbols import as_tensor, clamped
 from hgm.tree.labels import Label
 
@@ -45,6 +49,7 @@ class Intake(nn.Module):
     leaf_order: Tensor | None
     extra_order: Tensor
     columns: Tensor | None
+    engine: Engine
     precision: Tensor
 
     def __init__(self, plan: Plan, channel: Channel, leaf_shape: tuple[int, ...]) -> None:
@@ -174,6 +179,18 @@ class Intake(nn.Module):
             )
         return e if order is None or moved is not None else e.index_select(1, order)
 
+    def _coded(self, z: Tensor, *noise: Tensor) -> Coded | None:
+        """`_input` of symbols alone, as they are; ``None`` if it is none. It raises the same errors."""
+        if self.foreign or self.extra or self.channel.positions(z) != self.leaf_shape:
+            return None
+        self._check_symbols(z, slice(None, prod(self.leaf_shape)))
+        found = coded(self.channel, self.leaf_order, z, *noise)
+        if found is None:
+            return None
+        floats = any(x.is_floating_point() for x in noise)
+        dtype = torch.float32 if found.dtype in HALF else found.dtype if floats or self.dtype in HALF else self.dtype
+        return replace(found, table=found.table.to(dtype))
+
     def _check_symbols(self, z: Tensor, which: slice) -> None:
         """Raise `BadEvidence` for a symbol that is a state of other variables only; `which` of the inputs z is of."""
         if self.cardinality is None or z.is_floating_point() or not concrete(z):
@@ -181,9 +198,8 @@ class Intake(nn.Module):
         card = self.cardinality[which]
         if prod(z.shape[1:]) != len(card):
             return  # told as a wrong shape
-        wrong = z.flatten(1) >= card
-        if bool(wrong.any()):
-            row, column = (int(i) for i in wrong.nonzero()[0])
+        if z.numel() and bool((z.flatten(1).amax(0) >= card).any()):
+            row, column = (int(i) for i in (z.flatten(1) >= card).nonzero()[0])
             name = self.inputs[which][column]
             raise BadEvidence(
                 f"variable {name!r} has no state {int(z.flatten(1)[row, column])} (batch row {row}); its states are "
@@ -221,3 +237,14 @@ class Intake(nn.Module):
             )
         more = more.index_select(1, self.extra_order).to(e.dtype)
         return F.pad(more, (0, 0, 0, 0, 0, self.states_in - more.shape[0]), value=-torch.inf)
+
+    def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
+        """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
+        full, batch = self.engine.given(tables), tables.batch
+        if len(batch) > 1 or (batch and z.ndim and 1 not in (batch[0], z.shape[0]) and batch[0] != z.shape[0]):
+            rows = z.shape[0] if z.ndim else 1
+            raise BadPotential(
+                f"a network takes potentials (*shape) or one for each of the {rows} rows of the observation, "
+                f"({rows}, *shape); got a batch {batch}"
+            )
+        return full[0] if batch == (1,) else full

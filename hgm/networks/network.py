@@ -1,4 +1,4 @@
-"""What all networks share: the input, by channel or by name, and running a batch in slices.
+"""What all networks share: their face.
 
 observation ──► channel ──► log evidence (S, n, B) ──► engine ──► head ──► answer (B, ...)
 """
@@ -6,8 +6,6 @@ observation ──► channel ──► log evidence (S, n, B) ──► engine 
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,24 +14,17 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
-from hgm.errors import BadPotential, ImpossibleEvidence
-from hgm.evidence.ambient import Check, check_of, checked_dtype, transformed
+from hgm.evidence.ambient import Check, checked_dtype
 from hgm.evidence.channel import Channel
-from hgm.evidence.potentials import GivenPotentials, read_potentials
-from hgm.networks.checked import Checked
-from hgm.networks.intake import HALF, Intake
-from hgm.networks.memory import keep_freed_memory
+from hgm.evidence.potentials import read_potentials
 from hgm.networks.outputs import Output, Outputs, as_asked, asked
+from hgm.networks.running import Running
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
 
-#: inference without gradients runs batches in slices of about this many numbers per level, to stay in cache; of more on
-#: other devices, where launches cost
-SLICE, DEVICE_SLICE = 1 << 21, 1 << 27
 
-
-class Network(Intake, Checked):
+class Network(Running):
     """Base of `ConvNet` and `UNet`: an engine, with a channel before it and a read-out behind it.
 
     Args:
@@ -43,7 +34,7 @@ class Network(Intake, Checked):
         query: ``(n,)`` indices in the plan's tree of the variables that the network answers for, in the answer's order.
 
     Attributes:
-        engine, query: as given; the others are those of `Intake` and `Checked`.
+        engine, query: as given; the others are those of `Intake`, `Checked` and `Running`.
         lacks: which outputs the network cannot give, and why.
     """
 
@@ -51,9 +42,7 @@ class Network(Intake, Checked):
     answer: Output
 
     def __init__(self, engine: Engine, channel: Channel, leaf_shape: tuple[int, ...], query: np.ndarray) -> None:
-        super().__init__(engine.plan, channel, leaf_shape)
-        keep_freed_memory()
-        self.engine = engine
+        super().__init__(engine, channel, leaf_shape)
         self.query = query
         self.lacks = engine.lacks
 
@@ -207,114 +196,3 @@ class Network(Intake, Checked):
         with torch.no_grad():
             gap = other(*observation, evidence=evidence).double() - self(*observation, evidence=evidence).double()
         return float(gap.abs().max()) if gap.numel() else 0.0
-
-    # ------------------------------------------------------------------ running
-
-    @abstractmethod
-    def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
-        """The outputs but the log partition, from what the engine has collected."""
-
-    def _answers(
-        self, names: Sequence[str], e: Tensor, first_row: int = 0, full: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """Outputs for log evidence ``(S, n_in, B)`` in the engine's order.
-
-        With the engine's own weights, or with others: ``(P,)``, or ``(B, P)`` for each row.
-        """
-        if full is not None and full.ndim > 1:
-            return self._answers_by_row(names, e, first_row, full)
-        collected = self.engine.collect(e, first_row, full)
-        found = {"log_partition": self.engine.partition(collected)} if "log_partition" in names else {}
-        others = [name for name in names if name != "log_partition"]
-        if others:
-            found |= self._read(collected, others)
-        return tuple(found[name].to(e.dtype) for name in names)
-
-    def _answers_by_row(self, names: Sequence[str], e: Tensor, first_row: int, full: Tensor) -> tuple[Tensor, ...]:
-        """`_answers` where each row has weights of its own, ``(B, P)``."""
-        if not len(full):
-            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1)))
-        check = check_of(e, full)
-        wanted = (*names, "log_partition") if check and "log_partition" not in names else names
-
-        def one(row: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-            return tuple(x[0] for x in self._answers(wanted, row.unsqueeze(2), 0, weights))
-
-        rows = max(1, (SLICE if e.is_cpu else DEVICE_SLICE) // self.row_size)
-        found = torch.func.vmap(one, (2, 0), chunk_size=rows)(e.expand(-1, -1, len(full)), full)
-        if check:  # inside, nothing could be
-            log_z = found[list(wanted).index("log_partition")]
-            self.engine.deferred.check(log_z, first_row, self.engine.check_weights)
-        return tuple(found[: len(names)])
-
-    def _exactly(
-        self, names: Sequence[str], observation: Sequence[Any], evidence: Any, tables: GivenPotentials | None
-    ) -> tuple[Tensor, ...]:
-        """`_answers`, in float32 for half precision, with results in that, and whatever precision is ambient."""
-        z, *noise = self._taken(observation)
-        half = z.dtype if z.is_floating_point() else self.dtype
-        z = z.float() if z.dtype in HALF else z
-        full, dtype = None, None
-        if tables is not None and tables.tensors:
-            full = self._weights(tables, z)
-            if not any(x.is_floating_point() for x in (z, *noise)):
-                dtype = half = tables.dtype
-                dtype = torch.float32 if dtype in HALF else dtype
-        device = z.device.type
-        if device != "meta" and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                found = self._sliced(names, [z, *noise], evidence, full, dtype)
-        else:
-            found = self._sliced(names, [z, *noise], evidence, full, dtype)
-        return tuple(x.to(half) for x in found) if half in HALF else found
-
-    def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
-        """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
-        full, batch = self.engine.given(tables), tables.batch
-        if len(batch) > 1 or (batch and z.ndim and 1 not in (batch[0], z.shape[0]) and batch[0] != z.shape[0]):
-            rows = z.shape[0] if z.ndim else 1
-            raise BadPotential(
-                f"a network takes potentials (*shape) or one for each of the {rows} rows of the observation, "
-                f"({rows}, *shape); got a batch {batch}"
-            )
-        return full[0] if batch == (1,) else full
-
-    def _sliced(
-        self,
-        names: Sequence[str],
-        observation: Sequence[Tensor],
-        evidence: Any,
-        full: Tensor | None,
-        dtype: torch.dtype | None,
-    ) -> tuple[Tensor, ...]:
-        """Outputs of the whole batch, or, where autograd keeps nothing, of slices of it that stay in cache.
-
-        With given weights `full`, and in `dtype` unless the observation has one.
-        """
-        given = [t for t in (*observation, evidence, full) if isinstance(t, Tensor)]
-        if torch.compiler.is_compiling() or any(transformed(t) for t in given):
-            return self._answers(names, self._input(observation, evidence, dtype), 0, full)
-        batch = given[0].shape[0] if given[0].ndim else 0
-        rows = max(1, (SLICE if given[0].is_cpu else DEVICE_SLICE) // self.row_size)
-        learns = torch.is_grad_enabled() and (self.trainable or any(t.requires_grad for t in given))
-        if batch <= rows or learns:
-            e = self._input(observation, evidence, dtype)
-            if e.shape[2]:
-                return self._answers(names, e, 0, full)
-            return tuple(x[:0] for x in self._answers(names, e.new_zeros(*e.shape[:2], 1), 0, full))
-
-        def part(t: Any, first: int) -> Any:
-            per_row = isinstance(t, Tensor) and t.ndim > (t is full) and t.shape[0] == batch
-            return t[first : first + rows] if per_row else t
-
-        parts: list[tuple[Tensor, ...]] = []
-        impossible: list[int] = []
-        for first in range(0, batch, rows):
-            e = self._input([part(t, first) for t in observation], part(evidence, first), dtype)
-            try:
-                parts.append(self._answers(names, e, first, None if full is None else part(full, first)))
-            except ImpossibleEvidence as error:
-                impossible += error.rows
-        if impossible:
-            raise ImpossibleEvidence(impossible)
-        return tuple(torch.cat(of) for of in zip(*parts, strict=True))

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from hgm.errors import BadSpec, brief
-from hgm.networks.network import SLICE, Network
+from hgm.networks.network import Network
+from hgm.networks.running import SLICE
 from hgm.tree.arguments import whole
 
 __all__ = ["threads"]

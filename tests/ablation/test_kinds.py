@@ -329,7 +329,7 @@ def test_rows_stand_for_themselves(nets, kind):
 def test_slices_make_no_difference(nets, kind, monkeypatch):
     z = torch.randn(9, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = nets[kind](z, 0.7)
-    monkeypatch.setattr("hgm.networks.network.SLICE", 2 * nets[kind].row_size)
+    monkeypatch.setattr("hgm.networks.running.SLICE", 2 * nets[kind].row_size)
     torch.testing.assert_close(nets[kind](z, 0.7), whole, atol=1e-12, rtol=0)
 
 

@@ -69,7 +69,7 @@ def test_rows_of_evidence_go_with_rows_of_images(kind):
 
 
 def test_large_batches_that_run_in_slices_keep_their_rows(monkeypatch):
-    monkeypatch.setattr("hgm.networks.network.SLICE", 200)
+    monkeypatch.setattr("hgm.networks.running.SLICE", 200)
     labels = [0, 1, 2] * 20
     denoiser, z = Denoiser(tree(), channel(), {"label": labels, "x0_0": labels}), noisy(60)
     with torch.no_grad():

@@ -190,7 +190,7 @@ def test_rows_are_kept_over_batches_of_any_size():
 
 
 def test_rows_are_counted_through_slices(monkeypatch):
-    monkeypatch.setattr("hgm.networks.network.SLICE", 3 * 8)  # three rows at once
+    monkeypatch.setattr("hgm.networks.running.SLICE", 3 * 8)  # three rows at once
     net = hgm.compile(ZEROS)
     net(SYMBOLS, check="later")
     with pytest.raises(hgm.ImpossibleEvidence) as error:

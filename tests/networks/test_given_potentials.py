@@ -92,7 +92,7 @@ def test_slices_and_single_rows():
     by_row = [net.log_partition(x[i : i + 1], log_potentials={"transition": step[i]}) for i in range(5)]
     assert_close(torch.cat(by_row), want, 1e-12, "one by one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hgm.networks.network.SLICE", 2 * net.row_size)
+        patch.setattr("hgm.networks.running.SLICE", 2 * net.row_size)
         assert_close(net.log_partition(x, log_potentials={"transition": step}), want, 1e-12, "in slices")
     one = net.log_partition(x[:1], log_potentials={"transition": step})
     assert_close(
