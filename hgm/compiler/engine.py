@@ -121,6 +121,7 @@ class Exact(Engine):
         plan: what to run.
         trainable: make the weights a parameter.
         down: whether it is to distribute too.
+        weights: those of another engine of the same tree, to share; default its own.
 
     Attributes:
         weights: all distinct weights.
@@ -135,11 +136,10 @@ class Exact(Engine):
     _fixed_at: int
     _before: Tensor | None = None
 
-    def __init__(self, plan: Plan, trainable: bool, down: bool) -> None:
+    def __init__(self, plan: Plan, trainable: bool, down: bool, weights: Weights | None = None) -> None:
         super().__init__(plan, trainable)
         tree = plan.tree
-        uses = torch.from_numpy(np.bincount(tree.potential_id, minlength=len(tree.potentials)))
-        self.weights = Weights(tree.potentials, uses, trainable)
+        self.weights = Weights(tree, trainable) if weights is None else weights
         for name, mask in zip(("exists", "possible"), limits(plan), strict=True):
             self.register_buffer(name, mask, persistent=False)
         self.states_in = int(tree.cardinality[plan.inputs].max())

@@ -227,7 +227,8 @@ class RuleTable(FactorLayer):
         q(s)   = sum_{r: s(r) = s}   w_r prod_j h_j(a_j(r))
         r_i(a) = sum_{r: a_i(r) = a} w_r u(s(r)) prod_{j != i} h_j(a_j(r))
 
-    Always in logs, since a sparse table is full of zeros. Weight ``(R,)``; children come child by child.
+    Weight ``(R,)``; children come child by child. In the linear kernel rules are added up by `index_add`, in logs by
+    tables of the rules of each state.
     """
 
     states: Tensor
@@ -246,7 +247,7 @@ class RuleTable(FactorLayer):
 
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         q = self._reduce(0, self._terms(list(x.split(self.factors, 1)), range(1, len(self.shape))), w)
-        q = _pad_states(q, self.states_out, 0.0)
+        q = _pad_states(q, self.states_out, 1.0 if self.kernel == "linear" else 0.0)
         return q.view(self.states_out, self.slots, self.factors // self.slots, x.shape[-1]).transpose(0, 1)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
@@ -259,14 +260,18 @@ class RuleTable(FactorLayer):
         return torch.cat(out, 1)
 
     def _terms(self, parts: list[Tensor], axes: range | list[int]) -> Tensor:
-        """``(R, F, B)`` log product of the given messages, each at its state of each rule."""
+        """``(R, F, B)`` product (sum of logs) of the given messages, each at its state of each rule."""
         total = parts[0].index_select(0, self.states[:, axes[0]])
         for part, axis in zip(parts[1:], axes[1:], strict=True):
-            total = total + part.index_select(0, self.states[:, axis])
+            more = part.index_select(0, self.states[:, axis])
+            total = total * more if self.kernel == "linear" else total + more
         return total
 
     def _reduce(self, axis: int, terms: Tensor, w: Tensor) -> Tensor:
-        """``(size of axis, F, B)`` log-sum-exp of the rules with each state on an axis."""
+        """``(size of axis, F, B)`` sum (log-sum-exp) of the rules with each state on an axis."""
+        if self.kernel == "linear":
+            x = terms * w[:, None, None]
+            return x.new_zeros(self.shape[axis], *x.shape[1:]).index_add(0, self.states[:, axis], x)
         x = terms + w[:, None, None]
         for i in range(self.steps[axis]):
             table = getattr(self, f"rules_{axis}_{i}")
