@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hgm.compiler.numerics import logsumexp, summing
+from hgm.compiler.numerics import logsumexp, summing, unkept
 from hgm.compiler.plan import ConvOp, EdgeOp, JointOp, Op, RulesOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
@@ -263,16 +263,19 @@ class RuleTable(FactorLayer):
         """``(R, F, B)`` product (sum of logs) of the given messages, each at its state of each rule."""
         total = parts[0].index_select(0, self.states[:, axes[0]])
         for part, axis in zip(parts[1:], axes[1:], strict=True):
-            more = part.index_select(0, self.states[:, axis])
-            total = total * more if self.kernel == "linear" else total + more
+            total = self._with(total, part.index_select(0, self.states[:, axis]))
         return total
+
+    def _with(self, terms: Tensor, more: Tensor) -> Tensor:
+        """Product (sum of logs). Terms are many: where autograd keeps nothing, they are overwritten."""
+        times = torch.mul if self.kernel == "linear" else torch.add
+        return times(terms, more, out=terms if unkept(terms, more) else None)
 
     def _reduce(self, axis: int, terms: Tensor, w: Tensor) -> Tensor:
         """``(size of axis, F, B)`` sum (log-sum-exp) of the rules with each state on an axis."""
+        x = self._with(terms, w[:, None, None])
         if self.kernel == "linear":
-            x = terms * w[:, None, None]
             return x.new_zeros(self.shape[axis], *x.shape[1:]).index_add(0, self.states[:, axis], x)
-        x = terms + w[:, None, None]
         for i in range(self.steps[axis]):
             table = getattr(self, f"rules_{axis}_{i}")
             x = logsumexp(F.pad(x, (0, 0, 0, 0, 0, 1), value=-torch.inf)[table], 1)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgm.evidence.ambient import transformed
+
 __all__ = [
     "LOG2_E",
     "LOWEST",
@@ -28,6 +30,7 @@ __all__ = [
     "scale_log",
     "summing",
     "to_linear",
+    "unkept",
 ]
 
 
@@ -36,7 +39,7 @@ __all__ = [
 LOG2_E = 1.4426950408889634
 
 #: stands for the maximum of a message that is -inf everywhere, so that -inf - maximum stays -inf
-LOWEST = -1e30
+LOWEST = -3e38
 
 
 def exp(x: Tensor) -> Tensor:
@@ -84,6 +87,11 @@ def scale_log(x: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
 def to_linear(x: Tensor, dtype: torch.dtype, dim: int = 0) -> Tensor:
     """exp(x - max x over the states), in `dtype`."""
     return exp(scale_log(x, dim)[0]).to(dtype)
+
+
+def unkept(*x: Tensor) -> bool:
+    """Whether neither autograd nor a function transform keeps what is computed from these: it may be overwritten."""
+    return not any((torch.is_grad_enabled() and t.requires_grad) or transformed(t) for t in x)
 
 
 def nodes(x: Tensor, index: Tensor) -> Tensor:

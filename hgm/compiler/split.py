@@ -77,6 +77,9 @@ class Split(Exact):
     """
 
     _linear: tuple[Exact, ...] = ()  # in a tuple, so that its weights are not saved twice
+    _hard: float = inf
+    _soft: float = inf
+    _dead: int = 0
 
     def __init__(self, plan: Plan, trainable: bool, down: bool, grows: float, reach: float) -> None:
         super().__init__(plan, trainable, down)
@@ -138,7 +141,7 @@ class Split(Exact):
         if any(m._forward_hooks or m._forward_pre_hooks for m in self.modules()):
             return False
         if not (concrete(e) and concrete(own if full is None else full)):
-            return fixed and self.most + self._hard <= LIMIT
+            return fixed and bool(self.most + self._hard <= LIMIT)
         if full is not None and not self.weights.keeps_zeros(full):
             return False
         if fixed and own is self._fixed_of:
@@ -159,7 +162,7 @@ class Split(Exact):
         super()._fix()
         for linear in self._linear:
             linear._fix()
-            if not self.trainable:
+            if not self.trainable and concrete(self.weights.log_potential):
                 self._hard = self.grows + self.weights.spread()
                 self._soft = min(self._hard, self._flat(linear)) if self._hard <= LIMIT else self._hard
                 self._dead = 0 if self._mask is None else int(self._mask.isneginf().sum())
