@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.numerics import LOWEST, exp, exp_shifted, logsumexp, scale_linear, scale_log, to_linear
 from hgm.compiler.plan import LevelStage, Plan
-from hgm.compiler.ranges import allowed
+from hgm.compiler.ranges import allowed, sharp
 from hgm.compiler.readout import Collected, evidence_of, leave_one_out, log_posterior, unseen
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage, Up, stage_for, stage_of
 from hgm.compiler.stages.choose import level_stage
@@ -150,10 +150,10 @@ class Exact(Engine):
         self.unary = nn.ModuleList(UnaryTerms(level, plan) for level in plan.levels)
         kernels = [level.kernel for level in plan.levels]
         self.by_node = any(stage.layout == "nodes" for stage in self.stages)
-        self.needs_log, self.needs_linear = "log" in kernels, "linear" in kernels
+        self.needs_linear = "linear" in kernels
+        self.needs_log = "log" in kernels or sharp(tree, plan.inputs, plan.ranges)
         self.rescale_leaves = plan.levels[-1].rescale
-        linear = np.array(kernels) == "linear"
-        most = allowed(tree, plan.inputs, plan.ranges, plan.linear, linear)
+        most = allowed(tree, plan.inputs, plan.ranges, plan.linear, np.array(kernels) == "linear")
         self.register_buffer("allowed", torch.from_numpy(most), persistent=False)
         for layer in (layer for stage in self.stages for layer in stage.layers()):
             layer.bind(self.weights)
@@ -199,7 +199,7 @@ class Exact(Engine):
             e = e + mask.to(e.dtype)
         top = e.detach().amax(0, keepdim=True).clamp_min_(LOWEST)
         logs = e.double() - top if self.needs_log else None  # float64 first: the difference itself may lose digits
-        linear = exp_shifted(e, top) if self.needs_linear else None
+        linear = None if not self.needs_linear else exp_shifted(e, top) if logs is None else exp(logs).to(e.dtype)
         if linear is not None and self.by_node:
             linear = linear.transpose(0, 1).contiguous().transpose(0, 1)
         owns = [unary.forward(logs, linear, scaled, e) if unary.speaks else SILENT for unary in self.unary]

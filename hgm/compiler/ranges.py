@@ -6,6 +6,9 @@ lie between the product of the w and that of the S; a level is linear while thes
 breaks the lower bound (the only allowed state may carry an arbitrarily small message), so such factors run the log
 kernel, and so do the variables next to them.
 
+Two things take digits from float32 without leaving the range: a product of very many messages, each of which is rounded
+(`crowded`), and a large difference of log evidence that a small entry beside it makes up for (`sharp`).
+
 Three ask: planning (`kernels`), a network whose weights change (`allowed`), and learning, which plans for tables that
 will change (`Ranges.rounded`). All bounds are logs.
 """
@@ -24,7 +27,7 @@ from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
-__all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "has_linear", "kernels"]
+__all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "crowded", "has_linear", "kernels", "sharp"]
 
 Kernel = Literal["linear", "log"]
 
@@ -33,6 +36,12 @@ Kernel = Literal["linear", "log"]
 SAFE = np.log(1e-30)
 
 DECADE = np.log(10)
+
+#: float32 rounds a message by 2^-24: products of more siblings may be off by 1e-6
+MANY = 32
+
+#: and evidence by 2^-24 times its log: where a factor beside it makes up for less than this, p may be off by 1e-6
+SHARP = np.log(1e-8)
 
 
 @singledispatch
@@ -153,6 +162,18 @@ def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, 
     most = np.full(len(tree.potentials), -np.inf)
     np.maximum.at(most, tree.potential_id[counted], spare[counted])
     return ranges.low + most
+
+
+def crowded(tree: Tree) -> bool:
+    """Whether some variable has so many factors that the messages of them all must be float64."""
+    return bool(np.diff(tree.factor_ptr).max(initial=0) > MANY)
+
+
+def sharp(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> bool:
+    """Whether factors around an observed variable reach so far that exp of log evidence must be taken in float64."""
+    low = ranges.low[tree.potential_id]
+    around = np.bincount(tree.parent, weights=low, minlength=len(tree)) + _above(tree, low)
+    return bool((around[inputs] < SHARP).any())
 
 
 def _growth(tree: Tree) -> np.ndarray:

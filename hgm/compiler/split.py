@@ -95,7 +95,7 @@ class Split(Exact):
         self._fix()
 
     def collect(self, e: Tensor, first_row: int = 0, full: Tensor | None = None) -> Parts:  # type: ignore[override]
-        (linear,), fits = self._linear, self._fitting(e, full)
+        (linear,), fits = self._linear, self.fitting(e, full)
         some = fits if isinstance(fits, bool) else bool(fits.any())
         every = fits if isinstance(fits, bool) else bool(fits.all())
         if some == every:
@@ -135,7 +135,7 @@ class Split(Exact):
 
     # ------------------------------------------------------------------ which way
 
-    def _fitting(self, e: Tensor, full: Tensor | None) -> Tensor | bool:
+    def fitting(self, e: Tensor, full: Tensor | None) -> Tensor | bool:
         """``(B,)`` which rows may run linear; all or none where they cannot be looked at."""
         own, fixed = self.weights.log_potential, full is None and not self.trainable
         if any(m._forward_hooks or m._forward_pre_hooks for m in self.modules()):
@@ -181,21 +181,26 @@ class Split(Exact):
         except ImpossibleEvidence:
             return self._hard
         top = collected.messages[0].h
-        belief, most = Belief(top / top.sum(0, keepdim=True), None), 0.0
+        belief, most = Belief(top / top.sum(0, keepdim=True), None), _reach(top)
         ups = iter(linear.decoder)
         for plan, skip in zip(linear.plan.stages, reversed(collected.skips), strict=True):
             assert isinstance(plan, LevelStage) and isinstance(skip, LevelSkip)
             factors, children = max(group.arity for group in plan.groups), max(op.children for op in plan.ops)
-            reach = sum(_reach(w) for w in skip.weights) + factors * _reach(skip.q) + children * _reach(skip.child.h)
+            reach = (
+                sum(_reach(w) for w in skip.weights)
+                + factors * _reach(skip.q.transpose(0, 1))
+                + children * _reach(skip.child.h)
+            )
             reach += sum(_reach(x) for x in (skip.own.inner, belief.r))
-            most = max(most, reach)
             belief = next(ups)(belief, skip) if self.decoder else belief
+            most = max(most, reach, _reach(belief.r))
         priors = (unary.prior(self.weights.scaled()) for unary in self.unary)  # type: ignore[operator]
         return most + max((_reach(x) for x in priors), default=0.0)
 
 
 def _reach(x: Tensor | None) -> float:
-    """-log of the smallest positive number, at least 0."""
+    """-log of the smallest positive number of messages, states first; relative to its largest if that is above 1."""
     if x is None:
         return 0.0
-    return max(0.0, -float(torch.where(x > 0, x, inf).min().log()))
+    low = torch.where(x > 0, x, 1.0).amin(0)
+    return float((x.amax(0).clamp_min(1.0) / low).amax().log())

@@ -209,7 +209,7 @@ class Network(Intake):
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        collected = self.engine.collect(e, first_row, full)
+        collected = self.engine.collect(e.to(self.working(e.dtype)), first_row, full)
         found = {"log_partition": self.engine.partition(collected)} if "log_partition" in names else {}
         others = [name for name in names if name != "log_partition"]
         if others:
@@ -240,10 +240,10 @@ class Network(Intake):
     def _exactly(
         self, names: Sequence[str], observation: Sequence[Any], evidence: Any, tables: GivenPotentials | None
     ) -> tuple[Tensor, ...]:
-        """`_answers`, in float32 for half precision, with results in that, and whatever precision is ambient."""
+        """`_answers` in a precision that serves, whatever is ambient, with results in that of what is given."""
         z, *noise = self._taken(observation)
         half = z.dtype if z.is_floating_point() else self.dtype
-        z = z.float() if z.dtype in HALF else z
+        given, z = z.dtype, z.to(self.working(z.dtype))
         full, dtype = None, None
         if tables is not None and tables.tensors:
             full = self._weights(tables, z)
@@ -256,7 +256,7 @@ class Network(Intake):
                 found = self._sliced(names, [z, *noise], evidence, full, dtype)
         else:
             found = self._sliced(names, [z, *noise], evidence, full, dtype)
-        return tuple(x.to(half) for x in found) if half in HALF else found
+        return tuple(x.to(half) for x in found) if half in HALF or z.dtype != given else found
 
     def _weights(self, tables: GivenPotentials, z: Tensor) -> Tensor:
         """``(P,)`` or ``(B, P)`` weights with given ones in the places of some, for an observation of B rows."""
