@@ -53,17 +53,20 @@ def check(net, tree, e, tolerance=1e-12):
 
 
 def smallest(net, x):
-    """``(B,)`` the smallest finite entry of any message of each row, relative to its largest, as a log. By logs."""
+    """``(B,)`` log of the smallest finite entry of any message of each row, relative to its largest: as the plan says."""
     engine = net.engine
     collected = Exact.collect(engine, x)
-    found = [m.h for m in collected.messages] + [q for skip in collected.skips for q in skip.q.unbind(0)]
+    kernels = [level.kernel for level in net.plan.levels]
+    found = [(m.h, m.kernel) for m in collected.messages]
     top = collected.messages[0].h
-    belief = split.Belief(top - torch.logsumexp(top, 0), None)
-    for up, skip in zip(engine.decoder, reversed(collected.skips), strict=True):
+    belief = split.Belief(top - torch.logsumexp(top, 0) if kernels[0] == "log" else top / top.sum(0), None)
+    for i, (up, skip) in enumerate(zip(engine.decoder, reversed(collected.skips), strict=True)):
+        found += [(q, kernels[i]) for q in skip.q.clone().unbind(0)]
         belief = up(belief, skip)
-        found.append(belief.r.reshape(belief.b.shape))
+        found.append((belief.r.reshape(belief.b.shape), kernels[i + 1]))
     least = torch.zeros(x.shape[2], dtype=torch.float64)
-    for m in found:
+    for m, kernel in found:
+        m = m if kernel == "log" else m.log()
         finite = torch.where(m.isneginf(), torch.inf, m).amin(0) - m.amax(0)
         finite = torch.where(finite.isfinite(), finite, 0.0)
         least = torch.minimum(least, finite.amin(0))
