@@ -4,7 +4,7 @@ A strictly positive table with entries in [w, 1] maps messages with maximum 1 in
 lie between the product of the w and that of the S; a level is linear while these stay within `SAFE` and 1 / `SAFE`.
 (Priors count with the siblings, and at an observed variable so does the w of the factor above it.) A zero in a table
 breaks the lower bound (the only allowed state may carry an arbitrarily small message), so such factors run the log
-kernel, and so do the variables next to them.
+kernel, and so do the variables next to them. (Rows whose evidence allows it run linear: `hgm.compiler.reach`.)
 
 Two things take digits from float32 without leaving the range: a product of very many messages, each of which is rounded
 (`crowded`), and a large difference of log evidence that a small entry beside it makes up for (`sharp`).

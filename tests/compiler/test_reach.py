@@ -53,7 +53,7 @@ def check(net, tree, e, tolerance=1e-12):
 
 
 def smallest(net, x):
-    """``(B,)`` log of the smallest finite entry of any message of each row, relative to its largest: as the plan says."""
+    """``(B,)`` log of the smallest finite entry of any message of each row, relative to its largest."""
     engine = net.engine
     collected = Exact.collect(engine, x)
     kernels = [level.kernel for level in net.plan.levels]
