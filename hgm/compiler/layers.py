@@ -63,7 +63,7 @@ class FactorLayer(nn.Module):
     def materialise(self, scaled: Tensor) -> Tensor:
         """The weight from `Weights.scaled`: psi (linear) or log psi (log), a potential's largest entry at 1 or 0."""
         w = scaled[self.index]
-        return w.exp() if self.kernel == "linear" else w
+        return w.exp_() if self.kernel == "linear" else w
 
     def fix(self, scaled: Tensor) -> None:
         """Compute the weight once and keep it, in both precisions: for networks that are not trained."""

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from hgm.tree.flat import flatten, owners
+from hgm.tree.flat import flatten, offsets
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
@@ -69,14 +69,12 @@ class Ranges:
     def of(cls, potentials: Sequence[Potential], flat: np.ndarray | None = None) -> Ranges:
         """The ranges of potentials, at other log entries ``(P,)`` if given (`hgm.tree.flat`)."""
         flat = flatten(potentials) if flat is None else flat
-        owner, count = owners(potentials), len(potentials)
-        zero = np.isneginf(flat)
-        low, high = np.full(count, np.inf), np.full(count, -np.inf)
-        np.minimum.at(low, owner[~zero], flat[~zero])
-        np.maximum.at(high, owner, flat)
         positive = np.array([has_linear(p) for p in potentials], dtype=bool)
-        positive[owner[zero]] = False
-        return cls(low - high, positive)
+        if not len(flat):
+            return cls(np.zeros(0), positive)
+        start, zero = offsets(potentials)[:-1], np.isneginf(flat)
+        low = np.minimum.reduceat(np.where(zero, np.inf, flat) if zero.any() else flat, start)
+        return cls(low - np.maximum.reduceat(flat, start), positive & ~np.logical_or.reduceat(zero, start))
 
     def rounded(self) -> Ranges:
         """Wider ranges, by powers of ten: tables may change within them."""

@@ -114,7 +114,9 @@ class Weights(nn.Module):
     def scaled(self, full: Tensor | None = None) -> Tensor:
         """``(P + 2,)`` log weights, every potential's largest at 0; then what `PAD` and `ZERO` stand for: 0, -inf."""
         full = self.full() if full is None else full
-        return torch.cat([full - self.largest(full)[self.owner], self.beyond.to(full.dtype)])
+        scaled = torch.cat([full, self.beyond.to(full.dtype)])
+        scaled[: len(full)] -= self.largest(full)[self.owner]
+        return scaled
 
     def constant(self, full: Tensor | None = None) -> Tensor:
         """What the scaling took from log Z: the sum over all factors of their largest log entry."""
