@@ -51,7 +51,7 @@ class Weights(nn.Module):
         self.of = potentials = tree.potentials
         full = flatten(potentials)
         kept = ~np.isneginf(full)
-        log = torch.from_numpy(full[kept])
+        log = torch.from_numpy(full if kept.all() else full[kept])
         if trainable:
             self.log_potential = nn.Parameter(log)
         else:
