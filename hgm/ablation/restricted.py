@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hgm.compiler.engine import Exact
+from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import nodes
 from hgm.compiler.schedule import planned
 from hgm.errors import BadSpec

@@ -183,7 +183,7 @@ def _edges(batch: Factors) -> Op:
         by_position = which.reshape(batch.groups[0].arity, batch.groups[0].nodes)
         if (by_position == by_position[:, :1]).all():
             return ConvOp(*common, tables[by_position[:, 0]], batch.kernel, batch.arity)
-    index = tables[which]
+    index = tables if np.array_equal(which, np.arange(len(tables))) else tables[which]  # each its own: no copy
     return EdgeOp(*common, index, batch.kernel, regular=even and bool((index != PAD).all()))
 
 

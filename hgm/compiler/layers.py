@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hgm.compiler.numerics import logsumexp, summing
-from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
+from hgm.compiler.numerics import logsumexp
+from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension
 
-__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "RuleTable", "layer_for", "layer_of"]
+__all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "layer_for", "layer_of", "pad_states"]
 
 
 class FactorLayer(nn.Module):
@@ -63,7 +63,7 @@ class FactorLayer(nn.Module):
     def materialise(self, scaled: Tensor) -> Tensor:
         """The weight from `Weights.scaled`: psi (linear) or log psi (log), a potential's largest entry at 1 or 0."""
         w = scaled[self.index]
-        return w.exp() if self.kernel == "linear" else w
+        return w.exp_() if self.kernel == "linear" else w
 
     def fix(self, scaled: Tensor) -> None:
         """Compute the weight once and keep it, in both precisions: for networks that are not trained."""
@@ -198,7 +198,7 @@ class Joint(FactorLayer):
     def up(self, x: Tensor, w: Tensor) -> Tensor:
         h = self._split(x)
         q = self._contract(w.flatten(2), self._outer(h))
-        q = _pad_states(q, self.states_out, 1.0 if self.kernel == "linear" else 0.0)
+        q = pad_states(q, self.states_out, 1.0 if self.kernel == "linear" else 0.0)
         return q.view(self.states_out, self.slots, self.factors // self.slots, x.shape[-1]).transpose(0, 1)
 
     def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class Joint(FactorLayer):
             rest = [u, *(h[j] for j in range(len(h)) if j != i)]
             matrix = w.movedim(2 + i, 1).flatten(2)
             r = self._contract(matrix, self._outer(rest))
-            out.append(_pad_states(r, x.shape[0], 0.0))
+            out.append(pad_states(r, x.shape[0], 0.0))
         return torch.cat(out, 1)
 
     def _split(self, x: Tensor) -> list[Tensor]:
@@ -231,60 +231,7 @@ class Joint(FactorLayer):
         return torch.bmm(matrix, x.transpose(0, 1)).transpose(0, 1)
 
 
-class RuleTable(FactorLayer):
-    """Production rules r = (s; a_1..a_c) with weights w_r: gather and multiply the children, weigh, sum per state.
-
-        q(s)   = sum_{r: s(r) = s}   w_r prod_j h_j(a_j(r))
-        r_i(a) = sum_{r: a_i(r) = a} w_r u(s(r)) prod_{j != i} h_j(a_j(r))
-
-    Always in logs, since a sparse table is full of zeros. Weight ``(R,)``; children come child by child.
-    """
-
-    states: Tensor
-
-    def __init__(self, op: RulesOp, slots: int) -> None:
-        super().__init__(op, slots)
-        self.shape = op.shape
-        states = torch.from_numpy(op.states)
-        self.register_buffer("states", states, persistent=False)
-        self.steps = []
-        for axis, size in enumerate(op.shape):
-            tables = summing(op.states[:, axis], size)
-            self.steps.append(len(tables))
-            for i, table in enumerate(tables):
-                self.register_buffer(f"rules_{axis}_{i}", torch.from_numpy(table), persistent=False)
-
-    def up(self, x: Tensor, w: Tensor) -> Tensor:
-        q = self._reduce(0, self._terms(list(x.split(self.factors, 1)), range(1, len(self.shape))), w)
-        q = _pad_states(q, self.states_out, 0.0)
-        return q.view(self.states_out, self.slots, self.factors // self.slots, x.shape[-1]).transpose(0, 1)
-
-    def down(self, u: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        u = u.transpose(0, 1).reshape(u.shape[1], self.factors, -1)
-        h = list(x.split(self.factors, 1))
-        out = []
-        for i in range(1, len(self.shape)):
-            terms = self._terms([u, *h[: i - 1], *h[i:]], [0, *range(1, i), *range(i + 1, len(self.shape))])
-            out.append(_pad_states(self._reduce(i, terms, w), x.shape[0], 0.0))
-        return torch.cat(out, 1)
-
-    def _terms(self, parts: list[Tensor], axes: range | list[int]) -> Tensor:
-        """``(R, F, B)`` log product of the given messages, each at its state of each rule."""
-        total = parts[0].index_select(0, self.states[:, axes[0]])
-        for part, axis in zip(parts[1:], axes[1:], strict=True):
-            total = total + part.index_select(0, self.states[:, axis])
-        return total
-
-    def _reduce(self, axis: int, terms: Tensor, w: Tensor) -> Tensor:
-        """``(size of axis, F, B)`` log-sum-exp of the rules with each state on an axis."""
-        x = terms + w[:, None, None]
-        for i in range(self.steps[axis]):
-            table = getattr(self, f"rules_{axis}_{i}")
-            x = logsumexp(F.pad(x, (0, 0, 0, 0, 0, 1), value=-torch.inf)[table], 1)
-        return x
-
-
-def _pad_states(x: Tensor, states: int, value: float) -> Tensor:
+def pad_states(x: Tensor, states: int, value: float) -> Tensor:
     """x ``(C, F, B)`` with `value` in the states C.. that the variable does not have."""
     return x if x.shape[0] == states else F.pad(x, (0, 0, 0, 0, 0, states - x.shape[0]), value=value)
 
@@ -302,7 +249,6 @@ layer_for.register(ConvOp, Conv)
 layer_for.register(EdgeOp, LocalEdges)
 layer_for.register(PathOp, PathEdges)
 layer_for.register(JointOp, Joint)
-layer_for.register(RulesOp, RuleTable)
 
 
 def layer_of(op: Op, slots: int) -> FactorLayer:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hgm.evidence.ambient import transformed
+
 __all__ = [
     "LOG2_E",
     "LOWEST",
@@ -20,6 +22,7 @@ __all__ = [
     "joined",
     "logsumexp",
     "nodes",
+    "other_products",
     "others",
     "product",
     "safe_log",
@@ -27,6 +30,7 @@ __all__ = [
     "scale_log",
     "summing",
     "to_linear",
+    "unkept",
 ]
 
 
@@ -35,7 +39,7 @@ __all__ = [
 LOG2_E = 1.4426950408889634
 
 #: stands for the maximum of a message that is -inf everywhere, so that -inf - maximum stays -inf
-LOWEST = -1e30
+LOWEST = -3e38
 
 
 def exp(x: Tensor) -> Tensor:
@@ -85,6 +89,11 @@ def to_linear(x: Tensor, dtype: torch.dtype, dim: int = 0) -> Tensor:
     return exp(scale_log(x, dim)[0]).to(dtype)
 
 
+def unkept(*x: Tensor) -> bool:
+    """Whether neither autograd nor a function transform keeps what is computed from these: it may be overwritten."""
+    return not any((torch.is_grad_enabled() and t.requires_grad) or transformed(t) for t in x)
+
+
 def nodes(x: Tensor, index: Tensor) -> Tensor:
     """``x[:, index]`` of ``(S, n, B)``, kept node by node in memory if x is: then a node is one block to copy."""
     if x.stride(1) > x.stride(0):
@@ -117,6 +126,22 @@ def others(x: Tensor) -> Tensor:
     before = torch.cat([nothing, x[:-1].cumsum(0)])
     after = torch.cat([nothing, x.flip(0)[:-1].cumsum(0)]).flip(0)
     return before + after
+
+
+def other_products(x: Tensor) -> Tensor:
+    """For each i the product of ``x[j]``, j != i, over the first dimension: no division, which a zero would forbid.
+
+    Pairs are multiplied, the others of each pair found in the same way, and each of two gets the other one besides: 2 k
+    multiplications in log2 k steps, and a gradient that needs no division either.
+    """
+    k, half = x.shape[0], x.shape[0] // 2
+    if k == 1:
+        return torch.ones_like(x)
+    if k == 2:
+        return x.flip(0)
+    left, right = x[:half], x[half : 2 * half]
+    rest = other_products(torch.cat([left * right, x[2 * half :]]))
+    return torch.cat([rest[:half] * right, rest[:half] * left, rest[half:]])
 
 
 def summing(group: np.ndarray, groups: int) -> list[np.ndarray]:

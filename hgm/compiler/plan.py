@@ -140,12 +140,14 @@ class LevelStage(StagePlan):
         take: ``(F,)`` op order -> slot order, or ``None`` if equal.
         slot_parent: ``(F,)`` position of each slot's parent in its level.
         arrival: ``(n',)`` position in level l + 1 of the ops' children, one op after the other, or ``None`` if equal.
+        zeros: whether linear messages may be 0, or so small that nothing can be divided by them.
     """
 
     groups: tuple[Group, ...]
     take: np.ndarray | None
     slot_parent: np.ndarray
     arrival: np.ndarray | None
+    zeros: bool = False
 
     @property
     def regular(self) -> bool:

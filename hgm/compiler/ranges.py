@@ -4,7 +4,10 @@ A strictly positive table with entries in [w, 1] maps messages with maximum 1 in
 lie between the product of the w and that of the S; a level is linear while these stay within `SAFE` and 1 / `SAFE`.
 (Priors count with the siblings, and at an observed variable so does the w of the factor above it.) A zero in a table
 breaks the lower bound (the only allowed state may carry an arbitrarily small message), so such factors run the log
-kernel, and so do the variables next to them.
+kernel, and so do the variables next to them. (Rows whose evidence allows it run linear: `hgm.compiler.reach`.)
+
+Two things take digits from float32 without leaving the range: a product of very many messages, each of which is rounded
+(`crowded`), and a large difference of log evidence that a small entry beside it makes up for (`sharp`).
 
 Four ask: planning (`kernels`), a walk over the nodes (`rescaled`), a network whose weights change (`allowed`), and
 learning, which plans for tables that will change (`Ranges.rounded`). All bounds are logs.
@@ -19,12 +22,23 @@ from typing import Literal
 
 import numpy as np
 
-from hgm.tree.flat import flatten, owners
+from hgm.tree.flat import flatten, offsets
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
-__all__ = ["SAFE", "Kernel", "Kernels", "Ranges", "allowed", "has_linear", "kernels", "rescaled"]
+__all__ = [
+    "SAFE",
+    "Kernel",
+    "Kernels",
+    "Ranges",
+    "allowed",
+    "crowded",
+    "has_linear",
+    "kernels",
+    "rescaled",
+    "sharp",
+]
 
 Kernel = Literal["linear", "log"]
 
@@ -33,6 +47,12 @@ Kernel = Literal["linear", "log"]
 SAFE = np.log(1e-30)
 
 DECADE = np.log(10)
+
+#: float32 rounds a message by 2^-24: products of more siblings may be off by 1e-6
+MANY = 32
+
+#: and evidence by 2^-24 times its log: where a factor beside it makes up for less than this, p may be off by 1e-6
+SHARP = np.log(1e-8)
 
 
 @singledispatch
@@ -60,14 +80,12 @@ class Ranges:
     def of(cls, potentials: Sequence[Potential], flat: np.ndarray | None = None) -> Ranges:
         """The ranges of potentials, at other log entries ``(P,)`` if given (`hgm.tree.flat`)."""
         flat = flatten(potentials) if flat is None else flat
-        owner, count = owners(potentials), len(potentials)
-        zero = np.isneginf(flat)
-        low, high = np.full(count, np.inf), np.full(count, -np.inf)
-        np.minimum.at(low, owner[~zero], flat[~zero])
-        np.maximum.at(high, owner, flat)
         positive = np.array([has_linear(p) for p in potentials], dtype=bool)
-        positive[owner[zero]] = False
-        return cls(low - high, positive)
+        if not len(flat):
+            return cls(np.zeros(0), positive)
+        start, zero = offsets(potentials)[:-1], np.isneginf(flat)
+        low = np.minimum.reduceat(np.where(zero, np.inf, flat) if zero.any() else flat, start)
+        return cls(low - np.maximum.reduceat(flat, start), positive & ~np.logical_or.reduceat(zero, start))
 
     def rounded(self) -> Ranges:
         """Wider ranges, by powers of ten: tables may change within them."""
@@ -156,6 +174,18 @@ def allowed(tree: Tree, inputs: np.ndarray, ranges: Ranges, linear: np.ndarray, 
     most = np.full(len(tree.potentials), -np.inf)
     np.maximum.at(most, tree.potential_id[counted], spare[counted])
     return ranges.low + most
+
+
+def crowded(tree: Tree) -> bool:
+    """Whether some variable has so many factors that the messages of them all must be float64."""
+    return bool(np.diff(tree.factor_ptr).max(initial=0) > MANY)
+
+
+def sharp(tree: Tree, inputs: np.ndarray, ranges: Ranges) -> bool:
+    """Whether factors around an observed variable reach so far that exp of log evidence must be taken in float64."""
+    low = ranges.low[tree.potential_id]
+    around = np.bincount(tree.parent, weights=low, minlength=len(tree)) + _above(tree, low)
+    return bool((around[inputs] < SHARP).any())
 
 
 def _growth(tree: Tree) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hgm.compiler.engine import Exact
+from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import LOWEST, exp_shifted
 from hgm.compiler.ranges import rescaled
 from hgm.compiler.tables import Table, merged, own_table

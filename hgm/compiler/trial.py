@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hgm.compiler.engine import Exact
+from hgm.compiler.exact import Exact
 from hgm.compiler.layers import FactorLayer
 from hgm.compiler.plan import LevelPlan
 from hgm.compiler.stage import Belief, Message, Scale, Skip, Stage

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
 from hgm.compiler.layers import Conv, LocalEdges
 from hgm.compiler.stage import Message, Scale
 from hgm.compiler.stages.gather import Gather

@@ -20,6 +20,7 @@ from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.called import potential_called
 from hgm.tree.flat import flatten, owners, unflatten
 from hgm.tree.potential import Potential
+from hgm.tree.tree import Tree
 
 __all__ = ["Weights"]
 
@@ -32,8 +33,7 @@ class Weights(nn.Module):
     some take a batch ``(*batch, P)`` too.
 
     Args:
-        potentials: the tree's.
-        uses: ``(len(potentials),)`` how many factors use each.
+        tree: whose potentials they are.
         trainable: make the vector a parameter instead of a buffer.
 
     Attributes:
@@ -47,12 +47,12 @@ class Weights(nn.Module):
     beyond: Tensor
     unary: Tensor
 
-    def __init__(self, potentials: tuple[Potential, ...], uses: Tensor, trainable: bool) -> None:
+    def __init__(self, tree: Tree, trainable: bool) -> None:
         super().__init__()
-        self.of = potentials
+        self.of = potentials = tree.potentials
         full = flatten(potentials)
         kept = ~np.isneginf(full)
-        log = torch.from_numpy(full[kept])
+        log = torch.from_numpy(full if kept.all() else full[kept])
         if trainable:
             self.log_potential = nn.Parameter(log)
         else:
@@ -62,7 +62,8 @@ class Weights(nn.Module):
         self.register_buffer("owner", torch.from_numpy(owners(potentials)), persistent=False)
         unary = torch.tensor([p.axes == 1 for p in potentials], dtype=torch.bool)
         self.register_buffer("unary", unary, persistent=False)  # which potentials are of one variable
-        self.register_buffer("uses", uses.to(torch.float64), persistent=False)
+        uses = np.bincount(tree.potential_id, minlength=len(potentials)).astype(float)
+        self.register_buffer("uses", torch.from_numpy(uses), persistent=False)
         self.register_buffer("beyond", torch.tensor([0.0, -torch.inf], dtype=torch.float64), persistent=False)
 
     def version(self) -> int:
@@ -109,10 +110,19 @@ class Weights(nn.Module):
         empty = flat.new_full((*flat.shape[:-1], len(self.of)), torch.inf)
         return empty.scatter_reduce(-1, self.owner.expand(flat.shape), counted, "amin") - self.largest(flat)
 
+    def spread(self, full: Tensor | None = None) -> float:
+        """sum_f c_f: the log ranges of the positive entries of all factors (`hgm.compiler.reach`)."""
+        flat = (self.full() if full is None else full).detach()
+        counted = torch.where(flat.isneginf(), torch.inf, flat)
+        low = flat.new_full((len(self.of),), torch.inf).scatter_reduce(-1, self.owner, counted, "amin")
+        return float((self.uses * (self.largest(flat) - low)).sum())
+
     def scaled(self, full: Tensor | None = None) -> Tensor:
         """``(P + 2,)`` log weights, every potential's largest at 0; then what `PAD` and `ZERO` stand for: 0, -inf."""
         full = self.full() if full is None else full
-        return torch.cat([full - self.largest(full)[self.owner], self.beyond.to(full.dtype)])
+        scaled = torch.cat([full, self.beyond.to(full.dtype)])
+        scaled[: len(full)] -= self.largest(full)[self.owner]
+        return scaled
 
     def constant(self, full: Tensor | None = None) -> Tensor:
         """What the scaling took from log Z: the sum over all factors of their largest log entry."""

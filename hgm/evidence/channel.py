@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import signature
 from itertools import zip_longest
-from math import prod
+from math import inf, prod
 from typing import Any, ClassVar, Self
 
 import torch
@@ -62,6 +62,7 @@ class Channel(nn.Module):
 
     Attributes:
         kind: its name in `CHANNELS`, ``None`` if it has none.
+        reach: the largest difference of two finite log evidences at a position that there can be, whatever is observed.
         pointwise: whether each position is read by itself, with noise as `spread` takes it: then positions may be put
             in another order before they are read.
         reads_symbols: whether integers that are observed are symbols, numbers of states with -1 for missing, and no
@@ -70,6 +71,7 @@ class Channel(nn.Module):
     """
 
     kind: ClassVar[str | None] = None
+    reach: float = inf
     pointwise: ClassVar[bool] = False
     reads_symbols: bool = False
     noise_names: tuple[str, ...] = ()

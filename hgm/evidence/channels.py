@@ -52,6 +52,7 @@ class Soft(Channel, name="soft"):
 class Clamp(Channel, name="clamp"):
     """Symbols observed without error: 0 at the symbol, -inf elsewhere. ``(B, *positions)`` integers, -1 = missing."""
 
+    reach = 0.0
     pointwise = True
     reads_symbols = True
 
@@ -204,7 +205,7 @@ class Missing(Channel, name="missing"):
             raise BadSpec(f"Missing is made around a channel, such as hgm.Gaussian(); got {brief(channel)}")
         super().__init__(channel.values)
         self.channel = channel
-        self.reads_symbols, self.noise_names = channel.reads_symbols, channel.noise_names
+        self.reach, self.reads_symbols, self.noise_names = channel.reach, channel.reads_symbols, channel.noise_names
 
     def bound(self, states: int) -> Self:
         return type(self)(self.channel.bound(states))

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
 from hgm.compiler.schedule import planned
+from hgm.compiler.split import exact
 from hgm.errors import BadSpec, HgmError, brief
 from hgm.evidence.ambient import making
 from hgm.evidence.channel import channel_of, entry_of
@@ -142,7 +144,7 @@ def _put_together(header: Header, tensors: Mapping[str, Tensor]) -> ConvNet | UN
     channel = channel_of(header.channel, tensors["state.channel.values"]).bound(states)
     engine: Engine
     if header.relu is None:
-        engine = Exact(plan, header.trainable, down)
+        engine = exact(plan, header.trainable, down, channel, prod(shape))
     else:
         engine = Relu(plan, design_from(header.relu, plan, tensors, down=down), header.trainable, down)
     net = assemble(engine, header.task, channel, shape, query)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgm.compiler.engine import Exact
+from hgm.compiler.exact import Exact
 from hgm.compiler.paths import cheaper
 from hgm.compiler.ranges import Ranges
 from hgm.compiler.schedule import SCHEDULES

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from hgm.compiler.engine import Engine, Exact
+from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
 from hgm.compiler.plan import Plan
 from hgm.compiler.schedule import AUTO, check_plan, planned
+from hgm.compiler.split import exact
 from hgm.compiler.trial import try_out
 from hgm.errors import BadExtension, BadSpec, brief, extension
 from hgm.evidence.ambient import Check, checked_check, making
@@ -111,7 +113,7 @@ def compile(
     channel = bound_channel(Soft() if channel is None else channel, int(tree.cardinality[seen].max()))
     down = task != "classify"
     if activation == "exact":
-        engine: Engine = Exact(plan, trainable, down)
+        engine: Engine = exact(plan, trainable, down, channel, len(seen))
     else:
         from hgm.relu.design import Design  # here, for a light `hgm.compile` of exact networks
         from hgm.relu.engine import Relu

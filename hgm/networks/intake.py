@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.plan import Plan
+from hgm.compiler.ranges import crowded
 from hgm.errors import BadEvidence, BadExtension, BadPotential, brief
 from hgm.evidence.ambient import concrete
 from hgm.evidence.channel import Channel, check_arguments
@@ -59,6 +60,7 @@ class Intake(nn.Module):
         self.leaf_shape = leaf_shape
         inputs, leaves = plan.inputs, prod(leaf_shape)
         cardinality = plan.tree.cardinality[inputs]
+        self.crowded = crowded(plan.tree)
         self.extra = len(inputs) - leaves
         self.states_in = int(cardinality.max())
         self.row_size = self.states_in * len(inputs)  # numbers of a batch row, for slicing
@@ -90,6 +92,12 @@ class Intake(nn.Module):
     def dtype(self) -> torch.dtype:
         """What integer symbols give: torch's default when the network was made, until ``.double()`` or its like."""
         return self.precision.dtype
+
+    def working(self, dtype: torch.dtype) -> torch.dtype:
+        """In what is computed what is given in a precision: no half, and float64 for products of very many messages."""
+        if not dtype.is_floating_point:
+            return dtype
+        return torch.float64 if self.crowded else torch.float32 if dtype in HALF else dtype
 
     def _taken(self, observation: Sequence[Any]) -> list[Tensor]:
         """An observation and its noise as tensors, so that a compiled network is none for every number.

@@ -61,7 +61,7 @@ class Running(Intake, Checked):
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        return self._found(names, self.engine.collect(e, first_row, full), e.dtype)
+        return self._found(names, self.engine.collect(e.to(self.working(e.dtype)), first_row, full), e.dtype)
 
     def _upward(self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None) -> tuple[Tensor, ...]:
         """`_answers` by a walk; what is wrong with evidence is said by a collect."""
@@ -96,10 +96,10 @@ class Running(Intake, Checked):
     def _exactly(
         self, names: Sequence[str], observation: Sequence[Any], evidence: Any, tables: GivenPotentials | None
     ) -> tuple[Tensor, ...]:
-        """`_answers`, in float32 for half precision, with results in that, and whatever precision is ambient."""
+        """`_answers` in a precision that serves, whatever is ambient, with results in that of what is given."""
         z, *noise = self._taken(observation)
         half = z.dtype if z.is_floating_point() else self.dtype
-        z = z.float() if z.dtype in HALF else z
+        given, z = z.dtype, z.to(self.working(z.dtype))
         full, dtype = None, None
         if tables is not None and tables.tensors:
             full = self._weights(tables, z)
@@ -112,7 +112,7 @@ class Running(Intake, Checked):
                 found = self._sliced(names, [z, *noise], evidence, full, dtype)
         else:
             found = self._sliced(names, [z, *noise], evidence, full, dtype)
-        return tuple(x.to(half) for x in found) if half in HALF else found
+        return tuple(x.to(half) for x in found) if half in HALF or z.dtype != given else found
 
     def _sliced(
         self,

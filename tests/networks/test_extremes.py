@@ -112,6 +112,43 @@ def test_a_pixel_many_sigmas_away_is_no_impossible_one(value, sigma):
     assert bool((net(z, sigma).argmax(1) == nearest).all())
 
 
+# ---------------------------------------------------------------------- the digits of float32
+
+
+@pytest.mark.parametrize("leaves", [30, 300, 2000])
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_product_of_very_many_messages_keeps_the_digits_of_float32(leaves, trainable):
+    """All leaves say the same, so that all roundings go one way; evidence at the root makes up for them."""
+    step = np.array([[0.41, 0.59], [0.53, 0.47]])
+    tree = hgm.Tree.from_factors([(["r", f"x{i}"], step) for i in range(leaves)], roots=["r"])
+    net = hgm.compile(tree, query="all", observed=["r"], trainable=trainable)
+    e = torch.zeros(9, 2, leaves + 1)
+    e[:, 0, 1:] = torch.linspace(-1.0, 1.0, 9)[:, None]
+    away = hgm.infer(tree, e.double()).marginals[:, :, 0].log()
+    e[:, 0, 0] = (away[:, 1] - away[:, 0]).clamp(-1e3, 1e3).float()
+    want = hgm.infer(tree, e.double()).marginals
+    with torch.no_grad():
+        for dtype in (torch.float32, torch.float16):
+            x, exact = (e, want) if dtype == torch.float32 else (e.half(), hgm.infer(tree, e.half().double()).marginals)
+            got = net(x[:, :, 1:], evidence=x[:, :, :1])
+            assert got.dtype == dtype
+            assert_close(got, exact, 1e-6 if dtype == torch.float32 else 1e-3, "marginals")
+    assert float(want[:, 0, 0].min()) < 0.9 and float(want[:, 0, 0].max()) > 0.1
+
+
+@pytest.mark.parametrize("decades", [9, 20, 29])
+def test_a_small_entry_that_strong_evidence_makes_up_for_keeps_the_digits_of_float32(decades):
+    """p is near 1/2 because two large logs cancel: their difference must not be rounded."""
+    rng = np.random.default_rng(decades)
+    for _ in range(20):
+        prior = 10.0 ** -rng.uniform(0, decades, 3)
+        tree = hgm.Tree.from_factors([(["a"], prior)])
+        e = torch.from_numpy(rng.normal(size=(300, 3, 1)) + 100 * rng.normal(size=(300, 1, 1)) - np.log(prior)[:, None])
+        e = e.float()
+        got = hgm.compile(tree, query="all", observed="all")(e)
+        assert_close(got, hgm.infer(tree, e.double()).marginals, 6e-7, "marginals")
+
+
 # ---------------------------------------------------------------------- ambient precision
 
 

@@ -14,7 +14,7 @@ __all__ = ["level_stage"]
 
 def level_stage(plan: LevelStage, above: LevelPlan, below: LevelPlan) -> Stage:
     """`Regular` or `Gather` where they apply, which compute the same as `General`."""
-    if len(plan.ops) == 1 and above.kernel == below.kernel == plan.ops[0].kernel == "linear":
+    if len(plan.ops) == 1 and not plan.zeros and above.kernel == below.kernel == plan.ops[0].kernel == "linear":
         if plan.regular and plan.arrival is None:
             return Regular(plan, above, below)
         if isinstance(plan.ops[0], EdgeOp):

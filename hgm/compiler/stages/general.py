@@ -1,6 +1,7 @@
 """Every stage by levels: kernels and ops of all kinds, parents with any number of factors.
 
-In a linear stage every q is positive (`hgm.compiler.ranges`), so the cavity is b_v / q_u. In a log stage it is a sum
+In a linear stage every q is positive (`hgm.compiler.ranges`), so the cavity is b_v / q_u. Where messages may be zero
+(`LevelStage.zeros`) it is a product over the others, and is rescaled like messages up. In a log stage that is a sum
 over the others, because b_v - q_u would be -inf + inf under hard evidence.
 """
 
@@ -16,6 +17,7 @@ from hgm.compiler.layers import FactorLayer, layer_of
 from hgm.compiler.numerics import (
     joined,
     logsumexp,
+    other_products,
     others,
     product,
     safe_log,
@@ -54,7 +56,8 @@ class General(Moving, Stage):
     def __init__(self, plan: LevelStage, above: LevelPlan, below: LevelPlan) -> None:
         super().__init__(plan, above, below)
         self.kernel: Kernel = above.kernel
-        self.sweep = self.kernel == "log" or self.level % SWEEP == SWEEP - 1  # a log cavity is rescaled on its way
+        self.divides = self.kernel == "linear" and not plan.zeros
+        self.sweep = not self.divides or self.level % SWEEP == SWEEP - 1  # other cavities are rescaled on their way
         self.groups = [(g.arity, g.nodes) for g in plan.groups if g.arity]  # the parents without factors come last
         self.group_slots = [k * n for k, n in self.groups]
         self.inner = sum(n for _, n in self.groups)
@@ -112,6 +115,7 @@ class General(Moving, Stage):
         if self.unarrival is not None:
             down = down.reshape(h.shape).index_select(1, self.unarrival)
         if skip.child.kernel == "linear":
+            down = down if self.divides or self.kernel == "log" else scale_linear(down.reshape(h.shape))[0]
             b = (h.reshape(down.shape) * down).reshape(h.shape)
             return Belief(b / b.sum(0, keepdim=True) if self.sweep else b, down)
         down = scale_log(down.reshape(h.shape))[0]
@@ -134,23 +138,23 @@ class General(Moving, Stage):
     def _cavity(self, b: Tensor, r: Tensor | None, skip: LevelSkip) -> Tensor:
         """``(k, S, n, B)``: for each slot the parent's belief without the slot's own message."""
         q = skip.q
-        if self.kernel == "linear":
+        if self.divides:
             return b / q if self.regular else b.index_select(1, self.slot_parent) / q
-        t = torch.zeros_like(b) if r is None else r
-        if skip.own.inner is not None:
-            t = (
-                torch.cat([t[:, : self.inner] + skip.own.inner, t[:, self.inner :]], 1)
-                if self.inner < self.nodes
-                else t + skip.own.inner
-            )
+        linear = self.kernel == "linear"
+        times, rest = (torch.mul, other_products) if linear else (torch.add, others)
+        t = torch.full_like(b, float(linear)) if r is None else r.reshape(b.shape)
+        t = t[:, : self.inner]
+        t = t if skip.own.inner is None else times(t, skip.own.inner)
         if self.regular:
-            return t + others(q)
-        above = t[:, : self.inner].split([n for _, n in self.groups], 1)
-        parts = [
-            (mine + others(block.transpose(0, 1))).transpose(0, 1).flatten(1, 2)
-            for mine, block in zip(above, self._blocks(q), strict=True)
-        ]
-        return torch.cat(parts, 1)[None]
+            u = times(t, rest(q))
+        else:
+            above = t.split([n for _, n in self.groups], 1)
+            parts = [
+                times(mine, rest(block.transpose(0, 1))).transpose(0, 1).flatten(1, 2)
+                for mine, block in zip(above, self._blocks(q), strict=True)
+            ]
+            u = torch.cat(parts, 1)[None]
+        return scale_linear(u.transpose(0, 1))[0].transpose(0, 1) if linear else u
 
     def _blocks(self, q: Tensor) -> list[Tensor]:
         """``(S, k, n, B)`` for each group of parents: the messages of an irregular stage's slots."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hgm.compiler.numerics import product
+from hgm.compiler.numerics import product, unkept
 from hgm.compiler.plan import LevelPlan, LevelStage
 from hgm.compiler.stage import Belief, Message, Scale, Skip
 from hgm.compiler.stages.general import General, LevelSkip
 from hgm.compiler.unary import Unary
-from hgm.evidence.ambient import transformed
 
 __all__ = ["Regular"]
 
@@ -35,7 +34,7 @@ class Regular(General):
         assert isinstance(skip, LevelSkip)
         (layer,) = self._layers
         h, q = skip.child.h, skip.q
-        free = not (torch.is_grad_enabled() and q.requires_grad) and not transformed(q)
+        free = unkept(q)
         u = torch.div(above.b, q, out=q) if free and self.several else above.b / q
         r = layer.down(u, h, skip.weights[0])
         x = h if r.ndim == 3 else h.view(r.shape)
