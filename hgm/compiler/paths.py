@@ -30,7 +30,7 @@ from hgm.tree.tree import Tree
 __all__ = ["by_paths", "cheaper"]
 
 #: what a step along paths costs, beside its arithmetic, and a step of a stage by levels: measured, in multiply-adds
-STEP, STAGE = 60_000, 200_000
+STEP, STAGE = 100_000, 300_000
 #: batch rows that plans are made for
 ROWS = 32
 #: messages are scaled at least so often

@@ -1,23 +1,25 @@
 """A compiled network, drawn as the U-Net paper draws one: down the encoder, up the decoder, skips across.
 
-Each row is a level of the tree, the leaves on top. Going down, a row holds the messages h of the level's variables and,
-after its layer, the messages q of its factors; going up, the beliefs without the own message u, and the beliefs b.
-Above a box stands its number of states (channels), below it its number of positions.
+Each row is a level of the tree, the leaves on top; or a level of paths, where o stands in the place of h. Going down, a
+row holds the messages h of the level's variables and, after its layer, the messages q of its factors; going up, the
+beliefs without the own message u, and the beliefs b. Above a box stands its number of states (channels), below it its
+number of positions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.compiler.ops import ConvOp, EdgeOp
+from hgm.compiler.ops import ConvOp, EdgeOp, PathOp
+from hgm.compiler.path_plan import PathStage
 from hgm.compiler.plan import LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec, brief
 from hgm.networks.heads import ConvNet, UNet
+from hgm.viz.boxes import BACK, DOWN, GAP, LAYER, LIFT, POOL, SKIP, UP, Box, arrow, between, draw_box, draw_path, over
 from hgm.viz.potentials import times
-from hgm.viz.style import GREY, INK, draw_title, new_figure
+from hgm.viz.style import INK, draw_title, new_figure
 from hgm.viz.words import counted, short
 
 if TYPE_CHECKING:
@@ -28,36 +30,7 @@ __all__ = ["draw_stages"]
 
 MOST = 7  # levels
 STEP = 1.62  # inches from a box to the next
-GAP = 0.95  # between the two halves, and for what is left out
 ROOM = 0.78  # between two rows
-LAYER, POOL, LIFT, BACK, SKIP = "#0072B2", "#C0392B", "#009E73", "#D55E00", "#8a8a8a"
-DOWN, UP = "#dbe9f6", "#fbe5d2"
-
-
-@dataclass(frozen=True)
-class Box:
-    """A tensor: where it stands (middle, in inches), how wide and high."""
-
-    x: float
-    y: float
-    wide: float
-    high: float
-
-    @property
-    def left(self) -> float:
-        return self.x - self.wide / 2
-
-    @property
-    def right(self) -> float:
-        return self.x + self.wide / 2
-
-    @property
-    def top(self) -> float:
-        return self.y + self.high / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y - self.high / 2
 
 
 def draw_stages(net: Any) -> Figure:
@@ -66,7 +39,7 @@ def draw_stages(net: Any) -> Figure:
     if not (both or isinstance(net, ConvNet)):
         raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got {brief(net)}")
     relu, plan = net.certificate is not None, net.plan
-    asked = set(plan.tree.level[net.query].tolist())
+    asked = set(plan.level[net.query].tolist())
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
     shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
@@ -85,40 +58,45 @@ def draw_stages(net: Any) -> Figure:
     def tensor(letter: str, of: LevelPlan, nodes: int, where: str, x: float, level: int) -> Box:
         """Draws a tensor with the states of a level, in the row of another."""
         box = Box(x, figure_height - top - row[level], _wide(of.states), _high(nodes))
-        _draw(axes, box, of.states, where, DOWN if letter in "hq" else UP, is_log(of), letter)
+        draw_box(axes, box, of.states, where, DOWN if letter in "hoq" else UP, is_log(of), letter)
         return box
 
     for i, level in enumerate(shown):
         here = plan.levels[level]
-        h = tensor("h", here, here.nodes, _positions(plan, here), left + column[level], level)
+        along = level > 0 and isinstance(plan.stages[level - 1], PathStage)
+        h = tensor("o" if along else "h", here, here.nodes, _positions(plan, here), left + column[level], level)
         _own(axes, plan, here, h, net)
         if level == 0:
             continue
         stage = plan.stages[level - 1]
         above = plan.levels[level - 1]
-        factors = sum(len(op.factors) for op in stage.ops)
+        factors = sum(len(op.factors) for op in stage.ops if not isinstance(op, PathOp))
         nodes = _positions(plan, here)
         edges = nodes if factors == here.nodes else f"{factors:,}"
         q = tensor("q", above, factors, edges, h.x + STEP, level)
-        _arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
-        _over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
+        arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
+        over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
+        if along:
+            draw_path(axes, h.right, q.left, h.y, LAYER)
         below = shown[i + 1]
         end_of_arrow = figure_height - top - row[below] + _high(plan.levels[below].nodes) / 2
-        _between(axes, q, end_of_arrow, level - below, True)
+        between(axes, q, end_of_arrow, level - below, True)
         if both:
             u = tensor("u", above, factors, edges, 2 * middle - q.x, level)
             b = tensor("b", here, here.nodes, nodes, 2 * middle - h.x, level)
-            _arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
-            _over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "transposed", BACK)
-            _between(axes, u, end_of_arrow, level - below, False)
-            _arrow(axes, (q.right, q.y), (u.left, u.y), SKIP, dashed=True)
+            arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
+            over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "transposed", BACK)
+            if along:
+                draw_path(axes, u.right, b.left, b.y, BACK)
+            between(axes, u, end_of_arrow, level - below, False)
+            arrow(axes, (q.right, q.y), (u.left, u.y), SKIP, dashed=True)
             peak = max(h.top, q.top) + 0.3
             start, end = h.right - 0.02, b.left + 0.02
             axes.plot([start, start, end], [h.top, peak, peak], color=SKIP, linewidth=1.1, linestyle=(0, (4, 2)))
-            _arrow(axes, (end, peak), (end, b.top), SKIP, dashed=True)
+            arrow(axes, (end, peak), (end, b.top), SKIP, dashed=True)
             for y, words in (
                 (q.y, f"$q$  {above.states:,} × {edges}"),
-                (peak, f"$h$  {here.states:,} × {nodes}"),
+                (peak, f"${'o' if along else 'h'}$  {here.states:,} × {nodes}"),
             ):
                 axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
             if level in asked:
@@ -126,18 +104,18 @@ def draw_stages(net: Any) -> Figure:
     root = plan.levels[0]  # h is its box now
     if both:
         b = tensor("b", root, root.nodes, _positions(plan, root), 2 * middle - h.x, 0)
-        _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
-        _over(axes, middle, h.y, "normalise", INK)
+        arrow(axes, (h.right, h.y), (b.left, b.y), INK)
+        over(axes, middle, h.y, "normalise", INK)
         if 0 in asked:
             _output(axes, net, b, 0)
     else:
         (variable,) = net.query.tolist()
         b = Box(h.x + STEP, h.y, _wide(root.states), _high(1))
-        _arrow(axes, (h.right, h.y), (b.left, b.y), INK)
-        _over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
-        _draw(axes, b, int(plan.tree.cardinality[variable]), "", UP, False, "")
+        arrow(axes, (h.right, h.y), (b.left, b.y), INK)
+        over(axes, (h.right + b.left) / 2, h.y, "normalise", INK)
+        draw_box(axes, b, int(plan.tree.cardinality[variable]), "", UP, False, "")
         name = plan.tree.names[variable]
-        _arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
+        arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
         axes.text(
             b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
         )
@@ -145,7 +123,8 @@ def draw_stages(net: Any) -> Figure:
     words += f": {counted(len(plan.stages), 'stage')}" + ("" if relu else f", {counted(plan.weights, 'weight')}")
     draw_title(axes, words + (f", {plan.flops:,} multiply-adds for each observation" if both and not relu else ""))
     if len(levels) > 1:
-        _legend(axes, both, relu, any(is_log(level) for level in plan.levels))
+        along = any(isinstance(stage, PathStage) for stage in plan.stages)
+        _legend(axes, both, relu, any(is_log(level) for level in plan.levels), along)
     return figure
 
 
@@ -187,11 +166,14 @@ def _wide(states: int) -> float:
 
 
 def _positions(plan: Plan, level: LevelPlan) -> str:
-    grid = plan.tree.grid[level.level] if plan.tree.grid is not None else ()
+    same = plan.tree.grid is not None and bool((plan.tree.level[level.order] == level.level).all())
+    grid = plan.tree.grid[level.level] if plan.tree.grid is not None and same else ()
     return times(grid) if len(grid) == 2 else f"{level.nodes:,}"
 
 
 def _layer(stage: StagePlan) -> str:
+    if isinstance(stage, PathStage):
+        return f"{counted(len(stage.heads), 'path')},\n{_layer(stage.light)}"
     names = []
     for op in stage.ops:
         if isinstance(op, ConvOp):
@@ -207,46 +189,6 @@ def _layer(stage: StagePlan) -> str:
 # ---------------------------------------------------------------------- painting
 
 
-def _draw(axes: Axes, box: Box, states: int, positions: str, color: str, log: bool, letter: str) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(
-        Rectangle(
-            (box.left, box.bottom), box.wide, box.high, facecolor=color, edgecolor=INK, linewidth=1.0,
-            linestyle=(0, (3, 1.5)) if log else "-", zorder=2,
-        )
-    )  # fmt: skip
-    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=8, ha="center", va="bottom", color=INK, zorder=4)
-    axes.text(box.x, box.bottom - 0.05, positions, fontsize=7.5, ha="center", va="top", color=INK, zorder=4)
-    axes.text(box.x, box.y, letter, fontsize=8, ha="center", va="center_baseline", color=INK, style="italic", zorder=4)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str, dashed: bool = False) -> None:
-    style: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 1.2, "mutation_scale": 9}
-    style |= {"shrinkA": 1.5, "shrinkB": 1.5} | ({"linestyle": (0, (4, 2))} if dashed else {})
-    axes.annotate("", xy=end, xytext=start, zorder=3, arrowprops=style)
-
-
-def _over(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    axes.text(x, y + 0.06, text, fontsize=7.5, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
-
-
-def _between(axes: Axes, box: Box, end: float, steps: int, down: bool) -> None:
-    """The arrow from a row to the next, or dots for what is left out."""
-    if steps > 1:
-        turn = 1 if down else -1
-        xs = box.x + turn * np.linspace(0.12, GAP - 0.12, 4)
-        ys = np.linspace(box.bottom - 0.3, end + 0.35, 4)
-        axes.plot(xs, ys, "o", color=GREY, markersize=2.5)
-        words = f"{steps - 1:,} more stages"
-        if down:
-            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=8, ha="right", va="center", color=GREY)
-    elif down:
-        _arrow(axes, (box.x, box.bottom - 0.2), (box.x, end + 0.18), POOL)
-    else:
-        _arrow(axes, (box.x, end + 0.18), (box.x, box.bottom - 0.2), LIFT)
-
-
 def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
     """What the level's variables know by themselves: evidence and priors."""
     seen = int((level.observed >= 0).sum())
@@ -260,7 +202,7 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
     if len(level.unary):
         words.append("prior" if len(level.unary) == 1 else f"{len(level.unary):,} priors")
     if words:
-        _arrow(axes, (h.left - 0.32, h.y), (h.left, h.y), INK)
+        arrow(axes, (h.left - 0.32, h.y), (h.left, h.y), INK)
         axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=8, ha="right", va="center", color=INK)
 
 
@@ -272,11 +214,11 @@ def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
         count = int(np.isin(net.query, here).sum())
         whole = len(net.leaf_shape) == 2 and count == len(net.query) and np.array_equal(net.query, net.plan.tree.leaves)
         words = f"posteriors of\n{times(net.leaf_shape) if whole else counted(count, 'variable')}"
-    _arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
+    arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
     axes.text(b.right + 0.38, b.y, words, fontsize=8, ha="left", va="center", color=INK)
 
 
-def _legend(axes: Axes, both: bool, relu: bool, log: bool) -> None:
+def _legend(axes: Axes, both: bool, relu: bool, log: bool, along: bool) -> None:
     if relu:
         lines = [
             (LAYER, False, "ReLU layers: the factors' log messages q to their parents, from the children's messages h"),
@@ -292,10 +234,15 @@ def _legend(axes: Axes, both: bool, relu: bool, log: bool) -> None:
             (BACK, False, "transposed layer, times h: the children's beliefs b"),
         ]
     lines = [*lines, (SKIP, True, "skip")] if both else lines[:2]
-    y = 0.2 + 0.2 * (len(lines) + log)
+    y = 0.2 + 0.2 * (len(lines) + log + along)
     for color, dashed, text in lines:
-        _arrow(axes, (0.3, y), (0.72, y), color, dashed)
+        arrow(axes, (0.3, y), (0.72, y), color, dashed)
         axes.text(0.82, y, text, fontsize=8, va="center", color=INK)
+        y -= 0.2
+    if along:
+        draw_path(axes, 0.2, 0.8, y, LAYER)
+        words = "along all paths of a level at once: from o, what variables know without their paths, to the tops"
+        axes.text(0.82, y, words, fontsize=8, va="center", color=INK)
         y -= 0.2
     if log:
         words = "dashed boxes: log messages in float64; other boxes: rescaled probabilities"
