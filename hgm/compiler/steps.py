@@ -83,7 +83,7 @@ class Program:
         like = e.table if isinstance(e, Coded) else e
         weights = [layer.weight(like) for stage in engine.stages for layer in stage.layers()]
         matrices = [w.unbind() if w.ndim == 3 else (w,) for w in weights]
-        always = engine.rescale_leaves and all(stage.rescale for stage in engine.stages)  # for weights that were loaded
+        always = engine.rescales_always  # for weights that were loaded
         states, scaled = engine.plan.tree.cardinality.tolist(), engine.weights.scaled()
         heard: dict[int, list[Table]] = {}
         tables: dict[int, Table] = {}  # of roots

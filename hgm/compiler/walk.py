@@ -21,10 +21,11 @@ from torch import Tensor
 
 from hgm.compiler.engine import Engine
 from hgm.compiler.exact import Exact
-from hgm.compiler.layers import Conv, LocalEdges
+from hgm.compiler.layers import Conv, LocalEdges, PathEdges
 from hgm.compiler.stage import Message, Scale
 from hgm.compiler.stages.gather import Gather
 from hgm.compiler.stages.general import General
+from hgm.compiler.stages.path import Paths
 from hgm.compiler.stages.regular import Regular
 from hgm.compiler.steps import Program
 from hgm.evidence.coded import Coded
@@ -85,8 +86,8 @@ class Walk:
         layers = [layer for stage in engine.stages for layer in stage.layers()]
         return (
             all(level.kernel == "linear" for level in engine.plan.levels)
-            and all(type(stage) in (Gather, Regular, General) for stage in engine.stages)
-            and all(type(layer) in (Conv, LocalEdges) for layer in layers)
+            and all(type(stage) in (Gather, Regular, General, Paths) for stage in engine.stages)
+            and all(type(layer) in (Conv, LocalEdges, PathEdges) for layer in layers)
             and not any(module._forward_hooks or module._forward_pre_hooks for module in engine.encoder.modules())
         )
 

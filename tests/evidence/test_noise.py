@@ -113,7 +113,7 @@ def test_a_sliced_batch_takes_its_part_of_the_noise(monkeypatch):
     z, (h, w), states = torch.randn(7, *net.leaf_shape, dtype=torch.float64), net.leaf_shape, net.leaf_states
     noises = [torch.rand(s, dtype=torch.float64) + 0.3 for s in [(7,), (7, h, w), (1, h, w), (7, states, 1, 1)]]
     want = [net(z, noise) for noise in noises]
-    monkeypatch.setattr(importlib.import_module("hgm.networks.network"), "SLICE", 2 * net.row_size)
+    monkeypatch.setattr(importlib.import_module("hgm.networks.running"), "SLICE", 2 * net.row_size)
     for noise, whole in zip(noises, want, strict=True):
         assert_close(net(z, noise), whole, 1e-14, str(noise.shape))
         assert_close(net(z, noise.numpy()), whole, 1e-14, "an array")

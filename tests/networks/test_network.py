@@ -1,7 +1,6 @@
 """Networks as modules of torch: state, precision, copies, batches, export, compilation, training, and errors."""
 
 import copy
-import importlib
 import re
 import threading
 
@@ -16,7 +15,6 @@ from hgm.testing import assert_close, feed, random_evidence
 
 pytestmark = pytest.mark.broad
 
-network = importlib.import_module("hgm.networks.network")
 
 #: one tree per kind of layer
 TREES = {
@@ -170,7 +168,7 @@ def test_large_batches_are_sliced_and_nobody_can_tell(tree, task, monkeypatch):
     answer = net._answers
     monkeypatch.setattr(net, "_answers", lambda *a: runs.append(1) or answer(*a))
     for rows in (1, 4, 28, 29):
-        monkeypatch.setattr(network, "SLICE", rows * inputs)
+        monkeypatch.setattr("hgm.networks.running.SLICE", rows * inputs)
         runs.clear()
         assert_close(net(*args, **kwargs), whole, 1e-14, f"{rows} rows at a time")
         assert len(runs) == -(-29 // rows)
@@ -183,7 +181,7 @@ def test_impossible_rows_are_all_named_also_across_slices(monkeypatch):
     wrong = (3, 4, 8, 19)
     z[list(wrong), 0] = 1
     for rows in (20, 8, 3):
-        monkeypatch.setattr(network, "SLICE", rows * 4)
+        monkeypatch.setattr("hgm.networks.running.SLICE", rows * 4)
         for method in (net.forward, net.log_partition):
             with pytest.raises(ImpossibleEvidence) as error:
                 method(z)

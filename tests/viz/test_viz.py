@@ -201,8 +201,15 @@ def test_another_module_has_none():
         hgm.draw(torch.nn.Linear(2, 2))
 
 
+def test_paths_are_drawn_as_what_they_are():
+    figure = hgm.draw(hgm.compile(hgm.hmm(60)))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any(text.startswith("2 paths") for text in texts) and texts.count("o") == 1
+    assert any(text.startswith("along all paths of a level at once") for text in texts)
+
+
 def test_a_deep_network_is_cut_in_the_middle():
-    figure = hgm.draw(hgm.compile(hgm.chain(60)))
+    figure = hgm.draw(hgm.compile(hgm.chain(60), schedule="levels"))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "54 more stages" in texts and texts.count("h") == 6
     assert max(figure.get_size_inches()) < 60
