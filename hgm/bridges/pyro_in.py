@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pyro
 from pyro import poutine
 
 from hgm.bridges.pyro_factors import Latents, factors_of, plates_of, tree_of
