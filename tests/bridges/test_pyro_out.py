@@ -140,16 +140,23 @@ def want_of(tree, evidence):
     return float(hgm.log_partition(tree, evidence) - hgm.log_partition(tree))
 
 
+def joint_chain(length):
+    """A chain each of whose factors has a second child, which is listed first."""
+    rng = np.random.default_rng(0)
+    return hgm.Tree.from_factors([((f"x{t}", f"y{t}", f"x{t + 1}"), rng.random((2, 2, 2))) for t in range(length)])
+
+
 @pytest.mark.parametrize(
     ("tree", "most"),
     [
+        (joint_chain(60), 4),
         (hgm.chain(400, 3, seed=0), 2),
         (hgm.hmm(100, 2, 3, seed=0), 4),
         (hgm.caterpillar(60, 2, 2, seed=0), 4),
         (hgm.random_tree(300, seed=0), 18),
         (hgm.ghm([hgm.Level(2, 2)] * 6, root=2, seed=0), 2),
     ],
-    ids=["chain", "hmm", "caterpillar", "random", "layered"],
+    ids=["joint chain", "chain", "hmm", "caterpillar", "random", "layered"],
 )
 def test_enumeration_takes_few_dimensions(tree, most):
     model = hgm.to_pyro(tree)
