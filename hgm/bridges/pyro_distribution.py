@@ -96,11 +96,18 @@ class TreeDistribution(TorchDistribution):
         super().__init__(torch.Size(self._potentials.batch), torch.Size(event_shape), validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TreeDistribution:
-        """The same distribution for a larger batch; nothing is copied or computed again."""
+        """The same distribution for a larger batch; nothing is copied or computed again.
+
+        Raises:
+            BadSpec: for a batch that the distribution's own does not expand to.
+        """
+        own, wanted = tuple(self.batch_shape), tuple(batch_shape)
+        tail = wanted[len(wanted) - len(own) :]
+        if len(wanted) < len(own) or any(n not in (1, m) for n, m in zip(own, tail, strict=True)):
+            raise BadSpec(f"a batch {own} cannot be expanded to {wanted}")
         new = self._get_checked_instance(TreeDistribution, _instance)
         new.__dict__.update(self.__dict__)
-        new._batch_shape = torch.Size(batch_shape)
-        torch.broadcast_shapes(self.batch_shape, new._batch_shape)
+        new._batch_shape = torch.Size(wanted)
         return new
 
     def __getstate__(self) -> dict[str, Any]:

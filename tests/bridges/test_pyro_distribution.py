@@ -458,6 +458,12 @@ def test_it_can_be_pickled_and_holds_arrays_empty_batches_and_half_precision():
             hgm.BadPotential,
             "by its values and by its logs",
         ),
+        (lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2, 2)}).expand((1,)), hgm.BadSpec, "to .1,."),
+        (
+            lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2, 2)}).expand(()),
+            hgm.BadSpec,
+            "cannot be expanded",
+        ),
         (lambda t: hgm.TreeDistribution(t, engine="fast"), hgm.BadSpec, "engine must be"),
         (lambda t: hgm.TreeDistribution(t, missing=1), hgm.BadSpec, "missing must be True or False"),
         (lambda t: hgm.TreeDistribution(t, over="all").log_prob(torch.zeros(4)), hgm.BadEvidence, r"\(\*batch, 3\)"),
