@@ -192,14 +192,11 @@ def tree_of(factors: Sequence[Factor], latents: Latents) -> Tree:
 
 
 def _product(group: Sequence[Factor]) -> np.ndarray:
-    """The sum of the logs over the variables of the first."""
+    """The sum of the logs over the variables of the first; the axes of all are in the order of the model."""
     scope, total = group[0].scope, group[0].log
     for factor in group[1:]:
-        order = np.argsort([scope.index(name) for name in factor.scope])
-        shape = [1] * len(scope)
-        for axis in order:
-            shape[scope.index(factor.scope[axis])] = factor.log.shape[axis]
-        total = total + factor.log.transpose(order).reshape(shape)
+        sizes = dict(zip(factor.scope, factor.log.shape, strict=True))
+        total = total + factor.log.reshape([sizes.get(name, 1) for name in scope])
     if np.isneginf(total).all():
         names = ", ".join(repr(factor.site) for factor in group)
         raise BadPotential(f"the log probabilities of sites {names} are never both above -inf: no state is allowed")
