@@ -13,6 +13,9 @@ from .bridges.networkx import from_networkx as from_networkx
 from .bridges.networkx import to_networkx as to_networkx
 from .bridges.pgmpy import from_pgmpy as from_pgmpy
 from .bridges.pgmpy_out import to_pgmpy as to_pgmpy
+from .bridges.pyro_distribution import TreeDistribution as TreeDistribution
+from .bridges.pyro_in import from_pyro as from_pyro
+from .bridges.pyro_out import to_pyro as to_pyro
 from .errors import BadEvidence as BadEvidence
 from .errors import BadExtension as BadExtension
 from .errors import BadPotential as BadPotential

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.bp.passes import collect
-from hgm.errors import BadPotential
-from hgm.evidence.ambient import concrete
+from hgm.bp.rows import in_rows
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
-from hgm.evidence.potentials import GivenPotentials, read_potentials
-from hgm.tree.possible import forbidden
+from hgm.evidence.potentials import read_potentials
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["log_partition"]
@@ -67,46 +63,5 @@ def log_partition(
     dtype = torch.float64
     if dtypes:
         dtype = dtypes[0] if len(dtypes) == 1 else torch.promote_types(*dtypes)
-    return _log_partition(tree, e.double(), batched, given).to(dtype)
-
-
-def _log_partition(tree: Tree, e: Tensor, batched: bool, given: GivenPotentials) -> Tensor:
-    """``(*batch)`` log Z of float64 log evidence ``(B, S, V)``, B = 1 if it is not `batched`."""
-    own = tuple(e.shape[:1]) if batched else ()
-    try:
-        batch = torch.broadcast_shapes(own, given.batch)
-    except RuntimeError:
-        raise BadPotential(
-            f"the batch {tuple(given.batch)} of the log potentials does not fit that of the evidence, {own}"
-        ) from None
-
-    def rows(x: Tensor, before: int) -> Tensor:
-        """One row for each of the batch, from a tensor whose first axes are its own batch."""
-        return x.expand(*batch, *x.shape[before:]).reshape(prod(batch), *x.shape[before:])
-
-    if not given.tensors:
-        return collect(tree, e).log_partition.reshape(batch)
-    logs = [torch.tensor(p.log_potential, device=e.device) for p in tree.potentials]
-    for i, log in given.tensors.items():
-        before = log.ndim - given.axes[i]
-        logs[i] = (rows(log, before) if before else log).to(e.device)
-    e = _allowed(tree, e, given)
-    e = rows(e if batched else e[0], int(batched)) if given.batch else e
-    return collect(tree, e, log_potentials=logs).log_partition.reshape(batch)
-
-
-def _allowed(tree: Tree, e: Tensor, given: GivenPotentials) -> Tensor:
-    """Log evidence, ``-inf`` at the states that are `forbidden` by zeros of the tree, and by those given for all rows.
-
-    Where numbers may not be looked at, what is given may be zero nowhere.
-    """
-    potentials = list(tree.potentials)
-    for i, log in given.tensors.items():
-        zeros = np.zeros(potentials[i].log_potential.shape)
-        if concrete(log):
-            zeros[log.detach().reshape(-1, *zeros.shape).isneginf().all(0).cpu().numpy()] = -np.inf
-        if np.isneginf(zeros).all():  # which is no potential
-            return e
-        potentials[i] = potentials[i].with_log(zeros)
-    no_states = forbidden(tree.with_potentials(potentials))
-    return e if no_states is None else e + torch.from_numpy(no_states).to(e.device)
+    e, logs, batch = in_rows(tree, e.double(), batched, given)
+    return collect(tree, e, log_potentials=logs).log_partition.reshape(batch).to(dtype)

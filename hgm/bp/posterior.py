@@ -34,7 +34,7 @@ from hgm.tree.tree import Tree
 if TYPE_CHECKING:
     from hgm.bp.sequences import Sequences
 
-__all__ = ["Posterior", "infer", "log_likelihood"]
+__all__ = ["Lasting", "Posterior", "check_possible", "infer", "log_likelihood"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +56,7 @@ class Posterior(ByName):
     @cached_property
     def _collected(self) -> Collected:
         """In arrays where that is faster."""
-        with _Lasting():
+        with Lasting():
             return collect(self.tree, plain(self.log_evidence))
 
     @cached_property
@@ -64,12 +64,12 @@ class Posterior(ByName):
         """The same, for `descend`."""
         if isinstance(self._collected.log_partition, Tensor):
             return self._collected
-        with _Lasting():
+        with Lasting():
             return in_tensors(self.tree, self._collected)
 
     @cached_property
     def _best(self) -> Collected:
-        with _Lasting():
+        with Lasting():
             return collect(self.tree, self.log_evidence.detach(), logmaxexp)
 
     @cached_property
@@ -78,7 +78,7 @@ class Posterior(ByName):
 
     @cached_property
     def _marginals(self) -> Tensor:
-        with _Lasting():
+        with Lasting():
             return _probabilities(joined(self._distributed.down_to(self.tree.depth).b))
 
     @property
@@ -101,7 +101,7 @@ class Posterior(ByName):
         if "_marginals" in self.__dict__:
             return self._out(self._marginals[:, : int(tree.cardinality[v]), v])
         level = int(tree.level[v])
-        with _Lasting():  # no further down than to its level
+        with Lasting():  # no further down than to its level
             b = self._distributed.down_to(level).b[level][:, : int(tree.cardinality[v]), v - int(tree.level_ptr[level])]
             p = _probabilities(b)
         return self._out(p)
@@ -147,7 +147,7 @@ class Posterior(ByName):
         shape = self.tree.potential_of(f).shape
         position = f - int(self.tree.factor_ptr[self.tree.level_ptr[level]])
         messages = []
-        with _Lasting():
+        with Lasting():
             down = self._distributed.down_to(level + 1).u[level]
         for axis, v in enumerate(self.tree.scope_of(f).tolist()):
             if axis == up:
@@ -253,9 +253,9 @@ def infer(
             raise BadEvidence("a list of sequences says all that was seen; give further evidence by name, with columns")
         return Sequences(tree, observation)
     e, batched = read_evidence(tree, observation, noise, channel, evidence)
-    with _Lasting(torch.is_grad_enabled()):
+    with Lasting(torch.is_grad_enabled()):
         posterior = Posterior(tree, e.clone() if e.is_inference() else e, batched)
-    _check_possible(posterior._collected, tree)
+    check_possible(posterior._collected, tree)
     return posterior
 
 
@@ -277,7 +277,7 @@ def log_likelihood(tree: Tree, assignments: Any) -> Tensor:
     return infer(tree).log_prob(assignments)
 
 
-class _Lasting:
+class Lasting:
     """What is computed inside is kept, so it must serve under any mode of autograd: the mode outside plays no part."""
 
     def __init__(self, gradients: bool = True) -> None:
@@ -296,7 +296,7 @@ class _Lasting:
             self.outside.__exit__(*error)
 
 
-def _check_possible(collected: Collected, tree: Tree) -> None:
+def check_possible(collected: Collected, tree: Tree) -> None:
     """Raises `ImpossibleEvidence`, naming the deepest variable below which the first bad row is contradictory."""
     impossible = collected.log_partition == -torch.inf
     if not impossible.any():

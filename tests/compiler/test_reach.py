@@ -24,7 +24,7 @@ pytestmark = pytest.mark.broad
 
 def compiled(tree, **options):
     """A network that takes evidence everywhere, and answers for all variables."""
-    return hgm.compile(tree, query="all", observed=tree.names, **options)
+    return hgm.compile(tree, query="all", observed=tree.names, schedule="levels", **options)
 
 
 def network_input(net, tree, e):

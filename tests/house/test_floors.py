@@ -40,7 +40,7 @@ LIBRARIES = {
     "learn": ("numpy torch", "tqdm tabulate accelerate"),
     "testing": ("numpy torch", ""),
     "viz": ("numpy", "matplotlib"),
-    "bridges": ("numpy", "networkx pgmpy"),
+    "bridges": ("numpy torch pyro", "networkx pgmpy"),
     "study": ("numpy torch", "matplotlib tabulate scipy.integrate scipy.special"),
     "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", "diffusers"),
     "cli": ("numpy torch tabulate typer", ""),
