@@ -78,7 +78,7 @@ def explore(
 
     Where leaves have Gaussian noise, a slider of the noise shows at which level the posterior flips. If they are on a
     grid, too, skips, levels and the noise as an input can be deleted: what that costs is measured when the page is
-    written, by `hgm.ablate` and `hgm.compare`. That takes most of the time, some 10 seconds for 300 variables.
+    written, by `hgm.ablate` and `hgm.compare`. That takes most of the time, some 5 seconds for 300 variables.
 
     Args:
         tree: any tree or forest; levels and variables that have no room on the screen are folded.
