@@ -13,7 +13,7 @@ STUDIES = ablation why-unet local-samples sample-complexity samplers relu
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors tutorials docs docs-serve pytest fast search wheel-test bench \
+.PHONY: help venv demo test check lint format types floors tutorials explorer docs docs-serve pytest fast search wheel-test bench \
 	studies clean
 
 help: ## list the targets
@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # One thread for each process: tensors here are small, and workers would fight over the cores.
-demo pytest fast search wheel-test bench studies: export OMP_NUM_THREADS = 1
+demo pytest fast search wheel-test bench studies explorer: export OMP_NUM_THREADS = 1
 
 demo: $(INSTALLED) ## learn, compile, classify, denoise, sample and diffuse handwritten digits
 	$(BIN)/hgm demo
@@ -57,12 +57,17 @@ floors: $(INSTALLED) ## no module imports from a floor above its own
 tutorials: $(INSTALLED) ## the pages of the tutorials, into docs/tutorials/: each is run if it, or hgm, has changed
 	$(BIN)/python tutorials/_build.py
 
+explorer: docs/explorer.html ## the explorer on the front page, if hgm has changed
+
+docs/explorer.html: docs/explorer.yaml $(shell find hgm -name '*.py' -o -path '*/explorer/page/*') | $(INSTALLED)
+	$(BIN)/hgm explore $< -o $@ --values=-1,0,1
+
 docs: export NO_MKDOCS_2_WARNING = 1
-docs: tutorials ## the site, strictly, into site/
+docs: tutorials explorer ## the site, strictly, into site/
 	$(BIN)/mkdocs build --strict
 
 docs-serve: export NO_MKDOCS_2_WARNING = 1
-docs-serve: tutorials ## the site, at http://127.0.0.1:8000, as the pages change
+docs-serve: tutorials explorer ## the site, at http://127.0.0.1:8000, as the pages change
 	$(BIN)/mkdocs serve
 
 pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
@@ -90,6 +95,6 @@ studies: $(INSTALLED) ## all studies, into docs/studies: hours from the start, s
 	@set -e; for name in $(STUDIES); do echo "== $$name"; $(BIN)/hgm study $$name; done
 
 clean: ## remove what was built and the caches; environments stay
-	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*))
+	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*)) docs/explorer.html
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

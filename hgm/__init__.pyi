@@ -62,6 +62,7 @@ from .tree.rules import Rules as Rules
 from .tree.tree import Tree as Tree
 from .viz import plot as plot
 from .viz.draw import draw as draw
+from .viz.explorer.explore import explore as explore
 from .zoo.hierarchy import Level as Level
 from .zoo.hierarchy import ghm as ghm
 from .zoo.irregular import forest as forest

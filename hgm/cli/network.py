@@ -1,4 +1,4 @@
-"""`hgm show`, `draw`, `compile` and `check`: a model's picture, its network, and whether that is exact."""
+"""`hgm show`, `draw`, `explore`, `compile` and `check`: a model's picture, its network, and whether that is exact."""
 
 from __future__ import annotations
 
@@ -51,6 +51,46 @@ def draw(
     else:
         hgm.draw(tree, out, style=style)
     print(f"wrote {out}")
+
+
+@app.command(
+    epilog=examples(
+        "hgm explore tree.yaml -o page.html", "hgm explore tree.yaml -o page.html --values=-1,0,1 --no-costs"
+    )
+)
+def explore(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page: .html.")],
+    channel: Annotated[
+        Literal["gaussian", "clamp"] | None,
+        typer.Option(
+            "--channel",
+            show_default=False,
+            help="How the leaves are observed.  [default: gaussian on a grid, or clamp]",
+        ),
+    ] = None,
+    values: Annotated[
+        str | None, option("--values", "V0,V1,...", "The value of each state, for Gaussian noise.  [default: 0,1,...]")
+    ] = None,
+    no_costs: Annotated[
+        bool, typer.Option("--no-costs", help="Leave out what deleting a part of the network costs.")
+    ] = False,
+) -> None:
+    """Write a page to explore a model beside its network.
+
+    One HTML file that works offline: messages step by step, evidence to change, and, on a grid with Gaussian noise,
+    what each skip, each level and the time input is worth.
+    """
+    from hgm.cli.given import channel_of
+    from hgm.viz.explorer.explore import checked_page_name
+
+    checked_page_name(out)
+    if channel == "clamp" and values is not None:
+        raise BadSpec("--values are those of Gaussian noise; --channel clamp has none")
+    name = channel or (None if values is None else "gaussian")
+    through = None if name is None else channel_of(name, values, missing=False)
+    page = hgm.explore(hgm.load(model), out, channel=through, costs=not no_costs)
+    print(f"wrote {out}: {page.title}")
 
 
 @app.command(

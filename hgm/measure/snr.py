@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hgm.errors import BadSpec
+from hgm.evidence.channels import Gaussian
 from hgm.measure.optimum import Optimum
 
 __all__ = ["Grid", "grid_of", "stream"]
@@ -50,7 +51,7 @@ class Grid(NamedTuple):
 
 
 def grid_of(optimum: Optimum, seed: int) -> Grid:
-    """The grid of a channel and a tree.
+    """The grid of a channel and a tree, which the tree keeps: networks that are compared on it share the search.
 
     Raises:
         BadSpec: for a task and channel whose excess is no code length, and where nothing is uncertain.
@@ -63,6 +64,16 @@ def grid_of(optimum: Optimum, seed: int) -> Grid:
             "noise=None takes levels whose errors add up to nats: of Gaussian with task 'denoise' and of Erasure with "
             f"task 'posterior'; of {name} with task {optimum.task!r} give levels, such as noise=[0.1, 0.2]"
         )
+    if type(optimum.channel) is not Gaussian:  # what else another one depends on is not known here
+        return _searched(optimum, seed)
+    key = ("grid of noise", optimum.table.numpy().tobytes(), *optimum.given, seed, LEFT_OUT)
+    if key not in optimum.tree.kept:
+        optimum.tree.kept[key] = _searched(optimum, seed)
+    return optimum.tree.kept[key]
+
+
+def _searched(optimum: Optimum, seed: int) -> Grid:
+    """The grid of Gaussian noise, by the optimum's errors on a few samples."""
     count = max(FEWEST, ceil(PILOT / len(optimum.tree.leaves)))
     x = optimum.draw(count, stream(seed, "grid")).x
     base = 1 / optimum.spread**2

@@ -595,7 +595,7 @@ def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     commands = re.findall(
         r"^\$ hgm (.+)\n((?:(?!\$).*\n)*)", "".join(t for kind, t in blocks if kind == "console"), re.M
     )
-    assert len(commands) == 15
+    assert len(commands) == 16
     for command, want in commands:
         main(shlex.split(command))
         out, err = capsys.readouterr()

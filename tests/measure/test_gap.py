@@ -232,6 +232,16 @@ def test_the_prior_costs_the_multi_information_of_all_under_erasure():
     assert gap.last_octave is None
 
 
+def test_a_tree_keeps_a_grid_for_each_set_of_values_and_seed():
+    shared = hgm.broadcast(2, 2, 2, eps=0.2)
+    for values, seed in (([-1, 1], 0), ([-1, 3], 0), ([-1, 1], 1), ([-1, 1], 0)):
+        found = [
+            hgm.compare(hgm.ablate(tree, "own", channel=hgm.Gaussian(values)), tree, n=5, seed=seed).rows()
+            for tree in (shared, hgm.broadcast(2, 2, 2, eps=0.2))
+        ]
+        assert found[0] == found[1]
+
+
 def test_an_error_that_stays_costs_more_on_a_longer_grid_and_the_report_says_so():
     tree, c = pair_tree(), 0.1
     net = hgm.compile(tree, "denoise", channel=hgm.Gaussian([0.0, 1.0, 2.0]))
