@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hgm.bp.passes import collect
 from hgm.bp.rows import in_rows
-from hgm.compiler.engine import Exact
+from hgm.compiler.exact import Exact
 from hgm.compiler.schedule import planned
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.ambient import concrete, making
