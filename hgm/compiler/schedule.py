@@ -45,7 +45,7 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
         BadSpec: if there is no such schedule.
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
-    if name == AUTO:
+    if isinstance(name, str) and name == AUTO:
         name = cheaper(tree)
     if not isinstance(name, str) or name not in SCHEDULES:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]

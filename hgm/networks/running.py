@@ -61,7 +61,7 @@ class Running(Intake, Checked):
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        return self._found(names, self.engine.collect(e.to(self.working(e.dtype)), first_row, full), e.dtype)
+        return self._found(names, self.engine.collect(e.to(self._working(e.dtype)), first_row, full), e.dtype)
 
     def _upward(self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None) -> tuple[Tensor, ...]:
         """`_answers` by a walk; what is wrong with evidence is said by a collect."""
@@ -99,7 +99,7 @@ class Running(Intake, Checked):
         """`_answers` in a precision that serves, whatever is ambient, with results in that of what is given."""
         z, *noise = self._taken(observation)
         half = z.dtype if z.is_floating_point() else self.dtype
-        given, z = z.dtype, z.to(self.working(z.dtype))
+        given, z = z.dtype, z.to(self._working(z.dtype))
         full, dtype = None, None
         if tables is not None and tables.tensors:
             full = self._weights(tables, z)
