@@ -132,13 +132,13 @@ def worst(network, rows=64, steps=60):
     generator = torch.Generator().manual_seed(0)
     e = torch.randn(rows, 2, 32, generator=generator) * torch.logspace(-1, 1, rows)[:, None, None]
     e.requires_grad_()
-    start = float(error(network, e).max())
+    start = float(error(network, e.detach()).max())
     climb = torch.optim.Adam([e], lr=0.1, maximize=True)
     highest = start
     for _ in range(steps):
         climb.zero_grad()
         found = error(network, e)
-        highest = max(highest, float(found.max()))
+        highest = max(highest, float(found.detach().max()))
         found.sum().backward()
         climb.step()
     return start, highest
