@@ -158,7 +158,7 @@ assert abs(p.mean() - best) < 0.25
 #
 # ## Answers
 #
-# 1. By $1/\sqrt 2$, as everything that is counted.
+# **1.** By $1/\sqrt 2$, as everything that is counted.
 
 # %%
 twice = dist.Dirichlet(2 * (counts - 1) + 1)
@@ -166,8 +166,8 @@ print("ratio of sds", (twice.stddev / exact.stddev)[:, 0].numpy().round(3))
 assert (twice.stddev / exact.stddev - 0.5**0.5).abs().max() < 0.03
 
 # %% [markdown]
-# 2. The likelihood is the same, because nobody saw a class. Only the prior, which expects symptoms of class 1, tells
-#    the two orders apart. With a flat prior nothing would, and a mean over both modes means nothing.
+# **2.** The likelihood is the same, because nobody saw a class. Only the prior, which expects symptoms of class 1,
+# tells the two orders apart. With a flat prior nothing would, and a mean over both modes means nothing.
 
 # %%
 exchanged = {name: table.flip(0) for name, table in truth.items()}
@@ -179,7 +179,7 @@ print("log likelihoods", np.round(likelihoods, 3), "log priors", np.round(priors
 assert np.isclose(*likelihoods) and priors[0] > priors[1]
 
 # %% [markdown]
-# 3. The table of the class itself, draw by draw: as sure as that is.
+# **3.** The table of the class itself, draw by draw: as sure as that is.
 
 # %%
 nothing = models.posterior(torch.full((4,), -1))["class"]

@@ -164,12 +164,11 @@ for child, above in parent.items():
     end[1] -= 0.42
     for message, color, side, way in ((q, PALETTE[0], -1, "up"), (r, PALETTE[1], 1, "down")):
         tail, head = (start, end) if way == "up" else (end, start)
-        shift = np.array([0.05 * side, 0])
+        shift = np.array([0, -0.025 * side * np.sign(end[0] - start[0])])  # above the other or below
         style = {"arrowstyle": "-|>", "color": color, "linewidth": 1.6}
         axis.annotate("", head + shift, tail + shift, arrowprops=style)
         share = message[child] / message[child].sum()
-        slope = np.sign(end[0] - start[0])  # beside the arrow: above it or below
-        at = (start + end) / 2 + np.array([0.2 * side, -0.07 * side * slope])
+        at = (start + end) / 2 + np.array([0.2 * side, 0]) + 3 * shift
         text = f"({share[0]:.2f}, {share[1]:.2f})"
         ha = "right" if side < 0 else "left"
         axis.text(*at, text, color=color, ha=ha, va="center", fontsize=9)
@@ -212,8 +211,8 @@ print(f"32 products, 8 messages and hgm.infer agree: log Z = {float(found.log_pa
 #
 # ## Answers
 #
-# 1. A message changes if the new evidence lies behind it: on the way up $q$ of *cough*, on the way down all but the
-#    one to *cough*.
+# **1.** A message changes if the new evidence lies behind it: on the way up $q$ of *cough*, on the way down all but the
+# one to *cough*.
 
 # %%
 q_cough = psi["cough"] @ np.array([0.0, 1.0])
@@ -223,8 +222,8 @@ coughing = {"cough": "yes", "thermometer": "yes", "forehead": {"no": 1, "yes": 3
 assert np.allclose(again / again.sum(), hgm.infer(tree, coughing)["cold"])
 
 # %% [markdown]
-# 2. $r$ of a leaf is all that the others say of it: its *leave-one-out* posterior, when divided by its sum. It does
-#    not contain the leaf's own evidence, which comes last, in $b = r h$.
+# **2.** $r$ of a leaf is all that the others say of it: its *leave-one-out* posterior, when divided by its sum. It does
+# not contain the leaf's own evidence, which comes last, in $b = r h$.
 
 # %%
 bet = r["thermometer"] / r["thermometer"].sum()
@@ -233,8 +232,8 @@ assert np.allclose(bet, without)
 print(f"p(thermometer high | forehead) = {bet[1]:.3f}")
 
 # %% [markdown]
-# 3. The weight of the single most likely assignment, all five variables together: the *mode*. Going down with arg max
-#    finds it.
+# **3.** The weight of the single most likely assignment, all five variables together: the *mode*. Going down with arg
+# max finds it.
 
 # %%
 m = evidence["fever"].copy()

@@ -229,7 +229,7 @@ assert theirs[0] == max(theirs) and theirs[0] > 3 * ours[0]
 #
 # ## Answers
 #
-# 1. Its error is the noise, $\sigma^2 = 0.25$, and its excess what is left of that above the optimum.
+# **1.** Its error is the noise, $\sigma^2 = 0.25$, and its excess what is left of that above the optimum.
 
 # %%
 (row,) = hgm.compare(lambda z, sigma: z, tree, channel=channel, noise=0.5, n=500).levels
@@ -237,7 +237,7 @@ print(f"optimum {row.optimum:.4f} + excess {row.excess:.4f} = {row.optimum + row
 assert abs(row.optimum + row.excess - 0.25) < 0.01
 
 # %% [markdown]
-# 2. The excess is the distance of two denoisers, $E|0.9\,m - m|^2 = 0.01\, E|m|^2$ with $m = E[x \mid z]$.
+# **2.** The excess is the distance of two denoisers, $E|0.9\,m - m|^2 = 0.01\, E|m|^2$ with $m = E[x \mid z]$.
 
 # %%
 best = networks["compiled"]
@@ -249,8 +249,8 @@ print(f"excess {row.excess:.5f}, formula {formula:.5f}")
 assert abs(row.excess / formula - 1) < 0.1
 
 # %% [markdown]
-# 3. In the middle. With little noise every pixel speaks for itself whatever it is told, and with much noise nothing
-#    speaks for itself; between, it trusts neighbours too much.
+# **3.** In the middle. With little noise every pixel speaks for itself whatever it is told, and with much noise nothing
+# speaks for itself; between, it trusts neighbours too much.
 
 # %%
 mistold = hgm.compare(lambda z, sigma: best(z, 1.5 * sigma), tree, channel=channel, noise=[0.1, 0.3, 1, 3, 10], n=500)

@@ -222,7 +222,7 @@ assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
 #
 # ## Answers
 #
-# 1. No guidance: the unconditional score. At -1 the samples avoid the class; this is what a *negative prompt* does.
+# **1.** No guidance: the unconditional score. At -1 the samples avoid the class; this is what a *negative prompt* does.
 
 # %%
 z = x[:5] + torch.randn(5, 8, 8, generator=generator, dtype=torch.float64)
@@ -232,8 +232,8 @@ print(f"p(day | x) at strength -1: {measures(avoiding)[0]:.3f}, at 0: {table[0.0
 assert measures(avoiding)[0] < table[0.0][0]
 
 # %% [markdown]
-# 2. A set of labels is a likelihood of 1 for each of them. Here the prior is uniform, so the three others count the
-#    same.
+# **2.** A set of labels is a likelihood of 1 for each of them. Here the prior is uniform, so the three others count the
+# same.
 
 # %%
 allowed = ("dusk", "dawn", "day")
@@ -243,7 +243,8 @@ assert torch.allclose(not_night, sum(of_classes) / 3)
 print(f"mean grey: {float(not_night.mean()):+.3f}")
 
 # %% [markdown]
-# 3. Twice the mean's error, as far as each is from the truth: truth and samples are all draws from one distribution.
+# **3.** Twice the mean's error, as far as each is from the truth: truth and samples are all draws from one
+# distribution.
 
 # %%
 between = float((filled[:, 1:] - filled[:, :-1]).square().sum((2, 3)).mean())

@@ -288,8 +288,8 @@ for k in (2, 32):
 #
 # ## Answers
 #
-# 1. $z = \alpha x + \sigma g$ is solved for $g$: $\hat g = (z - \alpha E[x \mid z]) / \sigma$. The score is $-\hat g
-#    / \sigma$.
+# **1.** $z = \alpha x + \sigma g$ is solved for $g$: $\hat g = (z - \alpha E[x \mid z]) / \sigma$. The score is
+# $-\hat g / \sigma$.
 
 # %%
 t = 0.3
@@ -299,7 +299,7 @@ predicted = (z - alpha * exact.mean(z, t)) / sigma
 assert torch.allclose(exact.score(z, t), -predicted / sigma, atol=1e-10)
 
 # %% [markdown]
-# 2. Nothing is known of the image any more, so it is the variance of the pixels under the model.
+# **2.** Nothing is known of the image any more, so it is the variance of the pixels under the model.
 
 # %%
 z = process.observe(x, 1.0, channel, generator=generator)
@@ -310,7 +310,7 @@ print(f"smallest error {smallest:.2f}, variance of an image {prior:.2f}")
 assert abs(smallest / prior - 1) < 0.01
 
 # %% [markdown]
-# 3. The entropies of the tokens one by one, minus that of all together: their *total correlation*.
+# **3.** The entropies of the tokens one by one, minus that of all together: their *total correlation*.
 
 # %%
 scorer = hgm.compile(tokens, "classify").double()

@@ -123,8 +123,8 @@ assert not any(operators(net)[op] for op in curved) and operators(net)["relu"] >
 # %%
 def error(network, log_evidence):
     """The largest |log p - log p'| over leaves and states, for each row."""
-    difference = exact(log_evidence, outputs="log_posterior") - network(log_evidence, outputs="log_posterior")
-    return difference.abs().flatten(1).amax(1)
+    log_p, found = (net(log_evidence, outputs="log_posterior") for net in (exact, network))
+    return (log_p - found).abs().flatten(1).amax(1)
 
 
 def worst(network, rows=64, steps=60):
@@ -150,8 +150,8 @@ print(f"random evidence {start:.4f}, after ascent {highest:.4f}, proved {proved:
 assert start < highest < proved
 
 # %% [markdown]
-# The search comes close to the bound and does not pass it. How close is a measure of the proof: a bound that is a
-# thousand times too large would be as true.
+# The search comes within a factor of two of the bound and does not pass it. How close is a measure of the proof: a
+# bound that is a thousand times too large would be as true.
 #
 # ## What does accuracy cost?
 
@@ -197,8 +197,8 @@ print(f"{again.certificate.units:,} ReLUs, proved to {again.certificate.log_post
 #
 # ## Answers
 #
-# 1. A hundred times as many. A curve of one number needs a few kinks; exp and log apart need fine grids, because what
-#    one rounds off the other blows up.
+# **1.** A hundred times as many. A curve of one number needs a few kinks; exp and log apart need fine grids, because
+# what one rounds off the other blows up.
 
 # %%
 paper = hgm.compile(tree, task="posterior", activation="relu", tol=0.1, construction="A")
@@ -206,8 +206,8 @@ print(f"A: {paper.certificate.units:,} units, chosen: {units[2]:,}")
 assert paper.certificate.units > 20 * units[2]
 
 # %% [markdown]
-# 2. It refuses: a piecewise-linear function has no $-\infty$. With `floor=30` such evidence is raised to $-30$; what
-#    this changes is bounded too, by `floor_total_variation`, because no table here has zeros.
+# **2.** It refuses: a piecewise-linear function has no $-\infty$. With `floor=30` such evidence is raised to $-30$;
+# what this changes is bounded too, by `floor_total_variation`, because no table here has zeros.
 
 # %%
 symbols = torch.tensor([[0, -1] * 16])  # every other leaf; -1 is missing
@@ -222,8 +222,8 @@ print(f"total variation {float(apart):.1e}, proved {proof:.1e}")
 assert float(apart) <= proof
 
 # %% [markdown]
-# 3. It vanishes: what comes from a leaf has faded below the tolerance one edge further, so all messages are of the kind
-#    *constant*, and each leaf's own evidence is all that is looked at.
+# **3.** It vanishes: what comes from a leaf has faded below the tolerance one edge further, so all messages are of
+# the kind *constant*, and each leaf's own evidence is all that is looked at.
 
 # %%
 flat = hgm.random_ghm(depth=5, states=2, arity=2, bound=1.05, seed=1)

@@ -46,7 +46,7 @@ generator = torch.Generator().manual_seed(5)
 drawn = hgm.infer(tree).sample(4000, generator=generator)
 channel = hgm.Gaussian([0, 1, 2, 3])
 clean = drawn.values(channel)
-sigma = 1.0
+sigma = 0.5
 z = channel.add_noise(clean, sigma, generator=generator)
 label = drawn.states[:, 0]  # by number
 
@@ -115,7 +115,8 @@ print(type(layer).__name__, tuple(kernel.shape))
 h = log_evidence[:1].exp()
 messages = conv2d(h, kernel, stride=2).reshape(1, 4, 4, 4, 4)  # (B, position, s, rows, columns)
 scale = float(kernel.max()) / tables[2].max()  # the layer's own unit, which normalisation removes
-assert torch.allclose(messages[:, 0] / scale, conv2d(h, torch.tensor(tables[2])[:, :, None, None])[..., ::2, ::2])
+of_first = conv2d(h, torch.tensor(tables[2])[:, :, None, None])[..., ::2, ::2]
+assert torch.allclose(messages[:, 0] / scale, of_first)
 
 # %% [markdown]
 # ## Is it any good?
@@ -184,17 +185,18 @@ for how in ("level", "position", "none"):
 #
 # ## Answers
 #
-# 1. The head: the log prior is added before the softmax. It is the network's bias.
+# **1.** The head: the log prior is added before the softmax. It is the network's bias.
 
 # %%
 prior = [10, 1, 1]
-common = hgm.compile(hgm.ghm(levels, root=["sky", "wall", "wood"], prior=prior), "classify", channel=channel)
+weighted = hgm.ghm(levels, root=["sky", "wall", "wood"], prior=prior)
+common = hgm.compile(weighted, "classify", channel=channel)
 with_bias = (by_torch.log() + torch.tensor(prior).log()).softmax(1)
 assert torch.allclose(common(z, sigma), with_bias, atol=1e-12)
 
 # %% [markdown]
-# 2. Zero for every state: the likelihood is 1 whatever the pixel is. Its message is the sum of a row of the table,
-#    which is 1, and its log adds nothing. No network has to learn what "missing" means.
+# **2.** Zero for every state: the likelihood is 1 whatever the pixel is. Its message is the sum of a row of the table,
+# which is 1, and its log adds nothing. No network has to learn what "missing" means.
 
 # %%
 dead = torch.rand(8, 8, generator=generator) < 0.3
@@ -205,8 +207,8 @@ accuracy = [float((p.argmax(1) == label).double().mean()) for p in (by_torch, co
 print(f"right: {accuracy[0]:.3f}, without {int(dead.sum())} of 64 pixels {accuracy[1]:.3f}")
 
 # %% [markdown]
-# 3. All of them: strides halve the resolution until one position is left, so three layers see 64 pixels. A tree's
-#    network always sees all its leaves.
+# **3.** All of them: strides halve the resolution until one position is left, so three layers see 64 pixels. A tree's
+# network always sees all its leaves.
 
 # %%
 pixels = z[:1].clone().requires_grad_()

@@ -137,7 +137,14 @@ for name in ("noisy", "denoised", "without the last skip"):
 
 # %%
 seen = []
-hooks = [stage.register_forward_hook(lambda stage, args, out: seen.append(out[0].h)) for stage in unet.encoder]
+
+
+def note(stage, args, output):
+    """Keeps the messages that a stage of the encoder makes."""
+    seen.append(output[0].h)
+
+
+hooks = [stage.register_forward_hook(note) for stage in unet.encoder]
 unet(z, sigma)
 for hook in hooks:
     hook.remove()
@@ -217,6 +224,8 @@ figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
 axis.loglog(noises, whole, "o-", color=PALETTE[0], label="the U-Net")
 axis.loglog(noises, without, "o-", color=PALETTE[1], label="without its last skip")
 axis.set(xlabel="noise σ", ylabel="squared error of a pixel")
+axis.set_xticks(noises, [f"{s:g}" for s in noises])
+axis.minorticks_off()
 _ = axis.legend()
 assert without[0] > 10 * whole[0] and without[-1] < 1.1 * whole[-1]
 
@@ -233,7 +242,7 @@ assert without[0] > 10 * whole[0] and without[-1] < 1.1 * whole[-1]
 #
 # ## Answers
 #
-# 1. At the bottleneck: the root has evidence of its own, which is added to its $h$ (here $-\infty$ for *light*).
+# **1.** At the bottleneck: the root has evidence of its own, which is added to its $h$ (here $-\infty$ for *light*).
 
 # %%
 h, q = encoder(log_evidence)
@@ -243,8 +252,8 @@ by_name = hgm.infer(tree, z, sigma, channel=channel, evidence={"label": "dark"})
 assert torch.allclose(told[0, :, 0, 0], by_name["x0_0"], atol=1e-12)
 
 # %% [markdown]
-# 2. Where nothing was seen, log evidence is 0, and the posterior is what the rest of the image says. Its mean is
-#    blurred, as the best guess of something uncertain must be; a *sample* is sharp.
+# **2.** Where nothing was seen, log evidence is 0, and the posterior is what the rest of the image says. Its mean is
+# blurred, as the best guess of something uncertain must be; a *sample* is sharp.
 
 # %% alt="The noisy image with its right half missing, the mean of the posterior, and a sample from it"
 half = log_evidence.clone()
@@ -262,8 +271,8 @@ for axis, (name, picture) in zip(axes, shown.items(), strict=True):
     axis.set_axis_off()
 
 # %% [markdown]
-# 3. The parent's belief contains what $v$ said, so $v$ hears an echo of itself and counts its own evidence twice: the
-#    posteriors are too sure. (A [trained](compare.md) U-Net has to learn not to.)
+# **3.** The parent's belief contains what $v$ said, so $v$ hears an echo of itself and counts its own evidence twice:
+# the posteriors are too sure. (A [trained](compare.md) U-Net has to learn not to.)
 
 # %%
 h, q = encoder(log_evidence)

@@ -151,7 +151,7 @@ assert halves == sorted(halves) and [peaks[k] for k in (3, 2, 1, 0)] == sorted(p
 #
 # ## Answers
 #
-# 1. Nearly all: 256 clean pixels hardly know the state they come from.
+# **1.** Nearly all: 256 clean pixels hardly know the state they come from.
 
 # %%
 below = hgm.broadcast(4, 4, (2, 2), eps=0.45)
@@ -162,9 +162,9 @@ print(f"d lambda^2 = {siblings(below)[0]:.2f}: {undecided:.0%} of the top is und
 assert undecided > 0.8
 
 # %% [markdown]
-# 2. By 1.6 at most. The mean of four children has half the noise, and a signal that is weaker by $\lambda$: a node
-#    bears $2 \lambda = \sqrt{d \lambda^2}$ times the noise of what is below it. In truth it is less, the less the
-#    higher, for lower nodes are helped from above and from beside, too, and the top has nobody above it.
+# **2.** By 1.6 at most. The mean of four children has half the noise, and a signal that is weaker by $\lambda$: a node
+# bears $2 \lambda = \sqrt{d \lambda^2}$ times the noise of what is below it. In truth it is less, the less the
+# higher, for lower nodes are helped from above and from beside, too, and the top has nobody above it.
 
 # %%
 factors = [above / under for under, above in pairwise(halves)]
@@ -172,7 +172,7 @@ print("factors", np.round(factors, 2))
 assert all(1 < factor < 1.6 for factor in factors)
 
 # %% [markdown]
-# 3. Of every level, and the more the nearer it is to the top: each step down forgets.
+# **3.** Of every level, and the more the nearer it is to the top: each step down forgets.
 
 # %%
 z = noisy(images[:50], 12.0, seed=1)

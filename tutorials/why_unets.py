@@ -196,7 +196,7 @@ for name, some in (("16x16", tree), ("2x2", tiny)):
 #
 # ## Answers
 #
-# 1. Neither: both see a pixel and nothing else, and the best function of that is one function.
+# **1.** Neither: both see a pixel and nothing else, and the best function of that is one function.
 
 # %%
 window, block = (
@@ -205,14 +205,14 @@ window, block = (
 assert np.allclose(window, block)
 
 # %% [markdown]
-# 2. The first in the list whose first number is below 1.
+# **2.** The first in the list whose first number is below 1.
 
 # %%
 enough = next(size for size, costs in windows["above"].items() if costs[0] < 1)
 print(f"{enough}, with", ", ".join(f"{size} {costs[0]:.2f}%" for size, costs in windows["above"].items()))
 
 # %% [markdown]
-# 3. Compare both at each noise. A wrong tree is wrong everywhere, a missing resolution only where it matters.
+# **3.** Compare both at each noise. A wrong tree is wrong everywhere, a missing resolution only where it matters.
 
 # %%
 wrong = hgm.compare(hgm.compile(images(0.6), "denoise", channel=channel), tree, noise=NOISE, n=300)

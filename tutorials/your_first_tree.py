@@ -198,7 +198,7 @@ _ = axes[0].legend(frameon=False, loc="upper left")
 #
 # ## Answers
 #
-# 1. The same distribution, and another model: it has six tables, and `hgm.fit` would learn six.
+# **1.** The same distribution, and another model: it has six tables, and `hgm.fit` would learn six.
 
 # %%
 own = hgm.ghm(
@@ -213,7 +213,8 @@ assert torch.allclose(log_probabilities(own), log_probabilities(in_python)) and 
 print(len(own.potentials), "tables")
 
 # %% [markdown]
-# 2. None: a factor joins two variables, whichever is above. The same three tables are used, one of them upwards now.
+# **2.** None: a factor joins two variables, whichever is above. The same three tables are used, one of them upwards
+# now.
 
 # %%
 turned = in_python.reroot("x0")
@@ -221,8 +222,8 @@ assert turned.potentials == in_python.potentials
 assert torch.allclose(hgm.infer(turned, seen)["label"], after["label"])
 
 # %% [markdown]
-# 3. `x2` would have two parents, and the graph a cycle. Messages would go round it and count evidence twice, so this is
-#    an error and not an approximation.
+# **3.** `x2` would have two parents, and the graph a cycle. Messages would go round it and count evidence twice, so
+# this is an error and not an approximation.
 
 # %%
 graph.add_edge("x0", "x2", potential=[[0.9, 0.1], [0.1, 0.9]])

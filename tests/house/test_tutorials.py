@@ -106,8 +106,12 @@ def test_a_tutorial_says_what_it_teaches_and_ends_with_three_exercises_and_their
     assert "you can" in cells[1]
     prose = "".join(cell for cell in cells if cell.startswith(" [markdown]"))
     exercises, answers = prose.partition("# ## Exercises\n")[2].split("# ## Answers\n")
-    for part in (exercises, answers):
-        assert re.findall(r"^# (\d)\. ", part, re.M) == ["1", "2", "3"] and "# ## " not in part
+    assert (
+        re.findall(r"^# (\d)\. ", exercises, re.M)
+        == re.findall(r"^# \*\*(\d)\.\*\* ", answers, re.M)
+        == ["1", "2", "3"]
+    )
+    assert "# ## " not in exercises + answers
 
 
 def test_a_page_depends_on_the_script_alone(tmp_path):
