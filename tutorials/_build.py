@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 from hgm.files.whole import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
+INDEX = ROOT / "docs" / "tutorials" / "README.md"
 RICHEST_FIRST = ("image/svg+xml", "image/png", "text/markdown", "text/html", "text/plain")
 KERNEL = [
     "--log-level=ERROR",
@@ -151,8 +152,16 @@ def page(notebook: NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:
     title, _, rest = parts[0].partition("\n")
     if not re.match("# .", title):
         raise Broken("the first cell must be Markdown, and its first line the title: # # ...")
-    links = f"*This page is what [{name}.py]({name}.py) gives when it is run; it is also a [notebook]({name}.ipynb).*"
+    number = number_of(name)
+    links = f"This page is what [{name}.py]({name}.py) gives when it is run; it is also a [notebook]({name}.ipynb)."
+    links = f"*Tutorial {number}. {links}*" if number else f"*{links}*"
     return "\n\n".join(filter(None, [title, links, rest.strip(), *parts[1:]])) + "\n", pictures
+
+
+def number_of(name: str) -> str | None:
+    """Which tutorial it is, by the table of the index page; ``None`` if it is not in it."""
+    found = re.search(rf"^\| (\d+) \| \[.*\]\({re.escape(name)}\.md\)", INDEX.read_text(), re.M)
+    return found[1] if found else None
 
 
 def fenced(text: str, language: str) -> str:

@@ -2,13 +2,15 @@
 # # Bayesian potentials with pyro
 #
 # `hgm.fit` finds the best potentials. How sure are they? A posterior over potentials answers that, and pyro finds it:
-# each table is a site with a prior, and the tree is one more site, with all hidden variables summed out exactly.
+# each table is a site with a prior, and the tree is one more site, with all hidden variables summed out exactly. After
+# this page you can put an interval on every probability that a tree gives you, and know which intervals to believe.
 # [With pyro](../pyro.md) comes before this.
 
 # %%
 import logging
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -145,3 +147,41 @@ p = models.posterior(patient)["class"][:, 1]
 best = hgm.infer(sick, {"fever": 1, "rash": 1})["class"][1]
 print(f"class 1: {p.mean():.2f}, between {p.quantile(0.025):.2f} and {p.quantile(0.975):.2f}; by the truth {best:.2f}")
 assert abs(p.mean() - best) < 0.25
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Twice the data: how much narrower are the intervals of the first part?
+# 2. Exchange the two classes in all tables. What becomes of the likelihood of the data, and why does the posterior
+#    still prefer one order?
+# 3. Nothing was asked of a patient. What is the posterior of the class, and how sure is it?
+#
+# ## Answers
+#
+# **1.** By $1/\sqrt 2$, as everything that is counted.
+
+# %%
+twice = dist.Dirichlet(2 * (counts - 1) + 1)
+print("ratio of sds", (twice.stddev / exact.stddev)[:, 0].numpy().round(3))
+assert (twice.stddev / exact.stddev - 0.5**0.5).abs().max() < 0.03
+
+# %% [markdown]
+# **2.** The likelihood is the same, because nobody saw a class. Only the prior, which expects symptoms of class 1,
+# tells the two orders apart. With a flat prior nothing would, and a mean over both modes means nothing.
+
+# %%
+exchanged = {name: table.flip(0) for name, table in truth.items()}
+likelihoods = [float(hgm.TreeDistribution(sick, t).log_prob(y).sum()) for t in (truth, exchanged)]
+priors = [
+    sum(float(dist.Dirichlet(a).log_prob(t[name]).sum()) for name, a in prior.items()) for t in (truth, exchanged)
+]
+print("log likelihoods", np.round(likelihoods, 3), "log priors", np.round(priors, 2))
+assert np.isclose(*likelihoods) and priors[0] > priors[1]
+
+# %% [markdown]
+# **3.** The table of the class itself, draw by draw: as sure as that is.
+
+# %%
+nothing = models.posterior(torch.full((4,), -1))["class"]
+assert torch.allclose(nothing, by_nuts["class"])
+print(f"class 1: {nothing[:, 1].mean():.2f} ± {nothing[:, 1].std():.2f}")

@@ -4,6 +4,7 @@
 # You have a network that removes noise, and its loss is 0.3. Is that good? For data from a tree the best denoiser is
 # known, so the question has an answer in numbers: `hgm.compare` holds any network against it. Here a small U-Net is
 # written in plain torch, trained for a few seconds, measured, and repaired where the measurement says that it fails.
+# After this page you can do the same with a network of your own.
 # [Comparing](../compare.md) has the formulas.
 
 # %%
@@ -219,3 +220,41 @@ assert theirs[0] == max(theirs) and theirs[0] > 3 * ours[0]
 # %% [markdown]
 # A network trained elsewhere is measured from its file: `hgm compare tree.yaml mine.onnx`. [Comparing](../compare.md)
 # has that, symbols instead of values, classifiers, and the other networks.
+#
+# ## Exercises
+#
+# 1. The network that does nothing, `lambda z, sigma: z`: what are its error and its excess at noise 0.5? First by hand.
+# 2. Take the best denoiser and shrink its answers by a tenth. What is the excess now, in a formula?
+# 3. Tell the best denoiser a noise level that is too large by half. Where does that cost most?
+#
+# ## Answers
+#
+# **1.** Its error is the noise, $\sigma^2 = 0.25$, and its excess what is left of that above the optimum.
+
+# %%
+(row,) = hgm.compare(lambda z, sigma: z, tree, channel=channel, noise=0.5, n=500).levels
+print(f"optimum {row.optimum:.4f} + excess {row.excess:.4f} = {row.optimum + row.excess:.4f}")
+assert abs(row.optimum + row.excess - 0.25) < 0.01
+
+# %% [markdown]
+# **2.** The excess is the distance of two denoisers, $E|0.9\,m - m|^2 = 0.01\, E|m|^2$ with $m = E[x \mid z]$.
+
+# %%
+best = networks["compiled"]
+(row,) = hgm.compare(lambda z, sigma: 0.9 * best(z, sigma), tree, channel=channel, noise=1, n=500).levels
+clean = hgm.infer(tree).sample(2000, generator=torch.Generator().manual_seed(1)).values(channel)
+noisy = clean + torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+formula = 0.01 * float(best(noisy, 1.0).square().mean())
+print(f"excess {row.excess:.5f}, formula {formula:.5f}")
+assert abs(row.excess / formula - 1) < 0.1
+
+# %% [markdown]
+# **3.** In the middle. With little noise every pixel speaks for itself whatever it is told, and with much noise nothing
+# speaks for itself; between, it trusts neighbours too much.
+
+# %%
+mistold = hgm.compare(lambda z, sigma: best(z, 1.5 * sigma), tree, channel=channel, noise=[0.1, 0.3, 1, 3, 10], n=500)
+for row in mistold.levels:
+    print(f"noise {row.noise:4}: excess {row.excess:.5f}")
+most = max(mistold.levels, key=lambda row: row.excess)
+assert 0.1 < most.noise < 10

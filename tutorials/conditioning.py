@@ -3,7 +3,8 @@
 #
 # To draw a class, to fill in half an image, to lean to a label by a classifier's gradient: diffusion models do all of
 # this, mostly by approximations that nobody can check. On a tree the right answer is known, so each can be held against
-# it. [Diffusion with the exact denoiser](diffusion.md) comes before this one.
+# it. After this page you can condition a sampler on whatever you know, and measure what an approximation of that does.
+# [Diffusion with the exact denoiser](diffusion.md) comes before this one.
 
 # %%
 import matplotlib.pyplot as plt
@@ -212,3 +213,40 @@ assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
 
 # %% [markdown]
 # `make demo` does the same to digits that it has learned: see [Handwritten digits](../digits.md).
+#
+# ## Exercises
+#
+# 1. What is guidance at strength 0? And at strength -1?
+# 2. It is *not night*. Say so as evidence. Which mixture of classes is the mean image now?
+# 3. How far are two samples of the hidden half from each other, in squared distance, compared with the mean's error?
+#
+# ## Answers
+#
+# **1.** No guidance: the unconditional score. At -1 the samples avoid the class; this is what a *negative prompt* does.
+
+# %%
+z = x[:5] + torch.randn(5, 8, 8, generator=generator, dtype=torch.float64)
+assert torch.allclose(diffusion.guided(unet, cnn, "day", 0.0)(z, 1.0), unet(z, 1.0))
+avoiding = drawn(diffusion.guided(unet, cnn, "day", -1.0), 200)
+print(f"p(day | x) at strength -1: {measures(avoiding)[0]:.3f}, at 0: {table[0.0][0]:.3f}")
+assert measures(avoiding)[0] < table[0.0][0]
+
+# %% [markdown]
+# **2.** A set of labels is a likelihood of 1 for each of them. Here the prior is uniform, so the three others count the
+# same.
+
+# %%
+allowed = ("dusk", "dawn", "day")
+of_classes = [hgm.infer(tree, {"label": name}).mean(channel) for name in allowed]
+not_night = hgm.infer(tree, {"label": set(allowed)}).mean(channel)
+assert torch.allclose(not_night, sum(of_classes) / 3)
+print(f"mean grey: {float(not_night.mean()):+.3f}")
+
+# %% [markdown]
+# **3.** Twice the mean's error, as far as each is from the truth: truth and samples are all draws from one
+# distribution.
+
+# %%
+between = float((filled[:, 1:] - filled[:, :-1]).square().sum((2, 3)).mean())
+print(f"{between / of_mean:.2f} times the error of the mean")
+assert abs(between / of_mean - 2) < 0.15

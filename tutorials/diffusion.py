@@ -3,7 +3,8 @@
 #
 # A diffusion model learns one thing, the denoiser $E[x \mid z]$, and everything else follows from it. For data from a
 # tree nothing needs to be learned: the compiled U-Net is that denoiser, and so the score, $\log p_t$, the moments and
-# entropies of the posterior, and the errors of samplers are numbers to look at. [Diffusion](../diffusion.md) has the
+# entropies of the posterior, and the errors of samplers are numbers to look at. After this page you can get each of
+# these for a tree of your own, and tell a sampler's error from a network's. [Diffusion](../diffusion.md) has the
 # formulas.
 
 # %%
@@ -278,3 +279,43 @@ for k in (2, 32):
 
 # %% [markdown]
 # Next: [Conditioning, inpainting and guidance, exactly](conditioning.md).
+#
+# ## Exercises
+#
+# 1. Most networks are trained to predict the noise $g$. What is the best prediction of it, and how is it the score?
+# 2. What is the smallest error at $t = 1$? You need no sampler and no network for it.
+# 3. All 32 tokens in a single step: how many nats does that cost, in terms of entropies?
+#
+# ## Answers
+#
+# **1.** $z = \alpha x + \sigma g$ is solved for $g$: $\hat g = (z - \alpha E[x \mid z]) / \sigma$. The score is
+# $-\hat g / \sigma$.
+
+# %%
+t = 0.3
+z = process.observe(x[:5], t, channel, generator=generator)
+alpha, sigma = (float(each) for each in process.at(t))
+predicted = (z - alpha * exact.mean(z, t)) / sigma
+assert torch.allclose(exact.score(z, t), -predicted / sigma, atol=1e-10)
+
+# %% [markdown]
+# **2.** Nothing is known of the image any more, so it is the variance of the pixels under the model.
+
+# %%
+z = process.observe(x, 1.0, channel, generator=generator)
+smallest = float(exact.variance(z, 1.0).flatten(1).sum(1).mean())
+greys = torch.linspace(-1, 1, 4)
+prior = float(64 * greys.var(correction=0))  # by symmetry a pixel is any grey as often
+print(f"smallest error {smallest:.2f}, variance of an image {prior:.2f}")
+assert abs(smallest / prior - 1) < 0.01
+
+# %% [markdown]
+# **3.** The entropies of the tokens one by one, minus that of all together: their *total correlation*.
+
+# %%
+scorer = hgm.compile(tokens, "classify").double()
+sequences = hgm.infer(tokens).sample(4000, generator=generator).leaves
+entropy = float((hgm.infer(tokens).log_partition - scorer.log_partition(sequences)).mean())
+cost = diffusion.schedule(tokens, 1).best
+print(f"32 log 4 - H = {32 * np.log(4) - entropy:.2f} nats, one step costs {cost.kl:.2f}")
+assert abs(32 * np.log(4) - entropy - cost.kl) < 1.5

@@ -7,6 +7,8 @@
 # draw up, for any tree, the table that courses give in words: resolution level, what it captures, noise scale.
 
 # %%
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -139,3 +141,48 @@ assert halves == sorted(halves) and [peaks[k] for k in (3, 2, 1, 0)] == sorted(p
 # with fewer resolutions loses exactly the last rows, and a diffusion model need not run its coarse resolutions where
 # their row says that nothing is left to gain. Below the threshold ($d\lambda^2 < 1$; try `eps=0.45`) the coarse rows
 # all but vanish: there the levels are hidden for good, at any noise, and no network needs them.
+#
+# ## Exercises
+#
+# 1. Below the threshold (`eps=0.45`), how much of the top is left undecided when there is no noise to speak of?
+# 2. By which factor does the noise at which half is undecided grow from level to level? Explain it by two numbers: four
+#    children, and a copy with probability $\lambda = 0.8$.
+# 3. You are told the top. Of which levels do you know more now, at $\sigma = 12$?
+#
+# ## Answers
+#
+# **1.** Nearly all: 256 clean pixels hardly know the state they come from.
+
+# %%
+below = hgm.broadcast(4, 4, (2, 2), eps=0.45)
+clean = hgm.infer(below).sample(150, generator=torch.Generator().manual_seed(0)).leaves
+p = hgm.compile(below, "classify", channel=channel)(noisy(clean, 0.15), 0.15)
+undecided = float(-torch.xlogy(p, p).sum(1).mean()) / np.log(4)
+print(f"d lambda^2 = {siblings(below)[0]:.2f}: {undecided:.0%} of the top is undecided")
+assert undecided > 0.8
+
+# %% [markdown]
+# **2.** By 1.6 at most. The mean of four children has half the noise, and a signal that is weaker by $\lambda$: a node
+# bears $2 \lambda = \sqrt{d \lambda^2}$ times the noise of what is below it. In truth it is less, the less the
+# higher, for lower nodes are helped from above and from beside, too, and the top has nobody above it.
+
+# %%
+factors = [above / under for under, above in pairwise(halves)]
+print("factors", np.round(factors, 2))
+assert all(1 < factor < 1.6 for factor in factors)
+
+# %% [markdown]
+# **3.** Of every level, and the more the nearer it is to the top: each step down forgets.
+
+# %%
+z = noisy(images[:50], 12.0, seed=1)
+drawn = hgm.infer(tree).sample(150, generator=torch.Generator().manual_seed(0))
+label = drawn.states[:50, 0]
+told = hgm.infer(tree, z, 12.0, channel=channel, evidence={"label": label}).marginals
+untold = hgm.infer(tree, z, 12.0, channel=channel).marginals
+gained = []
+for name, nodes in zip(names, levels, strict=True):
+    ent = [float(-torch.xlogy(p, p).sum(1)[:, nodes].mean()) / np.log(4) for p in (untold, told)]
+    print(f"{name:14} undecided {ent[0]:.3f}, when told the top {abs(ent[1]):.3f}")
+    gained.append(ent[0] - ent[1])
+assert gained == sorted(gained)

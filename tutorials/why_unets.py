@@ -2,12 +2,13 @@
 # # Why U-Nets?
 #
 # Why do diffusion models use a U-Net and not a plain CNN? What do the skips do, why are there several resolutions,
-# what is the bottleneck for, where does the time enter? The usual answers are intuitions, or trained networks, in which
-# architecture, size, optimiser and luck are mixed. For images drawn from a tree there is another way: **the best
-# possible network that lacks one thing** can be computed exactly, without training anything. What it costs, no network
-# that lacks the same thing can save, however wide, deep or well trained it is. `hgm.ablate` makes these networks, and
-# this page asks the questions one by one. [Ablating](../ablate.md) has the formulas, [Studies](../studies.md) the long
-# runs, with trained networks beside these limits.
+# what is the bottleneck for, where does the time enter? The usual answers are intuitions, or trained networks, in
+# which architecture, size, optimiser and luck are mixed. For images drawn from a tree there is another way: **the
+# best possible network that lacks one thing** can be computed exactly, without training anything. What it costs, no
+# network that lacks the same thing can save, however wide, deep or well trained it is. `hgm.ablate` makes these
+# networks, and this page asks the questions one by one. After it you can ask them of a tree of your own.
+# [Ablating](../ablate.md) has the formulas, [Studies](../studies.md) the long runs, with trained networks beside
+# these limits.
 
 # %%
 import matplotlib.pyplot as plt
@@ -185,3 +186,37 @@ for name, some in (("16x16", tree), ("2x2", tiny)):
 # These are limits: what must be lost. Whether training finds what is possible is another question, which no limit
 # answers; [Studies](../studies.md) holds trained networks beside these very numbers. And images of a tree are not
 # photographs: the tree says exactly which context matters, and here it is known.
+#
+# ## Exercises
+#
+# 1. A window of 1x1 and blocks of 1x1: which costs more?
+# 2. Read off the figures: which window does a CNN need for images above the threshold, to be within 1% at noise 0.35?
+# 3. Give the U-Net a *wrong* tree, whose nodes copy with probability 0.6 in place of 0.8. Is that worse than to have no
+#    resolution above 8x8?
+#
+# ## Answers
+#
+# **1.** Neither: both see a pixel and nothing else, and the best function of that is one function.
+
+# %%
+window, block = (
+    excess(tree, *how, n=300, **given) for how, given in ((["window"], {"radius": 0}), (["block"], {"level": 4}))
+)
+assert np.allclose(window, block)
+
+# %% [markdown]
+# **2.** The first in the list whose first number is below 1.
+
+# %%
+enough = next(size for size, costs in windows["above"].items() if costs[0] < 1)
+print(f"{enough}, with", ", ".join(f"{size} {costs[0]:.2f}%" for size, costs in windows["above"].items()))
+
+# %% [markdown]
+# **3.** Compare both at each noise. A wrong tree is wrong everywhere, a missing resolution only where it matters.
+
+# %%
+wrong = hgm.compare(hgm.compile(images(0.6), "denoise", channel=channel), tree, noise=NOISE, n=300)
+costs = [100 * row["excess"] / row["optimum"] for row in wrong.rows()]
+for noise, cost, coarse in zip(NOISE, costs, blocks["8x8"], strict=True):
+    print(f"noise {noise:4}: the wrong tree costs {cost:6.2f}%, blocks of 8x8 {coarse:6.2f}%")
+assert all(cost > coarse for cost, coarse in zip(costs, blocks["8x8"], strict=True))

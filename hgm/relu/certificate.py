@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from textwrap import fill
 
 from hgm.errors import BadSpec
 from hgm.tree.labels import Label
@@ -130,7 +131,7 @@ class Certificate:
             if rows
             else "(no maps: exact)",
             "assuming:",
-            *(f"  - {text}" for text in self.assumptions),
+            *(fill(text, 100, initial_indent="  - ", subsequent_indent="    ") for text in self.assumptions),
         ]
         return "\n".join(lines)
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from places import ROOT, needs_checkout, page
@@ -86,15 +87,31 @@ def test_a_page_of_the_site_shows_the_tutorial_with_outputs_and_pictures(name, s
     assert printed and all(line in shown for text in printed for line in text.splitlines())
     pictures = re.findall(rf'<img alt="([^"]+)" src="\.\./({name}_files/[^"]+)"', text)
     assert pictures and all((site / "tutorials" / file).stat().st_size > 1000 for _, file in pictures)
+    assert re.search(r"<em>Tutorial \d+\. This page is", text)
     for file in (f"{name}.py", f"{name}.ipynb"):
         assert f'href="../{file}"' in text and (site / "tutorials" / file).exists()
 
 
 def test_every_tutorial_has_a_line_in_the_navigation_and_on_the_index():
-    index = page("docs/tutorials/README.md")
-    listed = re.findall(r"\]\((\w+)\.md\)", index)
-    assert listed == re.findall(r"tutorials/((?!README)\w+)\.md", page("mkdocs.yml"))
-    assert sorted(listed) == TUTORIALS
+    listed = re.findall(r"^\| (\d+) \| \[.+\]\((\w+)\.md\)", page("docs/tutorials/README.md"), re.M)
+    assert listed == re.findall(r"- (\d+)\. .*: tutorials/(\w+)\.md", page("mkdocs.yml"))
+    assert sorted(name for _, name in listed) == TUTORIALS
+    numbers = [int(number) for number, _ in listed]
+    assert numbers[0] == 1 and all(a < b for a, b in pairwise(numbers))
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_says_what_it_teaches_and_ends_with_three_exercises_and_their_answers(name):
+    cells = page(f"tutorials/{name}.py").split("# %%")
+    assert "you can" in cells[1]
+    prose = "".join(cell for cell in cells if cell.startswith(" [markdown]"))
+    exercises, answers = prose.partition("# ## Exercises\n")[2].split("# ## Answers\n")
+    assert (
+        re.findall(r"^# (\d)\. ", exercises, re.M)
+        == re.findall(r"^# \*\*(\d)\.\*\* ", answers, re.M)
+        == ["1", "2", "3"]
+    )
+    assert "# ## " not in exercises + answers
 
 
 def test_a_page_depends_on_the_script_alone(tmp_path):
