@@ -13,7 +13,7 @@ STUDIES = ablation why-unet local-samples sample-complexity samplers relu
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors tutorials explorer docs docs-serve pytest fast search wheel-test bench \
+.PHONY: help venv demo test check lint format types floors tutorials explorer pictures docs docs-serve pytest fast search wheel-test bench \
 	studies clean
 
 help: ## list the targets
@@ -59,16 +59,23 @@ tutorials: $(INSTALLED) ## the pages of the tutorials, into docs/tutorials/: eac
 
 explorer: docs/explorer.html ## the explorer on the front page, if hgm has changed
 
-docs/explorer.html: docs/explorer.yaml $(shell find hgm -name '*.py' -o -path '*/explorer/page/*') | $(INSTALLED)
+HGM = $(shell find hgm -name '*.py' -o -path '*/explorer/page/*')
+
+docs/explorer.html: docs/explorer.yaml $(HGM) | $(INSTALLED)
 	$(BIN)/hgm explore $< -o $@ --values=-1,0,1
 
-docs: export NO_MKDOCS_2_WARNING = 1
-docs: tutorials explorer ## the site, strictly, into site/
-	$(BIN)/mkdocs build --strict
+pictures: docs/pictures/.drawn ## the pictures of the pages, if hgm has changed
 
-docs-serve: export NO_MKDOCS_2_WARNING = 1
-docs-serve: tutorials explorer ## the site, at http://127.0.0.1:8000, as the pages change
-	$(BIN)/mkdocs serve
+docs/pictures/.drawn: pages/pictures.py $(HGM) | $(INSTALLED)
+	$(BIN)/python -m pages.pictures
+	@touch $@
+
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs: tutorials explorer pictures ## the site, strictly, into site/
+	$(BIN)/python -m mkdocs build --strict
+
+docs-serve: tutorials explorer pictures ## the site, at http://127.0.0.1:8000, as the pages change
+	$(BIN)/python -m mkdocs serve
 
 pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
 	$(BIN)/pytest -n $(JOBS) -m "not slow"
@@ -95,6 +102,6 @@ studies: $(INSTALLED) ## all studies, into docs/studies: hours from the start, s
 	@set -e; for name in $(STUDIES); do echo "== $$name"; $(BIN)/hgm study $$name; done
 
 clean: ## remove what was built and the caches; environments stay
-	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*)) docs/explorer.html
+	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*)) docs/explorer.html docs/pictures
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
