@@ -25,7 +25,7 @@ LIBRARIES = {
     "__init__": ("lazy_loader", ""),
     "__main__": ("", ""),
     "errors": ("", ""),
-    "tree": ("numpy scipy.sparse", "networkx"),
+    "tree": ("numpy scipy.sparse", "networkx tabulate"),
     "zoo": ("numpy", ""),
     "evidence": ("numpy torch narwhals", "narwhals"),
     "bp": ("numpy torch", ""),
