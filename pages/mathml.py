@@ -34,10 +34,10 @@ class MathML(Treeprocessor):
 
 
 class MathMLExtension(Extension):
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802, the name that Markdown calls
+    def extendMarkdown(self, md: Markdown) -> None:
         md.treeprocessors.register(MathML(md), "mathml", LATE)
 
 
-def makeExtension(**settings: object) -> MathMLExtension:  # noqa: N802, the name that Markdown looks for
+def makeExtension(**settings: object) -> MathMLExtension:
     """The extension, as ``markdown_extensions: [pages.mathml]`` asks for it."""
     return MathMLExtension(**settings)

@@ -52,7 +52,15 @@ def way() -> Figure:
     }
     for x, y, words, title in boxes.values():
         box = {"boxstyle": "round,pad=0.45", "facecolor": "#dbe9f6", "edgecolor": "#222222"}
-        axes.text(x, y, f"$\\bf{{{title.replace(' ', '~').replace('-', '{-}')}}}$\n{words}", ha="center", va="center", bbox=box, size=9.5)
+        axes.text(
+            x,
+            y,
+            f"$\\bf{{{title.replace(' ', '~').replace('-', '{-}')}}}$\n{words}",
+            ha="center",
+            va="center",
+            bbox=box,
+            size=9.5,
+        )
     ways = [("declare", "tree"), ("tree", "infer"), ("tree", "plan"), ("plan", "net"), ("net", "use")]
     for start, end in ways:
         (x, y, *_), (to, bottom, *_) = boxes[start], boxes[end]

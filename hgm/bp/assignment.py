@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hgm.errors import BadEvidence, brief
 from hgm.evidence.channel import Channel
+from hgm.tree.showing import Shown, TextTable
 from hgm.tree.tree import Tree
 
 __all__ = ["Assignment", "ByName", "Mode", "leaf_values"]
@@ -19,11 +20,11 @@ __all__ = ["Assignment", "ByName", "Mode", "leaf_values"]
 SEVERAL = (list, set, dict, slice, np.ndarray, Tensor)  # what is taken for several names
 
 
-class ByName(Mapping[Any, Any]):
+class ByName(Shown, Mapping[Any, Any]):
     """Something that is known of every variable of a tree: a mapping, with the names in tree order for keys.
 
-    So ``len`` is the number of variables, also of samples, of which there are ``len(samples.states)``. Two results are
-    equal only if they are the same object.
+    `print` and a notebook show it as a table with labels. ``len`` is the number of variables, also of samples, of which
+    there are ``len(samples.states)``. Two results are equal only if they are the same object.
     """
 
     tree: Tree
@@ -96,6 +97,15 @@ class Assignment(ByName):
         held = np.fromiter(labels, dtype=object, count=len(labels))[states]  # as objects, labels keep their type
         return held.tolist() if states.ndim else held
 
+    def shown(self) -> Iterable[str | TextTable]:
+        from hgm.bp.tables import COLUMNS, ROWS, states_table  # which is made of assignments
+
+        rows = self.states.reshape(-1, len(self.tree))[:ROWS]
+        shown = Assignment(self.tree, rows)
+        yield states_table(shown, range(len(self.tree)))
+        if self.states.numel() > rows.numel() or len(self.tree) > COLUMNS:
+            yield f"in all states {tuple(self.states.shape)}, the last axis that of the variables"
+
     def check_evidence(self) -> None:
         if self.states.ndim > 2:
             raise BadEvidence(
@@ -145,3 +155,8 @@ class Mode(Assignment):
 
     log_prob: Tensor
     log_score: Tensor
+
+    def shown(self) -> Iterable[str | TextTable]:
+        yield from super().shown()
+        if self.log_prob.ndim == 0:
+            yield f"\nlog probability {float(self.log_prob):.6f}"

@@ -34,7 +34,7 @@ from hgm.bp.schedule import Group, Step, schedule
 from hgm.evidence.checked import unobserved
 from hgm.tree.tree import Tree
 
-__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors"]
+__all__ = ["Collected", "Distributed", "collect", "descend", "distribute", "in_tensors", "messages_into"]
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,23 @@ class Distributed:
 
     def _step(self, at: int) -> None:
         c = self._collected
+        self.u.append(_cavity(c.steps[at], self._base, c.q[at]))
+        r = self.received(at)
+        if r is not None:
+            self._base = c.e[at + 1] + r
+            self.b.append(r + c.h[at + 1])
+
+    def received(self, at: int) -> Any:
+        """The messages r from the factors below a level to their children, ``(B, S, n)``; ``None`` without children."""
+        c = self._collected
         step, (batch, states, _) = c.steps[at], c.e[0].shape
-        self.u.append(_cavity(step, self._base, c.q[at]))
         sent = []
         for group in step.groups:
             if group.below:
-                inputs, kernel = _inputs(group, self.u[at], c.h[at + 1]), c.bank.kernel(group)
+                inputs, kernel = messages_into(group, self.u[at], c.h[at + 1]), c.bank.kernel(group)
                 for axis in group.below:
                     sent.append(padded(normalised(kernel.send(inputs, axis, c.reduce, batch))[0], states))
-        if sent:
-            r = take(joined(sent), step.by_child)
-            self._base = c.e[at + 1] + r
-            self.b.append(r + c.h[at + 1])
+        return take(joined(sent), step.by_child) if sent else None
 
 
 def collect(
@@ -155,7 +160,7 @@ def _collect(
         if at < known:
             sent = []
             for group in step.groups:
-                inputs = _inputs(group, None, h[at + 1] if group.below else None)
+                inputs = messages_into(group, None, h[at + 1] if group.below else None)
                 message, top = normalised(bank.kernel(group).send(inputs, group.up, reduce, batch))
                 sent.append(padded(message, states))
                 taken.append(top)
@@ -187,14 +192,14 @@ def descend(collected: Collected, choose: Choose, draws: int) -> Tensor:
         drawn: list[Array] = []
         for group in step.groups:
             if group.below:
-                inputs, parent = _inputs(group, None, c.h[at + 1]), take(x[at], group.parents)
+                inputs, parent = messages_into(group, None, c.h[at + 1]), take(x[at], group.parents)
                 drawn += c.bank.kernel(group).draw(inputs, parent, c.reduce, choose)  # type: ignore[arg-type]
         if drawn:
             x.append(take(joined(drawn), step.by_child))  # type: ignore[arg-type]
     return torch.cat(x, -1)
 
 
-def _inputs(group: Group, u: Array | None, h_below: Array | None) -> list[Any]:
+def messages_into(group: Group, u: Array | None, h_below: Array | None) -> list[Any]:
     """The messages into a group of factors, one per axis: u of the parents (or ``None``), h of the children."""
     inputs: list[Any] = [None] * len(group.shape)
     if u is not None:

@@ -6,29 +6,31 @@ autograd they are first asked for: the mode at `infer` decides whether they have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.bp.assignment import Assignment, ByName, Mode, leaf_values
 from hgm.bp.choices import largest, sampler
+from hgm.bp.entropy import Entropy, entropy_of
+from hgm.bp.joints import factor_number, joint_of, probabilities
+from hgm.bp.messages import Messages, messages_of
 from hgm.bp.ops import Array, joined, logmaxexp, plain
 from hgm.bp.passes import Collected, Distributed, collect, descend, in_tensors
 from hgm.bp.score import log_score, states_of
-from hgm.errors import BadEvidence, BadSpec, ImpossibleEvidence, brief
+from hgm.bp.tables import ROWS, marginals_table
+from hgm.errors import BadEvidence, ImpossibleEvidence
 from hgm.evidence.ambient import check_generator
 from hgm.evidence.channel import Channel
 from hgm.evidence.given import read_evidence
 from hgm.evidence.sequences import are_sequences
-from hgm.tree.arguments import listed, whole
-from hgm.tree.called import factors_over
-from hgm.tree.checks import shown
+from hgm.tree.arguments import whole
 from hgm.tree.labels import Label
+from hgm.tree.showing import TextTable
 from hgm.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Posterior(ByName):
     @cached_property
     def _marginals(self) -> Tensor:
         with Lasting():
-            return _probabilities(joined(self._distributed.down_to(self.tree.depth).b))
+            return probabilities(joined(self._distributed.down_to(self.tree.depth).b))
 
     @property
     def log_partition(self) -> Tensor:
@@ -103,7 +105,7 @@ class Posterior(ByName):
         level = int(tree.level[v])
         with Lasting():  # no further down than to its level
             b = self._distributed.down_to(level).b[level][:, : int(tree.cardinality[v]), v - int(tree.level_ptr[level])]
-            p = _probabilities(b)
+            p = probabilities(b)
         return self._out(p)
 
     def mean(self, channel: Channel) -> Tensor:
@@ -135,28 +137,21 @@ class Posterior(ByName):
         Raises:
             BadSpec: if there is no such factor.
         """
-        one = factor in self.tree.names or isinstance(factor, str)
-        if isinstance(factor, int | np.integer) and not one:
-            f = int(factor)
-        else:
-            f = self._factor_over([factor] if one else listed("factor", factor, "names, or the number of a factor"))
-        if not 0 <= f < self.tree.factors:
-            raise BadSpec(f"the model has no factor {brief(f)}; it has {self.tree.factors}")
-        parent, up = int(self.tree.parent[f]), int(self.tree.up[f])
-        level = int(self.tree.level[parent])
-        shape = self.tree.potential_of(f).shape
-        position = f - int(self.tree.factor_ptr[self.tree.level_ptr[level]])
-        messages = []
+        f = factor_number(self.tree, factor)
         with Lasting():
-            down = self._distributed.down_to(level + 1).u[level]
-        for axis, v in enumerate(self.tree.scope_of(f).tolist()):
-            if axis == up:
-                message = down[..., position]
-            else:
-                message = self._collected.h[level + 1][..., v - int(self.tree.level_ptr[level + 1])]
-            messages.append(message[:, : shape[axis], None])
-        joint = self._collected.bank.single(int(self.tree.potential_id[f]), up).joint(messages)
-        return self._out(_probabilities(joint.reshape(len(joint), -1)).reshape(len(joint), *shape))
+            return self._out(joint_of(self.tree, self._collected, self._distributed, f))
+
+    def entropy(self) -> Entropy:
+        """How uncertain this is, in nats: of each variable and factor, level by level, and as a whole."""
+        with Lasting():
+            found = entropy_of(self.tree, self._collected, self._distributed, self._marginals)
+        numbers = [self._out(x) for x in (found.variables, found.factors, found.levels, found.whole)]
+        return Entropy(self.tree, *numbers)
+
+    def messages(self) -> Messages:
+        """Every message of belief propagation, up and then down, in the order in which they are passed."""
+        with Lasting():
+            return messages_of(self.tree, self.log_evidence, self._out)
 
     def mode(self) -> Mode:
         """The most probable assignment of all variables; among equals one of them, the same every time."""
@@ -193,12 +188,6 @@ class Posterior(ByName):
         seen = log_evidence.expand(*shape, *log_evidence.shape[-2:]).gather(-2, x.expand(*shape, -1)[..., None, :])
         return log_score(self.tree, x) + seen.sum((-1, -2)) - self.log_partition
 
-    def _factor_over(self, names: Sequence[Label]) -> int:
-        over = factors_over(self.tree, {self.tree.index(name) for name in names})
-        if over:
-            return over[0]
-        raise BadSpec(f"the model has no factor over {shown(names)}; factor marginals exist for scopes of factors only")
-
     def _out(self, x: Array) -> Tensor:
         """A result of the caller's own, so that what is done to it in place changes no later answer."""
         x = torch.as_tensor(x).clone()
@@ -208,6 +197,16 @@ class Posterior(ByName):
     def __repr__(self) -> str:
         rows = f"{len(self.log_evidence)} rows of evidence" if self.batched else "evidence"
         return f"Posterior of a {self.tree!r}, given {rows}"
+
+    def shown(self) -> Iterable[str | TextTable]:
+        yield repr(self)
+        if not len(self.log_evidence):
+            return
+        yield f"the first of {len(self.log_evidence):,} rows\n" if self.batched else ""
+        yield marginals_table(self.tree, self._marginals[0].detach(), range(len(self)))
+        if len(self) > ROWS:
+            yield f"... and {len(self) - ROWS:,} more variables: posterior[name] is one's marginal"
+        yield f"\nlog partition {float(torch.as_tensor(self._collected.log_partition)[0]):.6f}"
 
 
 @overload
@@ -309,8 +308,3 @@ def check_possible(collected: Collected, tree: Tree) -> None:
             where = f"(row {bad[0]}: what is known of variable {name!r} and below it leaves it no state)"
             raise ImpossibleEvidence(bad, where)
     raise ImpossibleEvidence(bad)
-
-
-def _probabilities(b: Array) -> Tensor:
-    """Log beliefs ``(B, S, ...)`` as probabilities, normalised over S."""
-    return torch.as_tensor(b).softmax(1)

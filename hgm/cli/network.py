@@ -195,7 +195,7 @@ def check(
     most = {**TOLERANCE, torch.float32: tolerance}
     name = None if query is None else called(tree, query)
     result = hgm.verify(tree, [t.value for t in task or list(Task)], batch=batch, seed=seed, query=name, tolerance=most)
-    print(tree)
+    print(repr(tree))
     print(result)
     if not result.ok:
         print("\nDIFFERENT: the networks and the reference differ by more than the tolerance")

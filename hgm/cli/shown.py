@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
+from hgm.bp import tables
 from hgm.bp.assignment import Assignment, Mode
-from hgm.cli.words import distinct, telling
+from hgm.bp.tables import COLUMNS, ROWS, called_states
+from hgm.cli.words import distinct
 from hgm.errors import HgmError
 from hgm.tree.labels import Label, StateNames
+from hgm.tree.showing import telling
 from hgm.tree.tree import Tree
 
 __all__ = [
@@ -29,9 +31,6 @@ __all__ = [
     "states_table",
 ]
 
-ROWS = 60  # of a table of marginals
-STATES = 6  # in a row of it
-COLUMNS = 12  # of a table of samples
 #: texts that pandas takes for a missing value
 NO_VALUE = frozenset(
     ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
@@ -55,22 +54,10 @@ def marginals_by_name(tree: Tree, marginals: torch.Tensor, variables: np.ndarray
 
 def marginals_table(tree: Tree, marginals: torch.Tensor, variables: np.ndarray) -> str:
     """A row for each variable: its likeliest state, and the probability of each state."""
-    rows = []
-    shown_names = telling([tree.names[v] for v in variables[:ROWS].tolist()])
-    for name, v in zip(shown_names, variables[:ROWS].tolist(), strict=True):
-        p = marginals[: int(tree.cardinality[v]), v].tolist()
-        labels = telling(tree.labels(v) or range(len(p)))
-        best = int(np.argmax(p))
-        order = list(range(len(p)))
-        if len(p) > STATES:
-            order = np.argsort(-np.array(p), kind="stable")[: STATES - 1].tolist()
-        shown = "  ".join(f"{labels[s]} {p[s]:.4f}" for s in order)
-        more = f"  and {len(p) - len(order)} more" if len(order) < len(p) else ""
-        rows.append([name, labels[best], f"{p[best]:.4f}", shown + more])
-    table = tabulate(rows, ["variable", "likeliest", "probability", "marginal"], disable_numparse=True)
-    left_out = len(variables) - len(rows)
+    table = tables.marginals_table(tree, marginals, variables.tolist()).text()
+    left_out = len(variables) - ROWS
     note = f"... and {left_out:,} more variables: name those you want with --query, or take --json for all"
-    return f"{table}\n{note}" if left_out else table
+    return f"{table}\n{note}" if left_out > 0 else table
 
 
 def mode_by_name(mode: Mode, variables: np.ndarray) -> dict[str, Any]:
@@ -85,7 +72,7 @@ def mode_by_name(mode: Mode, variables: np.ndarray) -> dict[str, Any]:
 def mode_line(mode: Mode, variables: np.ndarray) -> str:
     """The mode's states as ``name=state``."""
     names = telling([mode.tree.names[v] for v in variables.tolist()])
-    states = [_telling(mode, v)[int(mode.states[v])] for v in variables.tolist()]
+    states = [called_states(mode.tree, v)[int(mode.states[v])] for v in variables.tolist()]
     return ", ".join(f"{name}={state}" for name, state in zip(names, states, strict=True))
 
 
@@ -109,21 +96,12 @@ def _columns(assignment: Assignment, variables: np.ndarray) -> list[Any]:
     return [assignment.labels(assignment.tree.names[v]) for v in variables.tolist()]
 
 
-def _telling(assignment: Assignment, v: int) -> list[str]:
-    """What the states of a variable are called in a table."""
-    return telling(assignment.tree.labels(v) or range(int(assignment.tree.cardinality[v])))
-
-
 def states_table(assignment: Assignment, variables: np.ndarray) -> str:
     """A row for each sample, a column for each variable."""
-    shown = variables[:COLUMNS]
-    called = [_telling(assignment, v) for v in shown.tolist()]
-    rows = [[called[i][s] for i, s in enumerate(row)] for row in assignment.states[:, shown].tolist()]
-    headers = telling([assignment.tree.names[v] for v in shown.tolist()])
-    table = tabulate(rows, headers, disable_numparse=True)
-    left_out = len(variables) - len(shown)
+    table = tables.states_table(assignment, variables.tolist()).text()
+    left_out = len(variables) - COLUMNS
     note = f"... and {left_out:,} more variables: name those you want with --query, or take --format csv or json"
-    return f"{table}\n{note}" if left_out else table
+    return f"{table}\n{note}" if left_out > 0 else table
 
 
 def as_csv(assignment: Assignment, variables: np.ndarray) -> str:

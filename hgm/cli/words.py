@@ -10,7 +10,7 @@ from hgm.tree.names import ListedNames
 from hgm.tree.structure import once
 from hgm.tree.tree import Tree
 
-__all__ = ["asked", "called", "distinct", "known", "state_called", "telling"]
+__all__ = ["asked", "called", "distinct", "known", "state_called"]
 
 
 def known(tree: Tree, word: str) -> list[Label]:
@@ -47,12 +47,6 @@ def distinct(things: Sequence[Label], what: str) -> list[str]:
                 "print the table, or ask for others with --query"
             )
     return list(first)
-
-
-def telling(things: Sequence[Label]) -> list[str]:
-    """Their texts, or as Python writes them if two have the same text."""
-    texts = [str(thing) for thing in things]
-    return texts if len(set(texts)) == len(texts) else [repr(thing) for thing in things]
 
 
 def _one(found: Sequence[Label], word: str, what: str) -> Label:

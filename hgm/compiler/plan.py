@@ -18,6 +18,7 @@ log) or as log messages in float64 (``"log"``). `hgm.compiler.ranges` decides.
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -26,6 +27,7 @@ import numpy as np
 
 from hgm.compiler.ops import Op
 from hgm.compiler.ranges import Kernel, Ranges
+from hgm.tree.showing import Shown, TextTable
 from hgm.tree.tree import Tree
 
 __all__ = [
@@ -156,7 +158,7 @@ class LevelStage(StagePlan):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """What a network does, stage by stage. `print` shows it as a table.
 
     Attributes:
@@ -246,12 +248,13 @@ class Plan:
         levels = self.levels
         return [row for s in reversed(self.stages) for row in s.rows(levels[s.level], levels[s.level + 1])]
 
-    def __str__(self) -> str:
-        from tabulate import tabulate  # here, for a light `import hgm`
+    def shown(self) -> Iterable[str | TextTable]:
+        yield repr(self.tree)
+        yield (
+            f"{len(self.inputs):,} observed variables, {self.weights:,} weights, {self.flops:,} multiply-adds, "
+            f"depth in steps {self.steps:,} (schedule {self.schedule!r})"
+        )
+        table = TextTable(self.rows(), "keys", intfmt=",", disable_numparse=False)
+        yield table if self.stages else "(no stages: single nodes)"
 
-        table = tabulate(self.rows(), headers="keys", intfmt=",") if self.stages else "(no stages: single nodes)"
-        counts = f"{len(self.inputs):,} observed variables, {self.weights:,} weights, {self.flops:,} multiply-adds"
-        counts += f", depth in steps {self.steps:,} (schedule {self.schedule!r})"
-        return f"{self.tree!r}\n{counts}\n{table}"
-
-    __repr__ = __str__
+    __repr__ = Shown.__str__

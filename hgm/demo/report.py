@@ -21,7 +21,7 @@ from hgm.demo.measure import Networks
 from hgm.demo.results import Images, Results
 from hgm.files.whole import write_whole
 from hgm.viz import draw as viz
-from hgm.viz.style import picture
+from hgm.viz.drawing import picture
 
 __all__ = ["write_report"]
 

@@ -10,6 +10,7 @@ estimators of Mei, arXiv 2404.18444. Without `n` every step has data of its own,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan, nan
 from statistics import median
@@ -25,6 +26,7 @@ from hgm.learn.objective import Task, objective
 from hgm.learn.source import source
 from hgm.learn.steps import Row, Run, Settings
 from hgm.tree.arguments import choice, flag, number, whole
+from hgm.tree.showing import Shown, TextTable
 
 __all__ = ["Row", "Training", "train"]
 
@@ -32,7 +34,7 @@ TASKS = ("denoise", "posterior", "classify")
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class Training(Shown):
     """What `train` returns: `print` shows it as a table.
 
     Attributes:
@@ -53,15 +55,13 @@ class Training:
         """How many steps were done, those before an interruption included."""
         return self.history[-1].step
 
-    def __str__(self) -> str:
-        from tabulate import tabulate
-
+    def shown(self) -> Iterable[str | TextTable]:
         rows = [
             [f"{r.step:,}", f"{r.loss:.6g}", _known(r.validation), f"{r.learning_rate:.3g}", f"{r.seconds:.1f}"]
             for r in self.history
         ]
         headers = ["step", "loss", "validation", "learning rate", "seconds"]
-        return tabulate(rows, headers, disable_numparse=True, colalign=["right"] * 5)
+        return [TextTable(rows, headers, colalign=["right"] * 5)]
 
     def __repr__(self) -> str:
         last = self.history[-1]

@@ -6,13 +6,12 @@ reference gets the very numbers that the network gets, so rounding of the eviden
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
@@ -23,6 +22,7 @@ from hgm.networks.compile import TASKS, Task, compile
 from hgm.networks.heads import ConvNet, UNet
 from hgm.tree.arguments import choice, listed, mapping, number, whole
 from hgm.tree.labels import Label
+from hgm.tree.showing import Shown, TextTable
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["TOLERANCE", "Difference", "Verification", "verify"]
@@ -58,7 +58,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown):
     """The result of `verify`: `print` shows it as a table.
 
     Attributes:
@@ -72,7 +72,7 @@ class Verification:
         """Whether all differences are within their tolerance."""
         return all(difference.ok for difference in self.differences)
 
-    def __str__(self) -> str:
+    def shown(self) -> Iterable[str | TextTable]:
         tolerance = {d.dtype: d.tolerance for d in self.differences}
         rows: dict[tuple[str, str], list[str]] = {}
         for d in self.differences:
@@ -83,7 +83,7 @@ class Verification:
             name = str(dtype).removeprefix("torch.")
             headers += [f"{name}\noutput", "\nlog partition", f"below\n{most:.0e}"]
         align = ("left", "left") + ("right", "right", "left") * len(tolerance)
-        return tabulate(list(rows.values()), headers, disable_numparse=True, colalign=align)
+        return [TextTable(rows.values(), headers, colalign=align)]
 
 
 def verify(

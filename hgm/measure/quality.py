@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from hgm.bp.posterior import Posterior, infer
@@ -21,6 +21,7 @@ from hgm.measure.parts import answers, blocks, codes, evenly, joint_tables, pair
 from hgm.measure.pearson import NORMAL, Measure, merged, of_means, of_tables
 from hgm.networks.compile import compile
 from hgm.tree.arguments import choice, whole
+from hgm.tree.showing import Shown, TextTable
 from hgm.tree.tree import Tree, checked_tree
 
 __all__ = ["Measure", "Quality", "quality"]
@@ -31,7 +32,7 @@ FEWEST = 100  # exact samples
 
 
 @dataclass(frozen=True)
-class Quality:
+class Quality(Shown):
     """How samples differ from exact ones, as `quality` finds: `print` shows a table; by name there is a `Measure`.
 
     Attributes:
@@ -61,7 +62,7 @@ class Quality:
             plain.append({k: None if isinstance(x, float) and not isfinite(x) else x for k, x in row.items()})
         return plain
 
-    def __str__(self) -> str:
+    def shown(self) -> Iterable[str | TextTable]:
         head = f"{self.samples:,} samples against the tree, and {self.reference:,} exact ones of it"
         if self.largest_distance:
             head += (
@@ -83,7 +84,7 @@ class Quality:
             )
         headers = ["measure", "estimate", "95% interval", "exact samples", "KL, nats", "p"]
         align = ("left", *("right",) * 5)
-        return f"{head}\n\n{tabulate(rows, headers, disable_numparse=True, colalign=align)}"
+        return [head, "", TextTable(rows, headers, colalign=align)]
 
 
 @making()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, NamedTuple
 
-from tabulate import tabulate
-
 from hgm.files.whole import checked_ending, write_whole
 from hgm.measure.interval import Estimate
 from hgm.tree.plain import held
+from hgm.tree.showing import Shown, TextTable
 
 __all__ = ["Gap", "Row"]
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gap:
+class Gap(Shown):
     """How far a network is from the optimum, as `hgm.compare` found; `print` shows a table.
 
     Squared errors are in units of the values squared, divergences in nats. All are means over samples, per leaf.
@@ -110,8 +110,15 @@ class Gap:
 
     # ------------------------------------------------------------------ in print
 
-    def __str__(self) -> str:
-        return "\n\n".join(filter(None, [self._head(), self._table(), self._table_of_parts(), self._in_nats()]))
+    def shown(self) -> Iterable[str | TextTable]:
+        yield self._head()
+        yield from ("", self._table())
+        if any(row.high <= self.allowance for row in self.levels):
+            yield from ("", f"zero to rounding: below {self.allowance:.2g}, which {self.dtype} may leave")
+        if self.per is not None:
+            yield from ("", self._table_of_parts())
+        if self._in_nats():
+            yield from ("", self._in_nats())
 
     def _head(self) -> str:
         unit = "squared errors" if self.task == "denoise" else "cross-entropies in nats"
@@ -121,34 +128,29 @@ class Gap:
             f"{self.n:,} samples"
         )
 
-    def _table(self) -> str:
+    def _table(self) -> TextTable:
         rows = [[f"{row.noise:.4g}", f"{row.optimum:.5g}", *self._interval(row)] for row in self.levels]
-        found = tabulate(rows, ["noise", "optimum", "excess", "95% interval"], disable_numparse=True, colalign=RIGHT)
-        if any(row.high <= self.allowance for row in self.levels):
-            found += f"\n\nzero to rounding: below {self.allowance:.2g}, which {self.dtype} may leave"
-        return found
+        return TextTable(rows, ["noise", "optimum", "excess", "95% interval"], colalign=RIGHT)
 
     def _interval(self, row: Row) -> tuple[str, str]:
         if row.high <= self.allowance:
             return f"{row.excess:.2g}", "zero to rounding"
         return f"{row.excess:.4g}", f"{row.low:.4g} to {row.high:.4g}"
 
-    def _table_of_parts(self) -> str:
+    def _table_of_parts(self) -> TextTable:
         """Of levels all; of leaves those with the largest excess at each level of noise."""
-        if self.per is None:
-            return ""
         by: dict[float, list[tuple[Any, Row]]] = {}
         for name, row in self.split:
             by.setdefault(row.noise, []).append((name, row))
         if self.per == "level":
             headers = ["noise", *(f"level {name}" for name, _ in next(iter(by.values())))]
             rows = [[f"{noise:.4g}", *(f"{row.excess:.4g}" for _, row in part)] for noise, part in by.items()]
-            return tabulate(rows, headers, disable_numparse=True, colalign=("right",) * len(headers))
+            return TextTable(rows, headers, colalign=("right",) * len(headers))
         headers, rows = ["noise", "leaf of the largest excess", "excess", "95% interval"], []
         for noise, part in by.items():
             name, row = max(part, key=lambda found: found[1].excess)
             rows.append([f"{noise:.4g}", str(name), *self._interval(row)])
-        return tabulate(rows, headers, disable_numparse=True, colalign=("right", "left", "right", "right"))
+        return TextTable(rows, headers, colalign=("right", "left", "right", "right"))
 
     def _in_nats(self) -> str:
         if self.nats is None or self.nats_allowance is None:

@@ -19,6 +19,7 @@ from hgm.evidence.channel import Channel
 from hgm.evidence.potentials import read_potentials
 from hgm.networks.outputs import Output, Outputs, as_asked, asked
 from hgm.networks.running import Running
+from hgm.tree.showing import as_html
 from hgm.tree.tree import Tree
 
 __all__ = ["Network"]
@@ -196,3 +197,7 @@ class Network(Running):
         with torch.no_grad():
             gap = other(*observation, evidence=evidence).double() - self(*observation, evidence=evidence).double()
         return float(gap.abs().max()) if gap.numel() else 0.0
+
+    def _repr_html_(self) -> str:
+        words = f"{type(self).__name__} for the task {self.task!r}, from {type(self.channel).__name__} evidence"
+        return as_html([f"{words}. Its plan:", *self.plan.shown()])

@@ -14,12 +14,14 @@ apart, and there the total variation is ``sigmoid(E / 2) - sigmoid(-E / 2) = tan
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from textwrap import fill
 
 from hgm.errors import BadSpec
 from hgm.tree.labels import Label
 from hgm.tree.plain import held, label_of
+from hgm.tree.showing import Shown, TextTable
 
 __all__ = ["Certificate", "LevelBudget"]
 
@@ -52,7 +54,7 @@ class LevelBudget:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Shown):
     """What is proved about a ReLU network. `print` shows it as a table; `to_json` and `from_json` keep it.
 
     Attributes:
@@ -100,9 +102,7 @@ class Certificate:
             "mean": ("posterior mean", self.mean),
         }
 
-    def __str__(self) -> str:
-        from tabulate import tabulate  # here, for a light `import hgm`
-
+    def shown(self) -> Iterable[str | TextTable]:
         head = [
             [what, f"{value:.3g}", "<= tol" if bound == self.bound else ""]
             for bound, (what, value) in self._bounds.items()
@@ -121,19 +121,17 @@ class Certificate:
             for b in self.levels
         ]
         headers = ["stage", "messages", "constructions", "error", "contraction", "total", "units", "parameters"]
-        lines = [
-            f"proved, tolerance {self.tol:g} on {self.bound}, largest at {self.worst!r}:",
-            tabulate(head, tablefmt="plain", disable_numparse=True),
+        yield f"proved, tolerance {self.tol:g} on {self.bound}, largest at {self.worst!r}:"
+        yield TextTable(head, ())
+        yield (
             f"floating point adds {', '.join(f'{v:.1e} in {k}' for k, v in self.rounding.items())}"
-            " (float64 is contained above)",
-            f"{self.units:,} units, {self.parameters:,} parameters",
-            tabulate(rows, headers, disable_numparse=True, colalign=("left", "right", "left") + ("right",) * 5)
-            if rows
-            else "(no maps: exact)",
-            "assuming:",
-            *(fill(text, 100, initial_indent="  - ", subsequent_indent="    ") for text in self.assumptions),
-        ]
-        return "\n".join(lines)
+            " (float64 is contained above)"
+        )
+        yield f"{self.units:,} units, {self.parameters:,} parameters"
+        align = ("left", "right", "left") + ("right",) * 5
+        yield TextTable(rows, headers, colalign=align) if rows else "(no maps: exact)"
+        yield "assuming:"
+        yield from (fill(text, 100, initial_indent="  - ", subsequent_indent="    ") for text in self.assumptions)
 
     def to_json(self) -> str:
         """As JSON text; a tuple is a list. Raises `BadSpec` for the name of a variable that JSON cannot hold."""

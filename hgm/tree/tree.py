@@ -22,14 +22,16 @@ from hgm.tree.labels import Label, States, distinct_labels, read_key, read_state
 from hgm.tree.names import ListedNames, Names
 from hgm.tree.pool import Pool
 from hgm.tree.potential import Potential
+from hgm.tree.readable import Factor, factor_called, level_table, outline
 from hgm.tree.rooting import components, root
+from hgm.tree.showing import Shown, TextTable
 from hgm.tree.structure import Structure, checked_number
 
 __all__ = ["Tree", "checked_tree"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tree(Structure):
+class Tree(Shown, Structure):
     """A rooted factor tree or forest: its structure and its potentials.
 
     Use `Tree.from_factors`, `Tree.from_edges`, `hgm.ghm` or a converter to make one. The other attributes are those of
@@ -214,6 +216,25 @@ class Tree(Structure):
             label_set=frozen(label_set[order]),
             grid=grid,
         )
+
+    # ------------------------------------------------------------------ for readers
+
+    def show(self) -> None:
+        """Print the variables as an indented text, each under its parent, with its states; of large trees the start."""
+        print(outline(self))
+
+    def factor(self, key: Label | Sequence[Label]) -> Factor:
+        """The factor above a variable, or of a root its prior; of a tuple of names the factor over exactly these.
+
+            tree.factor("wet")           # prints its table, with the labels of its states
+            tree.factor("wet").table     # and this is the array
+
+        Raises `BadSpec` if there is none, or there are several, `BadEvidence` for an unknown name.
+        """
+        return factor_called(self, key)
+
+    def shown(self) -> Iterable[str | TextTable]:
+        return (repr(self), level_table(self))
 
     # ------------------------------------------------------------------ other trees
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.viz.style import GREY, INK
+from hgm.viz.style import GREY, INK, SMALL, TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +26,13 @@ __all__ = [
     "arrow",
     "between",
     "draw_box",
+    "draw_colors",
     "draw_path",
     "over",
 ]
 
-GAP = 0.95  # inches between the two halves, and for what is left out
+SWATCHES = 5  # under an arrow
+GAP = 0.75  # inches between the two halves, and for what is left out
 LAYER, POOL, LIFT, BACK, SKIP = "#0072B2", "#C0392B", "#009E73", "#D55E00", "#8a8a8a"
 DOWN, UP = "#dbe9f6", "#fbe5d2"
 
@@ -70,21 +73,29 @@ def draw_box(axes: Axes, box: Box, states: int, positions: str, color: str, log:
             linestyle=(0, (3, 1.5)) if log else "-", zorder=2,
         )
     )  # fmt: skip
-    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=8, ha="center", va="bottom", color=INK, zorder=4)
-    axes.text(box.x, box.bottom - 0.05, positions, fontsize=7.5, ha="center", va="top", color=INK, zorder=4)
-    axes.text(box.x, box.y, letter, fontsize=8, ha="center", va="center_baseline", color=INK, style="italic", zorder=4)
+    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=TEXT, ha="center", va="bottom", color=INK, zorder=4)
+    axes.text(box.x, box.bottom - 0.05, positions, fontsize=SMALL, ha="center", va="top", color=INK, zorder=4)
+    middle: dict[str, Any] = {"ha": "center", "va": "center_baseline", "style": "italic"}
+    axes.text(box.x, box.y, letter, fontsize=TEXT, color=INK, zorder=4, **middle)
 
 
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str, dashed: bool = False) -> None:
     """From one point to another."""
-    style: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 1.2, "mutation_scale": 9}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 1.3, "mutation_scale": 10}
     style |= {"shrinkA": 1.5, "shrinkB": 1.5} | ({"linestyle": (0, (4, 2))} if dashed else {})
     axes.annotate("", xy=end, xytext=start, zorder=3, arrowprops=style)
 
 
 def over(axes: Axes, x: float, y: float, text: str, color: str) -> None:
     """What stands over an arrow."""
-    axes.text(x, y + 0.06, text, fontsize=7.5, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
+    axes.text(x, y + 0.06, text, fontsize=SMALL, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
+
+
+def draw_colors(axes: Axes, x: float, y: float, colors: Sequence[str]) -> None:
+    """Small squares under an arrow: the tables of its layer, in the colours of the tree's picture."""
+    shown = colors[:SWATCHES]
+    xs = x + 0.11 * (np.arange(len(shown)) - (len(shown) - 1) / 2)
+    axes.scatter(xs, [y - 0.13] * len(shown), s=28, marker="s", c=shown, linewidths=0, zorder=4)
 
 
 def draw_path(axes: Axes, start: float, end: float, y: float, color: str) -> None:
@@ -102,7 +113,7 @@ def between(axes: Axes, box: Box, end: float, steps: int, down: bool) -> None:
         axes.plot(xs, ys, "o", color=GREY, markersize=2.5)
         words = f"{steps - 1:,} more stages"
         if down:
-            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=8, ha="right", va="center", color=GREY)
+            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=TEXT, ha="right", va="center", color=GREY)
     elif down:
         arrow(axes, (box.x, box.bottom - 0.2), (box.x, end + 0.18), POOL)
     else:

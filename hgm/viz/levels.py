@@ -8,12 +8,13 @@ import numpy as np
 
 from hgm.tree.tree import Tree
 from hgm.viz.potentials import color_scheme, draw_family, draw_node_legend, stage_families
-from hgm.viz.style import GREY, INK, SHADE, draw_gap, draw_title, new_figure
+from hgm.viz.style import GREY, INK, SHADE, SMALL, TEXT, draw_gap, draw_title, new_figure
 from hgm.viz.words import counted, level_words, prior_words, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from hgm.viz.drawing import Drawing
 
 __all__ = ["draw_levels"]
 
@@ -24,14 +25,14 @@ NODE = 0.2  # diameter of a variable
 APART = 0.3  # of variables
 
 
-def draw_levels(tree: Tree) -> Figure:
+def draw_levels(tree: Tree) -> Drawing:
     """The picture of a tree of any size."""
     scheme = color_scheme(tree)
     levels = list(range(tree.depth + 1))
     shown = levels if len(levels) <= MOST else [*levels[: MOST // 2], *levels[-MOST // 2 :]]
     sizes = {level: len(tree.at_level(level)) for level in shown}
     widths = {level: _width(size) for level, size in sizes.items()}
-    left, widest = 2.5, max(*widths.values(), 4.2)
+    left, widest = 2.75, max(*widths.values(), 4.2)
     height = 1.2 + STEP * (len(shown) - 1) + 0.8
     figure, axes = new_figure(left + widest + 0.4, height)
     middle = left + widest / 2
@@ -43,9 +44,9 @@ def draw_levels(tree: Tree) -> Figure:
         words = [level_words(tree, level), prior_words(tree, level)]
         if 0 < leaves < sizes[level]:
             words.append(counted(leaves, "leaf"))
-        axes.text(0.25, y + 0.1, f"level {level:,}", fontsize=8.5, weight="bold", va="center", color=INK)
-        axes.text(0.25, y - 0.08, words[0], fontsize=8, va="center", color=INK)
-        axes.text(0.25, y - 0.24, ", ".join(filter(None, words[1:])), fontsize=7.5, va="center", color=GREY)
+        axes.text(0.25, y + 0.1, f"level {level:,}", fontsize=TEXT, weight="bold", va="center", color=INK)
+        axes.text(0.25, y - 0.08, words[0], fontsize=TEXT, va="center", color=INK)
+        axes.text(0.25, y - 0.24, ", ".join(filter(None, words[1:])), fontsize=SMALL, va="center", color=GREY)
         if i + 1 == len(shown):
             continue
         below = shown[i + 1]
@@ -56,11 +57,11 @@ def draw_levels(tree: Tree) -> Figure:
         if below != level + 1:
             draw_gap(axes, middle, top - 0.12, low + 0.12)
             more = f"{below - level - 1:,} more levels"
-            axes.text(middle + 0.2, (top + low) / 2, more, fontsize=8, va="center", color=GREY)
+            axes.text(middle + 0.2, (top + low) / 2, more, fontsize=TEXT, va="center", color=GREY)
             continue
         families = stage_families(tree, scheme, level)
         for line, family in enumerate(families):
-            wide = 0.15 * min(len(family.colors), 8) + 0.062 * len(family.text)
+            wide = 0.15 * min(len(family.colors), 8) + 0.078 * len(family.text)
             shift = 0.19 * (line - (len(families) - 1) / 2)
             draw_family(axes, family, middle - wide / 2, (top + low) / 2 - shift)
     draw_node_legend(axes, 0.35, 0.3)

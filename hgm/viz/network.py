@@ -17,23 +17,40 @@ from hgm.compiler.path_plan import PathStage
 from hgm.compiler.plan import LevelPlan, Plan, StagePlan
 from hgm.errors import BadSpec, brief
 from hgm.networks.heads import ConvNet, UNet
-from hgm.viz.boxes import BACK, DOWN, GAP, LAYER, LIFT, POOL, SKIP, UP, Box, arrow, between, draw_box, draw_path, over
-from hgm.viz.potentials import times
-from hgm.viz.style import INK, draw_title, new_figure
+from hgm.viz.boxes import (
+    BACK,
+    DOWN,
+    GAP,
+    LAYER,
+    LIFT,
+    POOL,
+    SKIP,
+    UP,
+    Box,
+    arrow,
+    between,
+    draw_box,
+    draw_colors,
+    draw_path,
+    over,
+)
+from hgm.viz.potentials import Scheme, color_scheme, times
+from hgm.viz.style import INK, TEXT, draw_title, new_figure
 from hgm.viz.words import counted, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from hgm.viz.drawing import Drawing
 
 __all__ = ["draw_stages"]
 
-MOST = 7  # levels
-STEP = 1.62  # inches from a box to the next
+MOST = 5  # levels
+STEP = 1.08  # inches from a box to the next
 ROOM = 0.78  # between two rows
 
 
-def draw_stages(net: Any) -> Figure:
+def draw_stages(net: Any) -> Drawing:
     """The picture of a network. Raises `BadSpec` for what is no network of hgm."""
     both = isinstance(net, UNet)
     if not (both or isinstance(net, ConvNet)):
@@ -42,15 +59,19 @@ def draw_stages(net: Any) -> Figure:
     asked = set(plan.level[net.query].tolist())
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
-    shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-3:]]
+    shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-2:]]
     column, row = _columns(shown), _rows(plan, shown)
     last = column[0]
-    left, top = 1.75, 0.85 if both and len(levels) > 1 else 0.5
+    left, top = 1.45, 0.95 if len(levels) > 1 else 0.8
     middle = left + last + (STEP + GAP) / 2  # the axis of the U
-    width = 2 * middle if both else left + last + STEP + 2.9
+    width = 2 * middle if both else left + last + STEP + 2.3
     high = row[0] + _high(plan.levels[0].nodes) / 2
-    figure, axes = new_figure(max(width, 7.2), top + high + (1.75 if len(levels) > 1 else 0.6))
+    figure, axes = new_figure(
+        max(width, 7.2), top + high + (0.85 + 0.23 * (5 if both else 2) if len(levels) > 1 else 0.7)
+    )
     figure_height = figure.get_figheight()
+
+    scheme = color_scheme(plan.tree)
 
     def is_log(level: LevelPlan) -> bool:
         return level.kernel == "log" and not relu
@@ -66,6 +87,8 @@ def draw_stages(net: Any) -> Figure:
         along = level > 0 and isinstance(plan.stages[level - 1], PathStage)
         h = tensor("o" if along else "h", here, here.nodes, _positions(plan, here), left + column[level], level)
         _own(axes, plan, here, h, net)
+        named = f"level {level}" if not any(s.along for s in plan.stages) else f"paths {level}"
+        axes.text(0.25, h.top + 0.42, named, fontsize=TEXT, weight="bold", color=INK)
         if level == 0:
             continue
         stage = plan.stages[level - 1]
@@ -76,6 +99,7 @@ def draw_stages(net: Any) -> Figure:
         q = tensor("q", above, factors, edges, h.x + STEP, level)
         arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
         over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
+        draw_colors(axes, (h.right + q.left) / 2, h.y, _colors(plan, scheme, stage))
         if along:
             draw_path(axes, h.right, q.left, h.y, LAYER)
         below = shown[i + 1]
@@ -85,7 +109,7 @@ def draw_stages(net: Any) -> Figure:
             u = tensor("u", above, factors, edges, 2 * middle - q.x, level)
             b = tensor("b", here, here.nodes, nodes, 2 * middle - h.x, level)
             arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
-            over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "transposed", BACK)
+            over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "trans-\nposed", BACK)
             if along:
                 draw_path(axes, u.right, b.left, b.y, BACK)
             between(axes, u, end_of_arrow, level - below, False)
@@ -98,7 +122,7 @@ def draw_stages(net: Any) -> Figure:
                 (q.y, f"$q$  {above.states:,} × {edges}"),
                 (peak, f"${'o' if along else 'h'}$  {here.states:,} × {nodes}"),
             ):
-                axes.text(middle, y + 0.04, words, fontsize=8, ha="center", va="bottom", color=SKIP)
+                axes.text(middle, y + 0.04, words, fontsize=TEXT, ha="center", va="bottom", color=SKIP)
             if level in asked:
                 _output(axes, net, b, level)
     root = plan.levels[0]  # h is its box now
@@ -117,7 +141,7 @@ def draw_stages(net: Any) -> Figure:
         name = plan.tree.names[variable]
         arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
         axes.text(
-            b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=8.5, va="center", color=INK, parse_math=False
+            b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=TEXT, va="center", color=INK, parse_math=False
         )
     words = ("ReLU " if relu else "") + ("U-Net" if both else "ConvNet")
     words += f": {counted(len(plan.stages), 'stage')}" + ("" if relu else f", {counted(plan.weights, 'weight')}")
@@ -177,13 +201,19 @@ def _layer(stage: StagePlan) -> str:
     names = []
     for op in stage.ops:
         if isinstance(op, ConvOp):
-            names.append(f"{op.name}\n{times(op.arity)}, stride {times(op.arity)}")
+            names.append(f"{op.name}\n{times(op.arity)}")
         elif isinstance(op, EdgeOp):
             names.append("locally\nconnected" if op.regular else "gather,\nmatrices")
         else:
             names.append({"joint": "joint\ntables", "rules": "rules"}.get(op.name, op.name))
     kinds = list(dict.fromkeys(names))
-    return kinds[0] if len(kinds) == 1 else f"{counted(len(stage.ops), 'folded op')}"
+    return kinds[0] if len(kinds) == 1 else f"{len(stage.ops):,} folded\nops"
+
+
+def _colors(plan: Plan, scheme: Scheme, stage: StagePlan) -> list[str]:
+    """The colours that the stage's tied tables have in the picture of the tree; grey are those that are used once."""
+    ids = np.unique(np.concatenate([plan.tree.potential_id[op.factors] for op in stage.ops]))
+    return list(dict.fromkeys(scheme.color[i] for i in ids.tolist()))
 
 
 # ---------------------------------------------------------------------- painting
@@ -196,14 +226,14 @@ def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
     if level.level == len(plan.levels) - 1:
         all_here = seen == len(net.plan.inputs) - net.extra
         count = times(net.leaf_shape) if all_here and len(net.leaf_shape) == 2 else counted(seen, "variable")
-        words.append(f"{type(net.channel).__name__} evidence\n{count}")
+        words.append("\n".join([type(net.channel).__name__, "evidence", *count.split()]))
     elif seen:
-        words.append(f"evidence of\n{counted(seen, 'variable')}")
+        words.append(f"evidence\nof {counted(seen, 'variable')}")
     if len(level.unary):
         words.append("prior" if len(level.unary) == 1 else f"{len(level.unary):,} priors")
     if words:
         arrow(axes, (h.left - 0.32, h.y), (h.left, h.y), INK)
-        axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=8, ha="right", va="center", color=INK)
+        axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=TEXT, ha="right", va="center", color=INK)
 
 
 def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
@@ -213,37 +243,42 @@ def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
         here = net.plan.levels[level].order
         count = int(np.isin(net.query, here).sum())
         whole = len(net.leaf_shape) == 2 and count == len(net.query) and np.array_equal(net.query, net.plan.tree.leaves)
-        words = f"posteriors of\n{times(net.leaf_shape) if whole else counted(count, 'variable')}"
+        of = times(net.leaf_shape) if whole else counted(count, "variable").replace(" ", "\n")
+        words = f"posteriors\nof {of}"
     arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
-    axes.text(b.right + 0.38, b.y, words, fontsize=8, ha="left", va="center", color=INK)
+    axes.text(b.right + 0.38, b.y, words, fontsize=TEXT, ha="left", va="center", color=INK)
 
 
 def _legend(axes: Axes, both: bool, relu: bool, log: bool, along: bool) -> None:
     if relu:
         lines = [
-            (LAYER, False, "ReLU layers: the factors' log messages q to their parents, from the children's messages h"),
+            (LAYER, False, "ReLU layers: log messages q of the factors to their parents, from h of the children"),
             (POOL, False, "pool: sum over the factors of each parent, plus its own evidence and prior; maximum to 0"),
             (LIFT, False, "up-sample: for each factor the parent's log belief minus q, what the factor itself said"),
             (BACK, False, "ReLU layers, plus h: the children's log beliefs b"),
         ]
     else:
         lines = [
-            (LAYER, False, "layer: the factors' messages q to their parents, from the children's messages h"),
+            (
+                LAYER,
+                False,
+                "layer: messages q of the factors to their parents, from the children's h; squares: its tied tables",
+            ),
             (POOL, False, "pool: product over the factors of each parent, times its own evidence and prior; rescaled"),
             (LIFT, False, "up-sample: for each factor the parent's belief without q, what the factor itself said"),
             (BACK, False, "transposed layer, times h: the children's beliefs b"),
         ]
     lines = [*lines, (SKIP, True, "skip")] if both else lines[:2]
-    y = 0.2 + 0.2 * (len(lines) + log + along)
+    y = 0.25 + 0.23 * (len(lines) + log + along)
     for color, dashed, text in lines:
         arrow(axes, (0.3, y), (0.72, y), color, dashed)
-        axes.text(0.82, y, text, fontsize=8, va="center", color=INK)
-        y -= 0.2
+        axes.text(0.82, y, text, fontsize=TEXT, va="center", color=INK)
+        y -= 0.23
     if along:
         draw_path(axes, 0.2, 0.8, y, LAYER)
         words = "along all paths of a level at once: from o, what variables know without their paths, to the tops"
-        axes.text(0.82, y, words, fontsize=8, va="center", color=INK)
-        y -= 0.2
+        axes.text(0.82, y, words, fontsize=TEXT, va="center", color=INK)
+        y -= 0.23
     if log:
         words = "dashed boxes: log messages in float64; other boxes: rescaled probabilities"
-        axes.text(0.3, y, words, fontsize=8, va="center", color=INK)
+        axes.text(0.3, y, words, fontsize=TEXT, va="center", color=INK)

@@ -7,84 +7,44 @@ or another deep and narrow tree the middle levels are left out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hgm.tree.tree import Tree
-from hgm.viz.layout import children_in_order, tidy
+from hgm.viz.beliefs import Beliefs, draw_beliefs
+from hgm.viz.places import Picture, Point, Way, placed, shown_levels
 from hgm.viz.potentials import MARKER, Scheme, color_scheme, draw_legend, kind_of
-from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, draw_title, halo, new_figure
+from hgm.viz.style import GREY, INK, LINE, PALE, SHADE, SMALL, TEXT, draw_title, halo, new_figure
 from hgm.viz.words import level_lines, level_words, short, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["MOST", "draw_nodes", "shown_levels"]
+    from hgm.viz.drawing import Drawing
 
-MOST = 320  # nodes; larger trees are drawn level by level
-DEEP = 40  # levels; of deeper trees the middle is left out
-ENDS = 9  # levels that stay at either end then
-WIDE = 64  # neighbours; wider trees are drawn in rings
-
-Way = Literal["down", "right", "rings"]
-Point = tuple[float, float]
+__all__ = ["draw_nodes"]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """Where everything is, in inches from some corner.
-
-    Attributes:
-        way: how the levels run.
-        place: of each variable that is shown.
-        size: diameter of a variable.
-        pitch: least distance of neighbours.
-        step: distance of levels.
-        radii: of the levels, if they are rings.
-        corners: further points that the picture must cover.
-    """
-
-    way: Way
-    place: dict[int, Point]
-    size: float
-    pitch: float
-    step: float
-    radii: tuple[float, ...] = ()
-    corners: tuple[Point, ...] = ()
-
-
-def shown_levels(tree: Tree) -> tuple[list[int], list[int]] | None:
-    """The first and the last levels that a drawing by nodes shows, or ``None`` if the tree is too large for one.
-
-    The second list is empty if no level is left out.
-    """
-    first, last = list(range(tree.depth + 1)), []
-    if tree.depth > DEEP:
-        first, last = first[:ENDS], first[-ENDS:]
-    nodes = sum(len(tree.at_level(level)) for level in first + last)
-    return (first, last) if nodes <= MOST else None
-
-
-def draw_nodes(tree: Tree) -> Figure:
-    """The picture of a tree for which `shown_levels` is not ``None``."""
+def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
+    """The picture of a tree for which `shown_levels` is not ``None``; with beliefs, as bars in the nodes."""
     levels = shown_levels(tree)
     assert levels is not None
-    picture = _placed(tree, *levels)
+    picture = placed(tree, *levels, bars=beliefs is not None)
     scheme = color_scheme(tree)
 
-    font = float(np.clip(72 * picture.pitch * 0.34, 4.5, 9.0))
+    font = float(np.clip(72 * picture.pitch * 0.34, 8.5, 10.0)) if picture.way != "rings" else SMALL - 2
     longest = max(len(short(tree.names[v])) for v in picture.place) * font * 0.62 / 72
-    inside = longest <= 0.9 * picture.size
-    turned = longest > 0.95 * picture.pitch
-    below = 0.0 if inside else 0.15 + (longest if turned or picture.way != "down" else 0.1)
+    inside = longest <= 0.9 * picture.size and beliefs is None
+    turned = _crowded(tree, picture, font)
+    below = (
+        0.3 if beliefs is not None else 0.0 if inside else 0.15 + (longest if turned or picture.way != "down" else 0.1)
+    )
     lines = [] if picture.way == "down" else level_lines(tree)
 
     xs, ys = np.array([*picture.place.values(), *picture.corners]).T
     spread = float(np.ptp(xs))
-    left = {"down": 2.15, "right": 0.9, "rings": 0.4 + below}[picture.way]
+    left = {"down": 2.5, "right": 0.9, "rings": 0.4 + below}[picture.way]
     right = {"down": 0.65, "right": 0.6, "rings": 0.4 + below}[picture.way]
     width = max(left + spread + right, 6.5)
     if picture.way == "down":
@@ -94,82 +54,36 @@ def draw_nodes(tree: Tree) -> Figure:
     rows = len(scheme.families) + len(lines)
     bottom = 0.85 + below + 0.22 * (rows + 1) + 0.1 * bool(lines)
     top = (1.15 if picture.way == "right" else 0.85) + (below if picture.way == "rings" else 0.0)
+    top += 0.5 if beliefs is not None else 0.0
     figure, axes = new_figure(width, top + float(np.ptp(ys)) + bottom)
     move = np.array([left - xs.min(), bottom - ys.min()])
     place = {v: (x + move[0], y + move[1]) for v, (x, y) in picture.place.items()}
 
     _levels(axes, tree, picture, place, levels, width)
     _factors(axes, tree, scheme, picture, place)
-    _variables(axes, tree, picture, place)
-    _names(axes, tree, picture, place, font, inside, turned)
-    draw_title(axes, title(tree))
+    if beliefs is None:
+        _variables(axes, tree, picture, place)
+        _names(axes, tree, picture, place, font, inside, turned)
+    else:
+        draw_beliefs(axes, beliefs, place, picture.size)
+    draw_title(axes, title(tree) if beliefs is None else beliefs.title)
     y = draw_legend(axes, scheme, 0.35, 0.3 + 0.22 * (rows + 1))
     for line in lines:
-        axes.text(0.25, y - 0.1, line, fontsize=8, va="center", color=INK)
+        axes.text(0.25, y - 0.1, line, fontsize=TEXT, va="center", color=INK)
         y -= 0.22
     return figure
 
 
-# ---------------------------------------------------------------------- places
-
-
-def _placed(tree: Tree, first: list[int], last: list[int]) -> Picture:
-    parts = [[v for level in part for v in tree.at_level(level).tolist()] for part in (first, last) if part]
-    roots = [tree.at_level(part[0]).tolist() for part in (first, last) if part]
-    children = [children_in_order(tree, part) for part in parts]
-    row = {level: float(i) for i, level in enumerate(first)}
-    row |= {level: len(first) + 0.6 + i for i, level in enumerate(last)}
-
-    def across(straight: bool) -> tuple[dict[int, float], float]:
-        rows = [tidy(below, top, straight=straight) for below, top in zip(children, roots, strict=True)]
-        width = max(max(x.values()) for x in rows)
-        return {v: x + (width - max(r.values())) / 2 for r in rows for v, x in r.items()}, width
-
-    x, width = across(False)
-    if len(row) > 8 and width <= 1.5 * len(row):
-        x, _ = across(True)
-        step = float(np.clip(20.0 / max(row.values()), 0.5, 0.95))
-        place = {v: (row[int(tree.level[v])] * step, -0.75 * position) for v, position in x.items()}
-        return Picture("right", place, min(0.36, 0.6 * step), step, step)
-    if width > WIDE and width > 25 * tree.depth and not last:
-        return _rings(tree, children[0], roots[0])
-    pitch = float(np.clip(19.0 / max(width, 1.0), 0.27, 0.75))
-    step = float(np.clip(0.2 * width * pitch, 0.85, 1.35))
-    place = {v: (position * pitch, -row[int(tree.level[v])] * step) for v, position in x.items()}
-    return Picture("down", place, min(0.36, 0.62 * pitch), pitch, step)
-
-
-def _rings(tree: Tree, children: dict[int, list[int]], roots: list[int]) -> Picture:
-    slots = _slots(children, roots)
-    turn = 2 * math.pi / (max(slots.values()) + 1.0)
-    inner = int(len(roots) > 1)  # a forest has nothing in its middle
-    radii: list[float] = []  # of the levels; each ring as small as its nodes allow
-    pitch, step = 0.2, 0.75
-    for level in range(tree.depth + 1):
-        angles = np.sort([slots[v] for v in tree.at_level(level).tolist()]) * turn
-        least = pitch / float(np.diff(angles).min()) if len(angles) > 1 else 0.0
-        radii.append(max(radii[-1] + step if radii else step * inner, least))
-    place = {}
-    for v, slot in slots.items():
-        r, angle = radii[int(tree.level[v])], math.pi / 2 - turn * (slot + 0.5)
-        place[v] = (r * math.cos(angle), r * math.sin(angle))
-    corners = ((-radii[-1], -radii[-1]), (radii[-1], radii[-1]))
-    return Picture("rings", place, 0.62 * pitch, pitch, step, tuple(radii), corners)
-
-
-def _slots(children: dict[int, list[int]], roots: list[int]) -> dict[int, float]:
-    """Positions around the circle: leaves 1 apart, parents in the middle of their children."""
-    order: list[int] = []
-    stack = list(reversed(roots))
-    while stack:
-        v = stack.pop()
-        order.append(v)
-        stack += reversed(children[v])
-    slots = {v: float(i) for i, v in enumerate(v for v in order if not children[v])}
-    for v in reversed(order):
-        if children[v]:
-            slots[v] = (slots[children[v][0]] + slots[children[v][-1]]) / 2
-    return slots
+def _crowded(tree: Tree, picture: Picture, font: float) -> bool:
+    """Whether names side by side under the leaves of a level would touch; in a row to the right, all names."""
+    shown = [v for v in picture.place if picture.way == "right" or not tree.inner[v]]
+    longest = max((len(short(tree.names[v])) for v in shown), default=0) * font * 0.62 / 72
+    if picture.way != "down":
+        return longest > 0.95 * picture.pitch
+    rows: dict[float, list[float]] = {}
+    for v in shown:
+        rows.setdefault(picture.place[v][1], []).append(picture.place[v][0])
+    return any(float(np.diff(np.sort(xs)).min(initial=np.inf)) < longest + 0.04 for xs in rows.values())
 
 
 # ---------------------------------------------------------------------- painting
@@ -191,21 +105,21 @@ def _levels(
         v = int(tree.level_ptr[level])
         x, y = place[v]
         if picture.way == "down":
-            axes.plot([1.85, width - 0.2], [y, y], color=SHADE, linewidth=0.8, zorder=0)
-            axes.text(0.25, y + 0.08, f"level {level}", fontsize=8.5, va="center", color=INK, weight="bold")
-            axes.text(0.25, y - 0.09, level_words(tree, level), fontsize=7.5, va="center", color=GREY)
+            axes.plot([2.2, width - 0.2], [y, y], color=SHADE, linewidth=0.8, zorder=0)
+            axes.text(0.25, y + 0.08, f"level {level}", fontsize=TEXT, va="center", color=INK, weight="bold")
+            axes.text(0.25, y - 0.09, level_words(tree, level), fontsize=SMALL, va="center", color=GREY)
         else:
             top = max(p[1] for p in place.values()) + 0.55
-            axes.text(x, top, str(level), fontsize=8, ha="center", va="center", color=GREY)
+            axes.text(x, top, str(level), fontsize=TEXT, ha="center", va="center", color=GREY)
     if picture.way == "right":
-        axes.text(0.25, top, "level", fontsize=8, va="center", color=GREY)  # fmt: skip
+        axes.text(0.25, top, "level", fontsize=TEXT, va="center", color=GREY)  # fmt: skip
     if last:
         a, b = place[int(tree.level_ptr[first[-1]])], place[int(tree.level_ptr[last[0]])]
         words = f"{last[0] - first[-1] - 1:,} levels"
         if picture.way == "right":
-            axes.text((a[0] + b[0]) / 2, top, words, fontsize=8, ha="center", va="center", color=GREY)
+            axes.text((a[0] + b[0]) / 2, top + 0.2, words, fontsize=TEXT, ha="center", va="center", color=GREY)
         else:
-            axes.text(0.25, (a[1] + b[1]) / 2, f"... {words} ...", fontsize=8, va="center", color=GREY)
+            axes.text(0.25, (a[1] + b[1]) / 2, f"... {words} ...", fontsize=TEXT, va="center", color=GREY)
 
 
 def _factors(axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: dict[int, Point]) -> None:
@@ -215,7 +129,7 @@ def _factors(axes: Axes, tree: Tree, scheme: Scheme, picture: Picture, place: di
     line_colors: list[str] = []
     marks: dict[str, list[tuple[Point, str]]] = {}
     dots: list[tuple[Point, Point]] = []
-    small = 0.5 * picture.size
+    small = min(0.5 * picture.size, 0.17)
     below = [f for v in place for f in tree.factors_of(v)]
     above = [int(tree.parent_factor[v]) for v in place if tree.parent_factor[v] >= 0]
     for factor in sorted({*below, *above}):

@@ -13,17 +13,18 @@ import numpy as np
 
 from hgm.tree.tree import Tree
 from hgm.viz.potentials import MARKER, color_scheme, draw_family, kind_of, stage_families
-from hgm.viz.style import GREY, INK, LINE, PALE, draw_gap, draw_title, new_figure
+from hgm.viz.style import GREY, INK, LINE, PALE, TEXT, draw_gap, draw_title, new_figure
 from hgm.viz.words import level_words, prior_words, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from hgm.viz.drawing import Drawing
 
 __all__ = ["draw_planes", "has_planes"]
 
-SIDE = 4.4  # inches
-SLANT = 1.5  # how far the far edge is moved to the right
+SIDE = 3.7  # inches
+SLANT = 1.2  # how far the far edge is moved to the right
 RISE = 1.25  # and up
 STEP = 1.95  # from plane to plane
 FINEST = 64  # cells along a side that are drawn one by one
@@ -38,7 +39,7 @@ def has_planes(tree: Tree) -> bool:
     return tree.grid is not None and len(tree.grid) > 2 and len(tree.grid[-1]) == 2
 
 
-def draw_planes(tree: Tree) -> Figure:
+def draw_planes(tree: Tree) -> Drawing:
     """The picture of a tree for which `has_planes` is true."""
     assert tree.grid is not None
     scheme = color_scheme(tree)
@@ -49,7 +50,7 @@ def draw_planes(tree: Tree) -> Figure:
     slant, rise = SLANT * ratio, RISE * ratio
     step = max(0.9, rise + 0.7)
     height = 1.0 + step * (len(shown) - 1) + rise + 0.5
-    figure, axes = new_figure(0.5 + SIDE + slant + 4.0, height)
+    figure, axes = new_figure(0.5 + SIDE + slant + 4.3, height)
     floor = {level: height - 0.75 - rise - step * i for i, level in enumerate(shown)}
 
     def spot(level: int, row: float, column: float) -> Point:
@@ -61,16 +62,16 @@ def draw_planes(tree: Tree) -> Figure:
     for i, level in enumerate(shown):
         _plane(axes, tree, scheme.color, level, spot, zorder=-10 * i)
         x, y = 0.5 + SIDE + slant + 0.3, floor[level] + 0.62 * rise
-        axes.text(x, y + 0.1, f"level {level}", fontsize=8.5, weight="bold", va="center", color=INK)
+        axes.text(x, y + 0.1, f"level {level}", fontsize=TEXT, weight="bold", va="center", color=INK)
         words = ", ".join(filter(None, [level_words(tree, level), prior_words(tree, level)]))
-        axes.text(x, y - 0.1, words, fontsize=8, va="center", color=INK)
+        axes.text(x, y - 0.1, words, fontsize=TEXT, va="center", color=INK)
         if i + 1 < len(shown) and shown[i + 1] == level + 1:
             _path(axes, tree, scheme.color, level, spot, zorder=-10 * i - 5)
             for line, family in enumerate(stage_families(tree, scheme, level)):
                 draw_family(axes, family, x + 0.12, y - 0.5 * step - 0.2 * line)
         elif i + 1 < len(shown):
             words = f"{shown[i + 1] - level - 1:,} more levels"
-            axes.text(x, y - 0.5 * step, words, fontsize=8, va="center", color=GREY)
+            axes.text(x, y - 0.5 * step, words, fontsize=TEXT, va="center", color=GREY)
             draw_gap(axes, 0.5 + (SIDE + slant) / 2, floor[level] - 0.1, floor[shown[i + 1]] + rise + 0.1)
     draw_title(axes, title(tree))
     return figure
@@ -117,7 +118,7 @@ def _path(axes: Axes, tree: Tree, color: tuple[str, ...], level: int, spot: Spot
     m, n = below[0] // above[0], below[1] // above[1]
     row, column = above[0] - 1, above[1] // 2  # in the front, in the middle
     cell = SIDE / below[1]
-    if cell < 0.06:
+    if cell < 0.05:
         return
     corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
     walls = [[spot(level, row + r, column + c), spot(level + 1, (row + r) * m, (column + c) * n)] for r, c in corners]

@@ -12,7 +12,8 @@ from hgm.viz.style import GREY, INK, LINE, PALETTE, SHADE, check_picture_name, d
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from hgm.viz.drawing import Drawing
 
 __all__ = ["gap"]
 
@@ -20,7 +21,7 @@ NOISE = {"Gaussian": "σ", "Flip": "ε", "Erasure": "share that is erased"}
 DECADES = 8  # of errors that are shown
 
 
-def gap(gap: Gap, path: str | os.PathLike[str] | None = None) -> Figure:
+def gap(gap: Gap, path: str | os.PathLike[str] | None = None) -> Drawing:
     """The optimum and a network's excess over it, against the noise, both on logarithmic scales.
 
     Intervals are bars. What is zero to rounding is an open marker at the allowance with an arrow down. If the excess
@@ -37,11 +38,11 @@ def gap(gap: Gap, path: str | os.PathLike[str] | None = None) -> Figure:
     if not isinstance(gap, Gap):
         raise BadSpec(f"gap is what hgm.compare gives; got {brief(gap)}")
     require_matplotlib()
-    from matplotlib.figure import Figure
+    from hgm.viz.drawing import Drawing
 
     if path is not None:
         check_picture_name(path)
-    figure = Figure(figsize=(5.2, 3.6), facecolor="white", layout="constrained")
+    figure = Drawing(figsize=(5.2, 3.6), facecolor="white", layout="constrained")
     axis = figure.subplots()
     _dress(axis, gap)
     axis.plot(

@@ -10,7 +10,7 @@ import numpy as np
 
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
-from hgm.viz.style import GREY, INK, PALETTE, SHADE, shades
+from hgm.viz.style import GREY, INK, PALETTE, SHADE, TEXT, shades
 from hgm.viz.words import counted
 
 if TYPE_CHECKING:
@@ -154,9 +154,9 @@ def draw_legend(axes: Axes, scheme: Scheme, x: float, y: float) -> float:
 
 def draw_node_legend(axes: Axes, x: float, y: float) -> None:
     """Draws what the circles mean, in one line."""
-    for at, color, text in ((x, "white", "variable"), (x + 0.95, SHADE, "leaf")):
+    for at, color, text in ((x, "white", "variable"), (x + 1.05, SHADE, "leaf")):
         axes.scatter([at], [y], s=80, c=color, edgecolors=INK, linewidths=0.8)
-        axes.text(at + 0.15, y, text, fontsize=8, va="center", color=INK)
+        axes.text(at + 0.15, y, text, fontsize=TEXT, va="center", color=INK)
 
 
 def draw_family(axes: Axes, family: Family, x: float, y: float) -> None:
@@ -164,4 +164,4 @@ def draw_family(axes: Axes, family: Family, x: float, y: float) -> None:
     shown = family.colors if len(family.colors) <= 8 else (*family.colors[:4], *family.colors[-4:])
     for i, color in enumerate(shown):
         axes.scatter([x + 0.15 * i], [y], s=45, marker=MARKER[family.kind], c=color)
-    axes.text(x + 0.15 * len(shown), y, family.text, fontsize=8, va="center", color=INK)
+    axes.text(x + 0.15 * len(shown), y, family.text, fontsize=TEXT, va="center", color=INK)

@@ -11,7 +11,7 @@ from hgm.errors import BadSpec
 from hgm.viz.style import PALE, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hgm.viz.drawing import Drawing
 
 __all__ = ["check_drawable", "draw_samples"]
 
@@ -27,7 +27,7 @@ def check_drawable(count: int) -> None:
         raise BadSpec(f"a picture shows at most {MOST} samples; got {count:,}")
 
 
-def draw_samples(samples: np.ndarray, low: float, high: float) -> Figure:
+def draw_samples(samples: np.ndarray, low: float, high: float) -> Drawing:
     """A picture of samples, dark where values are high.
 
     Args:

@@ -15,7 +15,7 @@ from hgm.study.inside import effective, gradient_norms, probes
 from hgm.study.inside_figures import draw_effective, draw_gradients, draw_probes
 from hgm.study.linear import explained, held_out
 from hgm.study.places import at_nodes, by_distance, groups, sides_of
-from hgm.viz.style import picture
+from hgm.viz.drawing import picture
 
 VALUES = [-1.5, -0.5, 0.5, 1.5]
 CHANNEL = hgm.Gaussian(VALUES)
