@@ -19,7 +19,8 @@ from matplotlib.patches import Rectangle
 import hgm
 from hgm.files.whole import write_whole
 from hgm.viz.boxes import BACK, DOWN, arrow
-from hgm.viz.style import INK, new_figure, picture
+from hgm.viz.drawing import picture
+from hgm.viz.style import INK, new_figure
 
 Picture = Callable[[], Figure]
 NOISE = hgm.Gaussian()
