@@ -1,7 +1,8 @@
 r"""Formulas become MathML when the site is built, so that no page needs a script, or the network, to show them.
 
-A Markdown extension that comes after `pymdownx.arithmatex`, which finds the formulas: it leaves each as an element of
-class ``arithmatex`` that holds ``\(...\)`` or ``\[...\]``. Any builder of sites that runs Markdown extensions can use it.
+A Markdown extension that comes after `pymdownx.arithmatex`, which finds the formulas: it leaves each as an element
+of class ``arithmatex`` that holds ``\(...\)`` or ``\[...\]``. Any builder of sites that runs
+Markdown extensions can use it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ class MathML(Treeprocessor):
 
 
 class MathMLExtension(Extension):
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802, the name that Markdown calls
+    """Adds the treeprocessor; the names of both functions are Markdown's."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
         md.treeprocessors.register(MathML(md), "mathml", LATE)
 
 
-def makeExtension(**settings: object) -> MathMLExtension:  # noqa: N802, the name that Markdown looks for
+def makeExtension(**settings: object) -> MathMLExtension:
     """The extension, as ``markdown_extensions: [pages.mathml]`` asks for it."""
     return MathMLExtension(**settings)
