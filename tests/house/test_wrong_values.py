@@ -237,6 +237,7 @@ CALLS = {
     ),
     "Tree.reroot": (lambda: tree().reroot, dict(roots=("b",))),
     "Tree.with_potentials": (lambda: tree().with_potentials, dict(potentials=tree().potentials)),
+    "Tree.factor": (lambda: tree().factor, dict(key="a")),
     "Tree.potential_of": (lambda: tree().potential_of, dict(factor=0)),
     "Structure.at_level": (lambda: tree().at_level, dict(level=1)),
     "Structure.scope_of": (lambda: tree().scope_of, dict(factor=1)),
