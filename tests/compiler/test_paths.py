@@ -234,7 +234,7 @@ def test_learning_along_paths_is_that_by_levels(monkeypatch):
     rows = hgm.infer(hgm.hmm(80, seed=3)).sample(30, generator=torch.Generator().manual_seed(1)).leaves
     learned = []
     for schedule in ("levels", "paths"):
-        monkeypatch.setattr("hgm.learn.expect.cheaper", lambda tree, schedule=schedule: schedule)
+        monkeypatch.setattr("hgm.compiler.schedule.cheaper", lambda tree, schedule=schedule: schedule)
         learned.append(hgm.fit(hgm.hmm(80, seed=4), rows, iterations=4).tree)
     for one, other in zip(*(tree.potentials for tree in learned), strict=True):
         np.testing.assert_allclose(one.log_potential, other.log_potential, atol=1e-9)
