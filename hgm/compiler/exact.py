@@ -139,9 +139,7 @@ class Exact(Engine):
             scales += taken_here
         messages.reverse()
         if check:
-            top = messages[0].h
-            log_mass = top.sum(0).log() if messages[0].kernel == "linear" else logsumexp(top, 0)
-            self.deferred.check(log_mass, first_row, self.check_weights)
+            self.deferred.check(_log_mass(messages[0]), first_row, self.check_weights)
         return Collected(messages, skips, scales, e, mask, full, scaled)
 
     def roots(self, collected: Collected) -> Tensor:
@@ -172,8 +170,7 @@ class Exact(Engine):
         return read
 
     def partition(self, collected: Collected) -> Tensor:
-        top = collected.messages[0]
-        mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
+        mass = _log_mass(collected.messages[0])
         total = mass.sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
         for taken, kernel in collected.scales:
             total = total + (taken if kernel == "log" else taken.log()).sum((0, 1), dtype=torch.float64)
@@ -192,6 +189,11 @@ class Exact(Engine):
             self.check_weights()
             self._rescale_always()
         self._fix()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the weights do not learn, and are those that the layers keep."""
+        return not self.trainable and self._is_fixed(self.weights.log_potential, False)
 
     def _is_fixed(self, own: Tensor, looks: bool) -> bool:
         return own is self._fixed_of and (looks or self._fixed_at == self.weights.version())
@@ -236,6 +238,11 @@ class Exact(Engine):
         super()._apply(fn, recurse)
         self._fix()
         return self
+
+
+def _log_mass(top: Message) -> Tensor:
+    """``(n, B)`` logs of what the messages of the roots sum to."""
+    return top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
 
 
 def _loading(engine: Exact, *_: object) -> None:
