@@ -44,7 +44,7 @@ def image() -> hgm.Tree:
 
 def irregular() -> hgm.Tree:
     """A tree whose variables have whatever number of children."""
-    return hgm.random_tree(14, seed=3)
+    return hgm.random_tree(10, seed=4)
 
 
 def way() -> Figure:
