@@ -111,11 +111,12 @@ class _Writer:
 
     def _forward(self) -> None:
         plan, net = self.plan, self.net
-        names = ", ".join(str(plan.tree.names[v]) for v in plan.inputs[:4].tolist())
+        names = ", ".join(repr(plan.tree.names[v]) for v in plan.inputs[:4].tolist())
         more = ", ..." if len(plan.inputs) > 4 else ""
         gives = "posterior means (B, n)" if net.task == "denoise" else "posteriors (B, S, n)"
         self.lines.append("def network(e):")
-        self._say(f'"""From log evidence (B, S, {len(plan.inputs)}) of {names}{more}: {gives} and log Z (B,)."""')
+        self._say(f'"""From log evidence (B, S, {len(plan.inputs)}): {gives} and log Z (B,)."""')
+        self._say(f"# the inputs are {names}{more}")
         self._say("e = e.double().permute(1, 2, 0)  # states first, batch last")
         for level in reversed(plan.levels):
             self._own(level)

@@ -78,6 +78,14 @@ def test_it_needs_torch_only():
     assert "function network" in done.stdout
 
 
+def test_names_of_any_kind_do_no_harm():
+    names = ['a"""', "b\nc", ("d", 1), "\\"]
+    tree = hgm.Tree.from_edges([(names[0], name, np.eye(2) + 1) for name in names[1:]])
+    net = hgm.compile(tree)
+    e = torch.randn(2, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(run(net, e)[0], net(e), atol=1e-12, rtol=0)
+
+
 def test_where_there_is_none_it_says_what_to_do():
     with pytest.raises(hgm.BadSpec, match='compile with schedule="levels"'):
         hgm.compile(hgm.hmm(60), schedule="paths").source()
