@@ -14,6 +14,7 @@ from hgm.compiler.ops import ConvOp, Op, PathOp, RulesOp
 from hgm.compiler.plan import LevelPlan, LevelStage, Plan
 from hgm.compiler.unary import unary_entries
 from hgm.errors import BadSpec
+from hgm.networks.heads import ConvNet, UNet
 from hgm.tree.flat import flatten
 
 __all__ = ["source_of"]
@@ -64,7 +65,13 @@ def padded(x, states, value):
 
 
 def source_of(net: Any) -> str:
-    """The text. Raises `BadSpec` for a network of ReLUs, for paths, and for stages or ops from outside."""
+    """The text.
+
+    Raises `BadSpec` for a network of ReLUs, for paths, for stages or ops from outside, and for networks of other kinds,
+    such as ablations.
+    """
+    if type(net) not in (ConvNet, UNet):
+        raise BadSpec(f"a {type(net).__name__} does more than run its plan; the source is of what hgm.compile makes")
     if net.certificate is not None:
         raise BadSpec(
             "a ReLU network approximates its plan; the source is of exact networks: compile without activation"

@@ -89,5 +89,7 @@ def test_names_of_any_kind_do_no_harm():
 def test_where_there_is_none_it_says_what_to_do():
     with pytest.raises(hgm.BadSpec, match='compile with schedule="levels"'):
         hgm.compile(hgm.hmm(60), schedule="paths").source()
+    with pytest.raises(hgm.BadSpec, match="Windowed does more than run its plan"):
+        hgm.ablate(hgm.broadcast(2, 3, 2, eps=0.1), "window", radius=1).source()
     with pytest.raises(hgm.BadSpec, match="ReLU network"):
         hgm.compile(hgm.star(2, 2, seed=0), activation="relu", tol=0.5).source()
