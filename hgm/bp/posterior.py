@@ -139,7 +139,8 @@ class Posterior(ByName):
         """
         f = factor_number(self.tree, factor)
         with Lasting():
-            return self._out(joint_of(self.tree, self._collected, self._distributed, f))
+            joint = joint_of(self.tree, self._collected, self._distributed, f)
+        return self._out(joint)
 
     def entropy(self) -> Entropy:
         """How uncertain this is, in nats: of each variable and factor, level by level, and as a whole."""
@@ -150,8 +151,7 @@ class Posterior(ByName):
 
     def messages(self) -> Messages:
         """Every message of belief propagation, up and then down, in the order in which they are passed."""
-        with Lasting():
-            return messages_of(self.tree, self.log_evidence, self._out)
+        return messages_of(self.tree, self.log_evidence, self._out)
 
     def mode(self) -> Mode:
         """The most probable assignment of all variables; among equals one of them, the same every time."""

@@ -38,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _program() -> Any:
-    from hgm.cli import compare, diffusion, model, network, run  # noqa: F401  each of these adds its commands
+    from hgm.cli import begin, compare, diffusion, model, network, run  # noqa: F401  each of these adds its commands
     from hgm.cli.options import app
 
     return app
@@ -93,5 +93,7 @@ def _run(args: Sequence[str] | None) -> int:
 
 def _refuse(problem: str) -> int:
     if sys.stderr is not None:  # without one, `print` would take standard output
-        print(f"hgm: {' '.join(problem.split())}", file=sys.stderr)
+        from hgm.cli.terminal import red
+
+        print(f"{red('hgm:', sys.stderr)} {' '.join(problem.split())}", file=sys.stderr)
     return 2

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import hgm
-from hgm.cli.options import Model, Seed, Task, app, examples, option
+from hgm.cli.options import OPTIMUM, Model, Seed, Task, app, examples, option
+from hgm.cli.terminal import is_terminal
 from hgm.errors import BadSpec
 
 Noise = Annotated[
@@ -31,6 +32,7 @@ Plot = Annotated[Path | None, option("--plot", "FILE", "Also draw it: .svg, .png
 
 @app.command(
     "compare",
+    rich_help_panel=OPTIMUM,
     epilog=examples(
         "hgm compare tree.yaml unet.pt2 --values=-1,1 --noise 0.5,1,2",
         "hgm compare tree.yaml unet.onnx -n 5000 --json gap.json --plot gap.svg",
@@ -90,6 +92,7 @@ def measure(
 
 @app.command(
     "ablate",
+    rich_help_panel=OPTIMUM,
     epilog=examples(
         "hgm ablate tree.yaml --kind window --radius 2",
         "hgm ablate tree.yaml --kind blind --levels 0.5,1,2,4 --noise 1",
@@ -175,7 +178,7 @@ def _show(found: hgm.Gap, json: Path | None, plot: Path | None) -> None:
 
 
 def _watched() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    return is_terminal(sys.stderr)
 
 
 def _task(task: Task) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 import typer
 
 import hgm
-from hgm.cli.options import Evidence, EvidenceFile, Model, Seed, app, examples, option
+from hgm.cli.options import INFERENCE, Evidence, EvidenceFile, Model, Seed, app, examples, option
+from hgm.cli.terminal import is_terminal
 from hgm.errors import BadSpec
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -20,10 +21,11 @@ AT_ONCE = 1 << 24  # states of all variables of the samples that are drawn toget
 
 
 @app.command(
+    rich_help_panel=INFERENCE,
     epilog=examples(
         "hgm diffuse tree.yaml -o samples.csv -n 100 --quality",
         "hgm diffuse image.yaml -o samples.png -e digit=3 --scheduler heun --steps 25",
-    )
+    ),
 )
 def diffuse(
     model: Model,
@@ -79,7 +81,7 @@ def diffuse(
         steps=steps,
         generator=torch.Generator().manual_seed(seed),
         batch_size=max(1, AT_ONCE // (len(tree) * int(tree.cardinality.max()))),
-        progress=sys.stderr is not None and sys.stderr.isatty(),
+        progress=is_terminal(sys.stderr),
     )
     found = measured(x, tree, channel, evidence=seen, seed=seed) if quality else None
     table = leaf_values(tree, channel).numpy()

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import hgm
-from hgm.cli.options import Evidence, EvidenceFile, Model, Query, Seed, app, examples
+from hgm.cli.options import INFERENCE, Evidence, EvidenceFile, Model, Query, Seed, app, examples
 
 if TYPE_CHECKING:
     from hgm.bp.assignment import Assignment
 
 
 @app.command(
+    rich_help_panel=INFERENCE,
     epilog=examples(
         "hgm infer tree.yaml -e x3=red -e x7=0.2,0.8 --query label --mode",
         "hgm infer tree.yaml --evidence-file seen.yaml --json",
-    )
+    ),
 )
 def infer(
     model: Model,
@@ -70,7 +71,7 @@ def infer(
         print(f"\nsamples\n{states_table(drawn, variables)}")
 
 
-@app.command(epilog=examples("hgm sample tree.yaml -n 100 --evidence label=3 --format csv"))
+@app.command(rich_help_panel=INFERENCE, epilog=examples("hgm sample tree.yaml -n 100 --evidence label=3 --format csv"))
 def sample(
     model: Model,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=0, help="How many samples.")] = 10,

@@ -8,11 +8,23 @@ from typing import Annotated, Any, Literal
 import typer
 
 import hgm
-from hgm.cli.options import Model, NetworkQuery, Observed, Seed, Task, TaskOption, app, examples, option
+from hgm.cli.options import (
+    MODELS,
+    NETWORKS,
+    Model,
+    NetworkQuery,
+    Observed,
+    Seed,
+    Task,
+    TaskOption,
+    app,
+    examples,
+    option,
+)
 from hgm.errors import BadSpec
 
 
-@app.command(epilog=examples("hgm show tree.yaml --task classify --query label"))
+@app.command(rich_help_panel=NETWORKS, epilog=examples("hgm show tree.yaml --task classify --query label"))
 def show(
     model: Model,
     task: TaskOption = Task.posterior,
@@ -28,7 +40,8 @@ def show(
 
 
 @app.command(
-    epilog=examples("hgm draw tree.yaml -o tree.svg", "hgm draw tree.yaml -o unet.svg --network --task denoise")
+    rich_help_panel=MODELS,
+    epilog=examples("hgm draw tree.yaml -o tree.svg", "hgm draw tree.yaml -o unet.svg --network --task denoise"),
 )
 def draw(
     model: Model,
@@ -54,9 +67,10 @@ def draw(
 
 
 @app.command(
+    rich_help_panel=MODELS,
     epilog=examples(
         "hgm explore tree.yaml -o page.html", "hgm explore tree.yaml -o page.html --values=-1,0,1 --no-costs"
-    )
+    ),
 )
 def explore(
     model: Model,
@@ -94,11 +108,12 @@ def explore(
 
 
 @app.command(
+    rich_help_panel=NETWORKS,
     epilog=examples(
         "hgm compile tree.yaml --task denoise --channel gaussian -o unet.safetensors",
         "hgm compile tree.yaml --task classify --query label -o convnet.onnx",
         "hgm compile tree.yaml --relu --tol 0.05 -o relu.safetensors",
-    )
+    ),
 )
 def compile(
     model: Model,
@@ -168,7 +183,7 @@ def compile(
         print(net.certificate)
 
 
-@app.command(epilog=examples("hgm check tree.yaml --task denoise"))
+@app.command(rich_help_panel=NETWORKS, epilog=examples("hgm check tree.yaml --task denoise"))
 def check(
     model: Model,
     task: Annotated[

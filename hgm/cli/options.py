@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command_name
 from typer.models import CommandInfo
 
 import hgm
+from hgm.cli.terminal import bold
 from hgm.errors import BadExtension, check_free
 
 __all__ = [
+    "INFERENCE",
+    "JOBS",
+    "MODELS",
+    "NETWORKS",
+    "OPTIMUM",
+    "SHOWS",
     "Evidence",
     "EvidenceFile",
     "Model",
@@ -30,6 +39,27 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: what one does with the commands: how `hgm --help` groups them
+MODELS, INFERENCE, NETWORKS, OPTIMUM = "Models", "Inference and samples", "Networks", "Against the optimum"
+SHOWS = "The demonstration and the studies"
+JOBS = (MODELS, INFERENCE, NETWORKS, OPTIMUM, SHOWS)
+
+
+class ByJob(TyperGroup):
+    """The commands, grouped in the help by their ``rich_help_panel``; those of extensions come last."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups."""
+        jobs: dict[str, list[tuple[str, Any]]] = {job: [] for job in JOBS}
+        for name, command in self.commands.items():
+            job = getattr(command, "rich_help_panel", None)
+            jobs.setdefault(job if isinstance(job, str) else "More", []).append((name, command))
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for job, commands in jobs.items():
+            if commands:
+                with formatter.section(bold(job, sys.stdout)):
+                    formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in commands])
 
 
 class Program(typer.Typer):
@@ -58,7 +88,7 @@ def _name(command: CommandInfo) -> str:
 
 app = Program(
     name="hgm",
-    add_completion=False,
+    cls=ByJob,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hgm.cli.options import Seed, app, examples, option
+from hgm.cli.options import SHOWS, Seed, app, examples, option
 from hgm.errors import BadSpec, did_you_mean, listing
 
 
-@app.command(epilog=examples("hgm demo --out out/"))
+@app.command(rich_help_panel=SHOWS, epilog=examples("hgm demo --out out/"))
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures and the report.")] = Path("out"),
     seed: Seed = 0,
@@ -25,7 +25,7 @@ def demo(
     run(out, seed=seed)
 
 
-@app.command(epilog=examples("hgm study", "hgm study relu --quick -o /tmp/relu"))
+@app.command(rich_help_panel=SHOWS, epilog=examples("hgm study", "hgm study relu --quick -o /tmp/relu"))
 def study(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="The study; without it, all are listed.", show_default=False)

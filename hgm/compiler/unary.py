@@ -17,7 +17,7 @@ from hgm.compiler.ops import PAD, ZERO
 from hgm.compiler.plan import LevelPlan, Plan
 from hgm.tree.possible import forbidden
 
-__all__ = ["SILENT", "Unary", "UnaryTerms", "limits"]
+__all__ = ["SILENT", "Unary", "UnaryTerms", "limits", "unary_entries"]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class UnaryTerms(nn.Module):
         super().__init__()
         inner = level.inner
         self.kernel, self.states, self.nodes, self.inner = level.kernel, level.states, level.nodes, inner
-        self.register_buffer("unary", torch.from_numpy(_entries(level, plan)), persistent=False)
+        self.register_buffer("unary", torch.from_numpy(unary_entries(level, plan)), persistent=False)
         self.register_buffer("unary_position", torch.from_numpy(level.unary_position), persistent=False)
         exists = np.arange(level.states)[:, None] < level.cardinality
         mask = torch.from_numpy(np.where(exists, 0.0, -np.inf)) if level.mixed else None
@@ -159,7 +159,7 @@ def limits(plan: Plan) -> list[Tensor | None]:
     return [torch.from_numpy(mask).unsqueeze(2) if mask.any() else None for mask in masks]
 
 
-def _entries(level: LevelPlan, plan: Plan) -> np.ndarray:
+def unary_entries(level: LevelPlan, plan: Plan) -> np.ndarray:
     """``(U, S)`` entry numbers of the level's unary potentials in `Weights.scaled`."""
     index = np.full((len(level.unary), level.states), PAD, dtype=np.int64)
     for row, factor in zip(index, level.unary, strict=True):

@@ -78,6 +78,25 @@ class Network(Running):
         """The tree that the network stands for, with its current weights."""
         return self.engine.tree()
 
+    def source(self) -> str:
+        """The plain torch code that the network stands for: a text that runs with torch alone.
+
+            names = {}
+            exec(net.source(), names)
+            answer, log_z = names["network"](net.channel(z, sigma))
+
+        Its function `network` takes log evidence ``(B, S, n)`` of the variables `plan.inputs` and gives what the
+        network does, in float64 and in logs throughout; the leaves are in one row, ``(B, ..., n)``. The weights are in
+        the text.
+
+        Raises:
+            BadSpec: for a ReLU network, for a plan by paths (compile with ``schedule="levels"``), or for stages and ops
+                from outside.
+        """
+        from hgm.networks.source import source_of
+
+        return source_of(self)
+
     def given(
         self, evidence: Any, *observation: Any, outputs: Outputs | None = None, check: Check | None = None
     ) -> Any:

@@ -51,10 +51,10 @@ def _with_rules(svg: str) -> str:
     """The SVG with a rule for each colour in it. matplotlib writes ``fill: #rrggbb``, and leaves black out."""
     found = sorted(set(re.findall(r"(fill|stroke): (#[0-9a-f]{6})", svg)))
     rules = ["svg:root { color-scheme: light dark }"]  # of the image alone; inside a page the page is the root
-    rules += [
-        f'svg.hgm [style*="{what}: {color}"] {{ {what}: light-dark({color}, {dark(color)}) !important }}'
-        for what, color in found
-    ]
+    for what, color in found:  # a marker, path id="m...", is used as a copy that no longer stands inside of svg.hgm
+        style = f'[style*="{what}: {color}"]'
+        new = f"{what}: light-dark({color}, {dark(color)})"
+        rules.append(f'svg.hgm {style}, path[id^="m"]{style} {{ {new} !important }}')
     start = svg.index("<svg") + len("<svg")
     head, body = svg[start:].split(">", 1)
     return f'{svg[:start]} class="hgm"{head}>\n<style>\n' + "\n".join(rules) + f"\n</style>{body}"

@@ -54,7 +54,9 @@ def draw_stages(net: Any) -> Drawing:
     """The picture of a network. Raises `BadSpec` for what is no network of hgm."""
     both = isinstance(net, UNet)
     if not (both or isinstance(net, ConvNet)):
-        raise BadSpec(f"pictures are of trees and of the networks that hgm.compile makes; got {brief(net)}")
+        raise BadSpec(
+            f"pictures are of trees, of posteriors, and of the networks that hgm.compile makes; got {brief(net)}"
+        )
     relu, plan = net.certificate is not None, net.plan
     asked = set(plan.level[net.query].tolist())
     depth = len(plan.levels) - 1

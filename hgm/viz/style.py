@@ -34,8 +34,10 @@ __all__ = [
     "dress",
     "halo",
     "new_figure",
+    "new_plot",
     "require_matplotlib",
     "save_figure",
+    "saved",
     "shades",
 ]
 
@@ -77,6 +79,29 @@ def new_figure(width: float, height: float) -> tuple[Drawing, Axes]:
     axes.set_ylim(0, height)
     axes.set_axis_off()
     return figure, axes
+
+
+def new_plot(
+    path: str | os.PathLike[str] | None, width: float = 5.2, height: float = 3.6, rows: int = 1, columns: int = 0
+) -> tuple[Drawing, Any]:
+    """An empty figure of so many inches, with one axis, or with ``(rows, columns)`` of them, an array.
+
+    Raises `BadSpec` at once for a path that no picture has.
+    """
+    require_matplotlib()
+    from hgm.viz.drawing import Drawing
+
+    if path is not None:
+        check_picture_name(path)
+    figure = Drawing(figsize=(width, height), facecolor="white", layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False) if columns else figure.subplots()
+
+
+def saved(figure: Drawing, path: str | os.PathLike[str] | None) -> Drawing:
+    """The figure, written if there is a path."""
+    if path is not None:
+        save_figure(figure, path)
+    return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -546,6 +546,8 @@ LOOKS = {
     "marginals": lambda p: p.marginals,
     "by name": lambda p: p[p.tree.names[-1]],
     "factor_marginals": lambda p: p.factor_marginals(0),
+    "entropy": lambda p: p.entropy().whole,
+    "messages": lambda p: p.messages()[-1].log,
     "mode": lambda p: p.mode().log_prob,
     "sample": lambda p: p.sample(2).states,
     "log_prob": lambda p: p.log_prob(p.sample(2)),

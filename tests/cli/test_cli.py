@@ -34,7 +34,7 @@ factors:
 """
 GRID = "{hgm: 1, root: {states: 4}, levels: [{arity: [2, 2], states: 3}, {arity: [2, 2], states: 2}]}"
 EDGE = "{scope: [a, b], table: [[1]]}"
-COMMANDS = ("demo", "show", "draw", "infer", "compile", "check", "sample", "diffuse")
+COMMANDS = ("init", "demo", "show", "draw", "infer", "compile", "check", "sample", "diffuse")
 
 
 @pytest.fixture
@@ -595,7 +595,7 @@ def test_the_manual_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     commands = re.findall(
         r"^\$ hgm (.+)\n((?:(?!\$).*\n)*)", "".join(t for kind, t in blocks if kind == "console"), re.M
     )
-    assert len(commands) == 16
+    assert len(commands) == 19
     for command, want in commands:
         main(shlex.split(command))
         out, err = capsys.readouterr()

@@ -9,6 +9,7 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from oracles.trees import CASES, draw_evidence
+from viz.browser import browser  # noqa: F401  a fixture
 
 import hgm
 from hgm.viz.drawing import dark
@@ -106,3 +107,27 @@ def test_a_posterior_that_cannot_be_drawn_is_an_error():
         hgm.draw(hgm.infer(hgm.random_tree(2000, seed=0)))
     with pytest.raises(hgm.BadSpec, match="no rows"):
         hgm.draw(hgm.infer(hgm.star(2, 2, seed=0), torch.zeros(0, 2, 3)))
+
+
+# ---------------------------------------------------------------------- in a browser
+
+
+@pytest.mark.long
+def test_a_picture_follows_the_page_and_alone_the_reader(browser, tmp_path):  # noqa: F811
+    svg = hgm.draw(CASES["ragged"].tree)._repr_svg_()
+    (tmp_path / "alone.svg").write_text(svg)
+    inline = svg[svg.index("<svg") :]
+    for scheme in ("light", "dark"):
+        (tmp_path / f"{scheme}.html").write_text(f"<html style='color-scheme: {scheme}'>{inline}</html>")
+    ask = """() => getComputedStyle(document.querySelector('[style*="fill: #ffffff"]')).fill"""
+    white, black = "rgb(255, 255, 255)", "rgb(25, 25, 25)"
+    for reader in ("light", "dark"):
+        tab = browser.new_page(color_scheme=reader)
+        for page, want in (
+            ("light.html", white),
+            ("dark.html", black),
+            ("alone.svg", white if reader == "light" else black),
+        ):
+            tab.goto((tmp_path / page).as_uri())
+            assert tab.evaluate(ask) == want, (reader, page)
+        tab.close()
