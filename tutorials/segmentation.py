@@ -164,7 +164,7 @@ show({title: maps[0] for title, maps in shown.items()}, 3)
 # 2. *Holes.* Nothing at all is known of three pixels out of four; -1 says so. How many of all labels are wrong then?
 # 3. *Two kinds of patches.* Learn the tree with 2 states instead of 16. What do coins look like?
 #
-# ### Answers
+# ## Answers
 #
 # **1.** About as many as it says. The tree without averaging is a posterior of its model, so it can be held to its
 # word.

@@ -263,7 +263,7 @@ assert hits["by the tree"] > hits["by the word alone"] + 4
 # 2. *Left and right.* Learn with one table for both sides of the head. What does it cost?
 # 3. *A missing word.* What could stand in the gap of *they ... the boat*?
 #
-# ### Answers
+# ## Answers
 #
 # **1.** No. The likelihood never falls, but it is that of words, and words do not know what we call nouns: the longer
 # EM runs, the more the hidden tags become classes of its own making. With few tags, stop early.

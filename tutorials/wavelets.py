@@ -300,7 +300,7 @@ plt.show()
 # 2. *More than small and large.* How much is won with four states?
 # 3. *Fewer tables.* One and the same table at all scales: is that worse? (One object given several times is tied.)
 #
-# ### Answers
+# ## Answers
 #
 # **1.** The guess is a little too large, because the finest details are not noise alone. It hardly matters.
 

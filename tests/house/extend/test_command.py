@@ -1,4 +1,4 @@
-"""A command from outside the package: it stands in the help, runs, and its errors are told as those of hgm's own."""
+"""A command from outside the package: it stands in the help, after those of hgm, runs, and its errors are told as those of hgm's own."""
 
 from typing import Annotated
 
@@ -35,7 +35,7 @@ def model(tmp_path):
 @pytest.mark.usefixtures("leaves")
 def test_it_stands_in_the_help(capsys):
     assert main(["--help"]) == 0
-    assert "  leaves   List the leaves.\n" in capsys.readouterr().out
+    assert "\nMore:\n  leaves  List the leaves.\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("leaves")
