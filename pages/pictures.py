@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 import hgm
 from hgm.files.whole import write_whole
 from hgm.viz.boxes import BACK, DOWN, arrow
-from hgm.viz.drawing import picture
+from hgm.viz.drawing import dark, picture
 from hgm.viz.style import INK, new_figure
 
 Picture = Callable[[], Figure]
@@ -79,7 +79,10 @@ def readme() -> bytes:
     drawings = [ElementTree.fromstring(picture(PICTURES[name](), "svg")) for name in ("deep-tree", "deep-unet")]
     sizes = [[float(number) for number in drawing.get("viewBox", "").split()[2:]] for drawing in drawings]
     wide = max(w for w, _ in sizes)
-    y, whole = 0.0, ElementTree.Element(f"{{{SVG}}}svg", {"style": "background: white"})
+    y, whole = (
+        0.0,
+        ElementTree.Element(f"{{{SVG}}}svg", {"style": f"background: light-dark(#ffffff, {dark('#ffffff')})"}),
+    )
     for drawing, (w, h) in zip(drawings, sizes, strict=True):
         drawing.attrib |= {"x": str((wide - w) / 2), "y": str(y), "width": str(w), "height": str(h)}
         whole.append(drawing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from hgm.bp.posterior import Posterior
 from hgm.bp.tables import called_states
 from hgm.errors import BadSpec, brief
+from hgm.evidence.symbols import as_tensor
 from hgm.relu.certificate import Certificate
+from hgm.tree.arguments import listed, number
 from hgm.viz.style import GREY, INK, LINE, PALETTE, SHADE, SMALL, dress, new_plot, saved
 from hgm.viz.words import short
 
@@ -36,13 +39,14 @@ def posterior(
         path: a .svg, .png or .pdf file to write; an existing one is replaced.
 
     Raises:
-        BadSpec: for another object, too many variables, another ending, or a file that cannot be written.
+        BadSpec: for another object, names that are no list, too many variables, another ending, or a file that cannot
+            be written.
         BadEvidence: for an unknown name.
         HgmError: if matplotlib is not installed.
     """
     if not isinstance(posterior, Posterior) or not len(posterior.log_evidence):
         raise BadSpec(f"posterior is what hgm.infer gives of at least one row of evidence; got {brief(posterior)}")
-    tree, asked = posterior.tree, list(posterior.tree.names[: MOST + 1] if names is None else names)
+    tree, asked = posterior.tree, listed("names", posterior.tree.names[: MOST + 1] if names is None else names, "names")
     if not 0 < len(asked) <= MOST:
         raise BadSpec(f"a plot has bars for 1 to {MOST} variables; give names=[...]")
     across = min(len(asked), ACROSS)
@@ -84,18 +88,22 @@ def images(
         high: the value that is black; default the largest of the first row.
 
     Raises:
-        BadSpec: for rows of other shapes, or of several; else as for `posterior`.
+        BadSpec: for rows of other shapes, or of several, and for values that are not finite, or a high below the low;
+            else as for `posterior`.
+        BadEvidence: for a row that is no array of numbers.
         HgmError: if matplotlib is not installed.
     """
     if not isinstance(rows, Mapping) or not rows:
         raise BadSpec(f"rows is a mapping from names to images (n, H, W); got {brief(rows)}")
-    found = {str(name): _array(x) for name, x in rows.items()}
+    found = {str(name): _array(str(name), x) for name, x in rows.items()}
     shapes = {x.shape for x in found.values()}
     (first, *_) = found.values()
-    if len(shapes) > 1 or first.ndim not in (2, 3) or not 0 < len(first) <= MOST:
+    if len(shapes) > 1 or first.ndim not in (2, 3) or not 0 < len(first) <= MOST or not first.size:
         are = ", ".join(f"{name} {x.shape}" for name, x in found.items())
         raise BadSpec(f"rows are images of one shape, (n, H, W) or (n, W), n from 1 to {MOST}; got {are}")
-    low, high = (first.min() if low is None else low), (first.max() if high is None else high)
+    low = number(first.min() if low is None else low, "low must be a finite number", isfinite)
+    top = first.max() if high is None else high
+    high = number(top, f"high must be a finite number of at least low, {low:g}", lambda value: low <= value < inf)
     n, tall, wide = first.shape if first.ndim == 3 else (len(first), 1, first.shape[1])
     cell = min(1.4, 8.0 / n)
     figure, axes = new_plot(path, cell * n + 1.1, max(cell * tall / wide, 0.3) * len(found) + 0.1, len(found), n)
@@ -150,5 +158,5 @@ def certificate(certificate: Certificate, path: str | os.PathLike[str] | None = 
     return saved(figure, path)
 
 
-def _array(x: Any) -> np.ndarray:
-    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=float)
+def _array(name: str, x: Any) -> np.ndarray:
+    return as_tensor(x, f"the row {name!r}").detach().cpu().double().numpy()

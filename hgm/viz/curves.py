@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from hgm.errors import BadSpec, brief
 from hgm.learn.em import Fit
 from hgm.learn.loop import Training
 from hgm.measure.report import Gap, Row
+from hgm.tree.arguments import number
 from hgm.viz.style import GREY, INK, LINE, PALETTE, SHADE, SMALL, dress, new_plot, saved
 
 if TYPE_CHECKING:
@@ -94,11 +95,13 @@ def training(
         optimum: the least loss that is possible, or the largest log likelihood per row: a line.
 
     Raises:
-        BadSpec: for another object; else as for `gap`.
+        BadSpec: for another object, or an optimum that is no number; else as for `gap`.
         HgmError: if matplotlib is not installed.
     """
     if not isinstance(training, Training | Fit):
         raise BadSpec(f"training is what hgm.train or hgm.fit gives; got {brief(training)}")
+    if optimum is not None:
+        optimum = number(optimum, "optimum must be a finite number", isfinite)
     figure, axis = new_plot(path)
     if isinstance(training, Fit):
         curves = {"log likelihood": [x / training.rows for x in training.log_likelihood]}

@@ -50,6 +50,11 @@ def found():
 
 
 @functools.cache
+def trained():
+    return hgm.fit(tree(), ROWS, iterations=1)
+
+
+@functools.cache
 def relu():
     return hgm.compile(tree(), activation="relu", tol=0.5)
 
@@ -196,6 +201,11 @@ CALLS = {
     ),
     "Gap.save": (lambda: found().save, dict(path="gap.json")),
     "gap": (None, dict(gap=lambda: found(), path="gap.svg")),
+    "ablations": (None, dict(gaps=lambda: {"one": found()}, path="parts.svg")),
+    "certificate": (None, dict(certificate=lambda: relu().certificate, path="budget.svg")),
+    "images": (None, dict(rows=lambda: {"seen": IMAGE}, path="images.svg", low=0.0, high=1.0)),
+    "posterior": (None, dict(posterior=lambda: hgm.infer(tree(), SEEN), names=["b"], path="bars.svg")),
+    "training": (None, dict(training=lambda: trained(), path="loss.svg", optimum=0.1)),
     "draw": (None, dict(what=tree(), path="tree.svg", style="nodes")),
     "load": (None, dict(path=lambda: saved(lambda name: hgm.save(tree(), name), "tree.yaml"))),
     "save": (None, dict(tree=tree(), path="tree.json")),

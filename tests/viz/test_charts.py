@@ -83,11 +83,21 @@ def test_training_is_its_history():
         (lambda: hgm.plot.training(3), "hgm.train or hgm.fit"),
         (lambda: hgm.plot.ablations({}), "mapping from names"),
         (lambda: hgm.plot.ablations({"a": 3}), "mapping from names"),
+        (lambda: hgm.plot.images({"x": torch.zeros(2, 3)}, low=1.0), r"high must be .* at least low, 1; got 0"),
+        (lambda: hgm.plot.images({"x": torch.zeros(2, 3)}, high="white"), "high must be a finite number"),
+        (lambda: hgm.plot.images({"x": torch.full((2, 3), torch.nan)}), "low must be a finite number"),
+        (lambda: hgm.plot.images({"x": torch.zeros(2, 0)}), "images of one shape"),
+        (lambda: hgm.plot.posterior(hgm.infer(TREE), names=3), "names must be a list of names"),
     ],
 )
 def test_what_cannot_be_plotted_is_an_error(draw, text):
     with pytest.raises(hgm.BadSpec, match=text):
         draw()
+
+
+def test_an_image_is_an_array_of_numbers():
+    with pytest.raises(hgm.BadEvidence, match="the row 'x' must be an array of numbers"):
+        hgm.plot.images({"x": [["a"]]})
 
 
 def test_gaps_of_other_channels_are_not_mixed():

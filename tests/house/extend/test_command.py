@@ -1,4 +1,4 @@
-"""A command from outside the package: it stands in the help, after those of hgm, runs, and its errors are told as those of hgm's own."""
+"""A command from outside the package: it stands last in the help, runs, and its errors are told as those of hgm."""
 
 from typing import Annotated
 
