@@ -101,8 +101,8 @@ def images(
     if len(shapes) > 1 or first.ndim not in (2, 3) or not 0 < len(first) <= MOST or not first.size:
         are = ", ".join(f"{name} {x.shape}" for name, x in found.items())
         raise BadSpec(f"rows are images of one shape, (n, H, W) or (n, W), n from 1 to {MOST}; got {are}")
-    low = number(first.min() if low is None else low, "low must be a finite number", isfinite)
-    top = first.max() if high is None else high
+    low = number(float(first.min()) if low is None else low, "low must be a finite number", isfinite)
+    top = float(first.max()) if high is None else high
     high = number(top, f"high must be a finite number of at least low, {low:g}", lambda value: low <= value < inf)
     n, tall, wide = first.shape if first.ndim == 3 else (len(first), 1, first.shape[1])
     cell = min(1.4, 8.0 / n)
