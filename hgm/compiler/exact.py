@@ -138,11 +138,15 @@ class Exact(Engine):
             skips.append(skip)
             scales += taken_here
         messages.reverse()
+        collected = Collected(messages, skips, scales, e, mask, full, scaled)
         if check:
-            top = messages[0].h
-            log_mass = top.sum(0).log() if messages[0].kernel == "linear" else logsumexp(top, 0)
-            self.deferred.check(log_mass, first_row, self.check_weights)
-        return Collected(messages, skips, scales, e, mask, full, scaled)
+            self.deferred.check(self.log_mass(collected), first_row, self.check_weights)
+        return collected
+
+    def log_mass(self, collected: Collected) -> Tensor:
+        """``(n, B)`` logs of what is left of each tree, scaled: -inf if its evidence is impossible, NaN if it is none."""
+        top = collected.messages[0]
+        return top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
 
     def roots(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
@@ -172,9 +176,7 @@ class Exact(Engine):
         return read
 
     def partition(self, collected: Collected) -> Tensor:
-        top = collected.messages[0]
-        mass = top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
-        total = mass.sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
+        total = self.log_mass(collected).sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
         for taken, kernel in collected.scales:
             total = total + (taken if kernel == "log" else taken.log()).sum((0, 1), dtype=torch.float64)
         return total
@@ -192,6 +194,12 @@ class Exact(Engine):
             self.check_weights()
             self._rescale_always()
         self._fix()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the weights do not learn, and are those that the layers keep."""
+        own = self.weights.log_potential
+        return not self.trainable and own is self._fixed_of and self._fixed_at == self.weights.version() >= 0
 
     def _is_fixed(self, own: Tensor, looks: bool) -> bool:
         return own is self._fixed_of and (looks or self._fixed_at == self.weights.version())

@@ -1,0 +1,280 @@
+"""A forward once more: the same operations on the same memory, without what decides them.
+
+A network does the same operations for every input. So those of one forward are recorded as torch sees them, and the
+next forwards of that shape are a loop over bound calls: no modules, no views, and no memory that is asked for and given
+back. (As CUDA graphs do it, where a launch costs what Python costs here.)
+
+    recorded      q = bmm(w, x)        u = div(b, q, out=q)     y = view(u)     p = index_select(y, 1, order)
+    replayed      bmm(w, x, out=q)     div(b, q, out=q)                         p = index_select(y, 1, order)
+
+Calls that do not depend on the input are left out; those that make the answer make a new tensor.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
+from hgm.compiler.numerics import unkept
+
+__all__ = ["Recording", "Replay"]
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+#: numbers of log evidence: with more, what decides the operations costs little beside them, and their memory much
+MOST = 1 << 19
+
+#: bytes: memory for vectors begins at a multiple
+ALIGNED = 64
+
+
+class Replay:
+    """The forwards of an engine that are replayed, and their recording. A copy, and a pickled one, begins with none.
+
+    Args:
+        engine: of a network.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._seen: Hashable = None
+        self._kept: dict[Hashable, Recording | None] = {}
+
+    def __call__(self, run: Run, x: Tensor, kind: Hashable) -> tuple[Tensor, ...] | None:
+        """``run(x)``, or ``None`` if it is to be run as it is: for the first x of its shape, and where it may not be.
+
+        Args:
+            run: what the engine is asked for: it looks at no number.
+            x: log evidence.
+            kind: what tells this function from others of the same engine.
+        """
+        if not self._pays(x):
+            return None
+        engine = self.engine
+        key = (kind, x.shape, x.stride(), x.dtype, engine._fixed_at, id(engine._fixed_of))
+        if key in self._kept:
+            recording = self._kept.pop(key, None)  # nobody else may use it meanwhile
+        elif key != self._seen:
+            self._seen = key
+            return None
+        else:
+            recording = Recording(run, x)
+        if recording is None:
+            return None
+        found = recording(x)
+        self._kept = {key: recording}
+        return found
+
+    def _pays(self, x: Tensor) -> bool:
+        """Whether x is small, on the CPU, for an exact engine with fixed weights, and nobody looks on."""
+        engine = self.engine
+        return (
+            type(engine) is Exact
+            and type(x) is Tensor
+            and x.device.type == "cpu"
+            and 0 < x.numel() <= MOST
+            and unkept(x)
+            and engine.settled
+            and not torch._C._len_torch_dispatch_stack()
+            and not torch._C._get_tracing_state()
+            and not any(self._hooks)
+        )
+
+    @cached_property
+    def _hooks(self) -> list[dict[int, Any]]:
+        """What holds the hooks of each module, and those of all."""
+        own = [held for m in self.engine.modules() for held in (m._forward_hooks, m._forward_pre_hooks)]
+        return [*own, hooks._global_forward_hooks, hooks._global_forward_pre_hooks]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.engine,)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """An operation on tensors.
+
+    Attributes:
+        function, args, kwargs: what was called.
+        made: the new tensor; ``None`` if it writes into tensors that were there.
+        reads, writes: the memory of its arguments, and where its result is.
+        into: the same function with an ``out=``, if it has one.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    made: Tensor | None
+    reads: set[int]
+    writes: set[int]
+    into: Callable[..., Any] | None
+
+
+class _Bound(NamedTuple):
+    """A call as it is replayed; `views` says which of its arguments are the input, and how it is looked at."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    views: dict[int, tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, call: Call, x: int, anew: bool) -> _Bound:
+        """The call, with its result in the tensor that it made, or `anew`, on the memory x of the input."""
+        views = {
+            i: (arg.shape, arg.stride(), arg.storage_offset())
+            for i, arg in enumerate(call.args)
+            if isinstance(arg, Tensor) and _memory(arg) == x
+        }
+        function, args, kwargs = call.into or call.function, call.args, call.kwargs
+        if call.made is not None and not anew:
+            if call.into is not None:
+                kwargs = {**kwargs, "out": call.made}
+            else:
+                function, args = _copied, (*args, call.made, call.function)
+        return cls(function, args, kwargs, views)
+
+
+class Recording:
+    """The operations of a function of one tensor: the numbers that it computes depend on it, what it does may not.
+
+    Args:
+        run: the function. Autograd keeps nothing of it.
+        x: an argument; the others are to have its shape, strides and precision.
+    """
+
+    def __init__(self, run: Run, x: Tensor) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            given = x.clone()
+            with _Recorder() as seen:
+                outputs = run(given)
+            todo, last = _varying(seen.calls, _memory(given))
+            makers: list[tuple[Call, Tensor]] = []
+            for out in outputs:
+                maker = last.get(_memory(out))
+                alone = [_memory(other) for other in outputs].count(_memory(out)) == 1
+                if alone and maker is not None and maker.made is not None:  # nothing reads it later
+                    todo.remove(maker)
+                else:
+                    maker = Call(torch.clone, (out,), {}, out, {_memory(out)}, set(), torch.clone)
+                makers.append((maker, out))
+            calls = [*todo, *(maker for maker, _ in makers)]
+            own = _memory(given)
+            self._bound = [_Bound.of(call, own, i >= len(todo)) for i, call in enumerate(calls)]
+            self._form = [(out.shape, out.stride(), out.storage_offset()) for _, out in makers]
+            _pack(calls, len(todo), own)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The function's value. Not for two threads at once."""
+        found = []
+        for call, args, kwargs, views in self._bound:
+            if views:
+                args = tuple(x.as_strided(*views[i]) if i in views else arg for i, arg in enumerate(args))
+            found.append(call(*args, **kwargs))
+        made = found[len(found) - len(self._form) :]
+        return tuple(new.as_strided(*form) for new, form in zip(made, self._form, strict=True))
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the operations that go through torch's dispatcher, but for those that only look at memory another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        reads = _memories((args, kwargs))
+        made, name = result, func.overloadpacket.__name__
+        written = [
+            kwargs.get(a.name, args[i] if i < len(args) else None)
+            for i, a in enumerate(func._schema.arguments)
+            if a.alias_info is not None and a.alias_info.is_write
+        ]
+        if written:
+            own = getattr(Tensor if name.endswith("_") else torch, name, func)
+            self.calls.append(Call(own, args, kwargs, None, reads, _memories(written), None))
+        elif not _memories(made) <= reads:  # else a view
+            into = _into(getattr(torch, name, None), args, kwargs, made)
+            self.calls.append(Call(func, args, kwargs, made, reads, _memories(made), into))
+        return result
+
+
+def _varying(calls: list[Call], x: int) -> tuple[list[Call], dict[int, Call]]:
+    """The calls that must be done for every input, and the last of them that touches each piece of memory."""
+    overwritten = {place for call in calls if call.made is None for place in call.writes}
+    varies, last = {x}, {}
+    todo = []
+    for call in calls:
+        if call.reads & varies or call.writes & (overwritten | varies):
+            todo.append(call)
+            varies |= call.writes
+            last.update(dict.fromkeys(call.reads | call.writes, call))
+    return todo, last
+
+
+def _into(function: Any, args: Any, kwargs: Any, made: Tensor) -> Any:
+    """The function of torch that computes the same with an ``out=``; ``None`` if there is none."""
+    try:
+        again = torch.empty_strided(made.shape, made.stride(), dtype=made.dtype)
+        function(*args, **kwargs, out=again)
+    except (TypeError, RuntimeError):
+        return None
+    return function if again.stride() == made.stride() and torch.equal(again, made) else None
+
+
+def _copied(*given: Any, **kwargs: Any) -> Tensor:
+    *args, out, function = given
+    return out.copy_(function(*args, **kwargs))
+
+
+def _pack(calls: list[Call], anew: int, x: int) -> None:
+    """Lay what the first `anew` calls make into one piece of memory, which is used again when nobody reads it later."""
+    tensors = {
+        id(t): t for call in calls for t in tree_leaves((call.args, call.kwargs, call.made)) if isinstance(t, Tensor)
+    }
+    place = {key: _memory(t) for key, t in tensors.items()}
+    last = {where: i for i, call in enumerate(calls) for where in call.reads | call.writes}
+    ends: dict[int, list[int]] = {}
+    for where, i in last.items():
+        ends.setdefault(i, []).append(where)
+    held: dict[int, tuple[int, int]] = {}  # where each is, and how large the block is
+    free: list[tuple[int, int]] = []
+    total = 0
+    for i, call in enumerate(calls):
+        if call.made is not None and i < anew:
+            size = -(-call.made.untyped_storage().nbytes() // ALIGNED) * ALIGNED
+            best = bisect_left(free, (size, 0))
+            if best < len(free) and free[best][0] <= 2 * size:
+                block = free.pop(best)
+            else:
+                block, total = (size, total), total + size
+            held[_memory(call.made)] = block
+        for where in ends.get(i, ()):
+            if where in held:
+                insort(free, held[where])
+    memory = torch.empty(total, dtype=torch.uint8).untyped_storage()
+    for key, t in tensors.items():
+        if place[key] in held:
+            offset = held[place[key]][1] // t.element_size() + t.storage_offset()
+            t.set_(memory, offset, t.shape, t.stride())  # type: ignore[call-overload]
+
+
+def _memory(x: Tensor) -> int:
+    return x.untyped_storage()._cdata
+
+
+def _memories(given: Any) -> set[int]:
+    return {_memory(x) for x in tree_leaves(given) if isinstance(x, Tensor)}
