@@ -144,7 +144,7 @@ class Exact(Engine):
         return collected
 
     def log_mass(self, collected: Collected) -> Tensor:
-        """``(n, B)`` logs of what is left of each tree, scaled: -inf if its evidence is impossible, NaN if it is none."""
+        """``(n, B)`` logs of what is left of each tree, as scaled: -inf for impossible evidence, NaN for none."""
         top = collected.messages[0]
         return top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
 

@@ -79,7 +79,7 @@ class Walk:
         """
         engine = self.engine
         enough = min(rows, self.rows(width)) * self._states >= FEWEST
-        if not enough or device.type != "cpu" or not isinstance(engine, Exact) or not _settled(engine):
+        if not enough or device.type != "cpu" or not isinstance(engine, Exact) or not engine.settled:
             return False
         if not symbols and all(type(stage) is Regular for stage in engine.stages):
             return False
@@ -109,9 +109,3 @@ class Walk:
         if not bool((h.sum(0) > 0).all()):
             return None
         return Walked([Message(h, "linear", e.dtype)], [Scale(taken.view(1, 1, -1), "log")])
-
-
-def _settled(engine: Exact) -> bool:
-    """Whether the weights do not learn, and are those that the layers keep."""
-    own = engine.weights.log_potential
-    return not engine.trainable and own is engine._fixed_of and engine._fixed_at == engine.weights.version()

@@ -48,8 +48,9 @@ class Replay:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._weights: tuple[Tensor, int | None] | None = None
         self._seen: Hashable = None
-        self._kept: dict[Hashable, Recording | None] = {}
+        self._kept: dict[Hashable, Recording] = {}
 
     def __call__(self, run: Run, x: Tensor, kind: Hashable) -> tuple[Tensor, ...] | None:
         """``run(x)``, or ``None`` if it is to be run as it is: for the first x of its shape, and where it may not be.
@@ -61,17 +62,13 @@ class Replay:
         """
         if not self._pays(x):
             return None
-        engine = self.engine
-        key = (kind, x.shape, x.stride(), x.dtype, engine._fixed_at, id(engine._fixed_of))
-        if key in self._kept:
-            recording = self._kept.pop(key, None)  # nobody else may use it meanwhile
-        elif key != self._seen:
-            self._seen = key
-            return None
-        else:
-            recording = Recording(run, x)
+        key = (kind, x.shape, x.stride(), x.dtype)
+        recording = self._kept.pop(key, None)  # nobody else may use it meanwhile
         if recording is None:
-            return None
+            if key != self._seen:
+                self._seen = key
+                return None
+            recording = Recording(run, x)
         found = recording(x)
         self._kept = {key: recording}
         return found
@@ -79,17 +76,26 @@ class Replay:
     def _pays(self, x: Tensor) -> bool:
         """Whether x is small, on the CPU, for an exact engine with fixed weights, and nobody looks on."""
         engine = self.engine
+        if torch.compiler.is_compiling() or type(engine) is not Exact or not engine.settled:
+            return False
+        weights, version = self._weights or (None, None)
+        if weights is not engine._fixed_of or version != engine._fixed_at:
+            self._weights, self._seen, self._kept = (engine._fixed_of, engine._fixed_at), None, {}
         return (
-            type(engine) is Exact
-            and type(x) is Tensor
+            type(x) is Tensor
             and x.device.type == "cpu"
             and 0 < x.numel() <= MOST
             and unkept(x)
-            and engine.settled
+            and self._known
+            and not any(self._hooks)
             and not torch._C._len_torch_dispatch_stack()
             and not torch._C._get_tracing_state()
-            and not any(self._hooks)
         )
+
+    @cached_property
+    def _known(self) -> bool:
+        """Whether all parts are hgm's own: others may look at numbers."""
+        return all(type(m).__module__.startswith(("hgm.", "torch.")) for m in self.engine.modules())
 
     @cached_property
     def _hooks(self) -> list[dict[int, Any]]:
@@ -107,7 +113,7 @@ class Call:
 
     Attributes:
         function, args, kwargs: what was called.
-        made: the new tensor; ``None`` if it writes into tensors that were there.
+        made: the new tensors; none if it writes into tensors that were there.
         reads, writes: the memory of its arguments, and where its result is.
         into: the same function with an ``out=``, if it has one.
     """
@@ -115,7 +121,7 @@ class Call:
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    made: Tensor | None
+    made: tuple[Tensor, ...]
     reads: set[int]
     writes: set[int]
     into: Callable[..., Any] | None
@@ -138,9 +144,9 @@ class _Bound(NamedTuple):
             if isinstance(arg, Tensor) and _memory(arg) == x
         }
         function, args, kwargs = call.into or call.function, call.args, call.kwargs
-        if call.made is not None and not anew:
+        if call.made and not anew:
             if call.into is not None:
-                kwargs = {**kwargs, "out": call.made}
+                kwargs = {**kwargs, "out": call.made[0]}
             else:
                 function, args = _copied, (*args, call.made, call.function)
         return cls(function, args, kwargs, views)
@@ -164,26 +170,33 @@ class Recording:
             for out in outputs:
                 maker = last.get(_memory(out))
                 alone = [_memory(other) for other in outputs].count(_memory(out)) == 1
-                if alone and maker is not None and maker.made is not None:  # nothing reads it later
-                    todo.remove(maker)
+                if alone and maker is not None and len(maker.made) == 1 and _memory(out) in maker.writes:
+                    todo.remove(maker)  # nothing reads it later: it may be another tensor each time
                 else:
-                    maker = Call(torch.clone, (out,), {}, out, {_memory(out)}, set(), torch.clone)
+                    maker = Call(torch.clone, (out,), {}, (out,), {_memory(out)}, set(), torch.clone)
                 makers.append((maker, out))
             calls = [*todo, *(maker for maker, _ in makers)]
             own = _memory(given)
+            nested = any(own in _memories([a for a in call.args if not isinstance(a, Tensor)]) for call in calls)
+            self._copy = given if nested or any(own in call.writes for call in calls) else None
             self._bound = [_Bound.of(call, own, i >= len(todo)) for i, call in enumerate(calls)]
-            self._form = [(out.shape, out.stride(), out.storage_offset()) for _, out in makers]
-            _pack(calls, len(todo), own)
+            self._forms = [
+                None if maker.function is torch.clone else (out.shape, out.stride(), out.storage_offset())
+                for maker, out in makers
+            ]
+            _pack(calls, len(todo))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """The function's value. Not for two threads at once."""
         found = []
+        if self._copy is not None:
+            x = self._copy.copy_(x)
         for call, args, kwargs, views in self._bound:
             if views:
                 args = tuple(x.as_strided(*views[i]) if i in views else arg for i, arg in enumerate(args))
             found.append(call(*args, **kwargs))
-        made = found[len(found) - len(self._form) :]
-        return tuple(new.as_strided(*form) for new, form in zip(made, self._form, strict=True))
+        made = zip(found[len(found) - len(self._forms) :], self._forms, strict=True)
+        return tuple(new if form is None else new.as_strided(*form) for new, form in made)
 
 
 class _Recorder(TorchDispatchMode):
@@ -197,7 +210,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         reads = _memories((args, kwargs))
-        made, name = result, func.overloadpacket.__name__
+        made, name = tuple(t for t in tree_leaves(result) if isinstance(t, Tensor)), func.overloadpacket.__name__
         written = [
             kwargs.get(a.name, args[i] if i < len(args) else None)
             for i, a in enumerate(func._schema.arguments)
@@ -205,16 +218,18 @@ class _Recorder(TorchDispatchMode):
         ]
         if written:
             own = getattr(Tensor if name.endswith("_") else torch, name, func)
-            self.calls.append(Call(own, args, kwargs, None, reads, _memories(written), None))
+            self.calls.append(Call(own, args, kwargs, (), reads, _memories(written), None))
+        elif not made:
+            raise RuntimeError(f"{name} looks at numbers: what is recorded may not")
         elif not _memories(made) <= reads:  # else a view
-            into = _into(getattr(torch, name, None), args, kwargs, made)
+            into = _into(getattr(torch, name, None), args, kwargs, *made) if len(made) == 1 else None
             self.calls.append(Call(func, args, kwargs, made, reads, _memories(made), into))
         return result
 
 
 def _varying(calls: list[Call], x: int) -> tuple[list[Call], dict[int, Call]]:
     """The calls that must be done for every input, and the last of them that touches each piece of memory."""
-    overwritten = {place for call in calls if call.made is None for place in call.writes}
+    overwritten = {place for call in calls if not call.made for place in call.writes}
     varies, last = {x}, {}
     todo = []
     for call in calls:
@@ -235,12 +250,14 @@ def _into(function: Any, args: Any, kwargs: Any, made: Tensor) -> Any:
     return function if again.stride() == made.stride() and torch.equal(again, made) else None
 
 
-def _copied(*given: Any, **kwargs: Any) -> Tensor:
-    *args, out, function = given
-    return out.copy_(function(*args, **kwargs))
+def _copied(*given: Any, **kwargs: Any) -> None:
+    *args, made, function = given
+    found = tree_leaves(function(*args, **kwargs))
+    for mine, new in zip(made, found, strict=True):
+        mine.copy_(new)
 
 
-def _pack(calls: list[Call], anew: int, x: int) -> None:
+def _pack(calls: list[Call], anew: int) -> None:
     """Lay what the first `anew` calls make into one piece of memory, which is used again when nobody reads it later."""
     tensors = {
         id(t): t for call in calls for t in tree_leaves((call.args, call.kwargs, call.made)) if isinstance(t, Tensor)
@@ -254,14 +271,14 @@ def _pack(calls: list[Call], anew: int, x: int) -> None:
     free: list[tuple[int, int]] = []
     total = 0
     for i, call in enumerate(calls):
-        if call.made is not None and i < anew:
-            size = -(-call.made.untyped_storage().nbytes() // ALIGNED) * ALIGNED
+        for made in call.made if i < anew else ():
+            size = -(-made.untyped_storage().nbytes() // ALIGNED) * ALIGNED
             best = bisect_left(free, (size, 0))
             if best < len(free) and free[best][0] <= 2 * size:
                 block = free.pop(best)
             else:
                 block, total = (size, total), total + size
-            held[_memory(call.made)] = block
+            held[_memory(made)] = block
         for where in ends.get(i, ()):
             if where in held:
                 insort(free, held[where])
@@ -269,7 +286,7 @@ def _pack(calls: list[Call], anew: int, x: int) -> None:
     for key, t in tensors.items():
         if place[key] in held:
             offset = held[place[key]][1] // t.element_size() + t.storage_offset()
-            t.set_(memory, offset, t.shape, t.stride())  # type: ignore[call-overload]
+            t.set_(memory, offset, t.shape, t.stride())
 
 
 def _memory(x: Tensor) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
 from hgm.compiler.walk import Walk
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.ambient import check_of, checking, transformed
@@ -74,6 +75,7 @@ class Running(Intake, Checked):
 
     def _all(self, names: Sequence[str], x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Outputs, then what a check looks at; it looks at nothing itself."""
+        assert isinstance(self.engine, Exact)
         with checking(False):
             collected = self.engine.collect(x)
             log_mass = self.engine.log_mass(collected)  # first: reading may overwrite messages
