@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, Self
 
@@ -114,7 +115,7 @@ class Exact(Engine):
         elif full is None and looks and self._fixed_at != self.weights.version():
             self.changed()
         scaled = None if full is None else self.weights.scaled(full)
-        mask = self._mask if scaled is None else self._impossible(scaled, possible)
+        mask = self._mask if scaled is None else self._impossible(lambda: scaled, possible)
         if mask is not None:
             e = e + mask.to(e.dtype)
         top = e.detach().amax(0, keepdim=True).clamp_min_(LOWEST)
@@ -210,7 +211,7 @@ class Exact(Engine):
         for stage in self.stages:
             stage.rescale_always()
 
-    def _impossible(self, scaled: Tensor, mask: Tensor | None) -> Tensor | None:
+    def _impossible(self, scaled: Callable[[], Tensor], mask: Tensor | None) -> Tensor | None:
         """``(S, n_in, 1)``: -inf where the mask is or a unary factor is zero, else 0.
 
         Evidence is scaled by its largest entry. That must be one that counts: where the largest is at a state that the
@@ -218,13 +219,13 @@ class Exact(Engine):
         """
         for unary in self.unary:
             if unary.limits:
-                mask = scaled.new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
-                mask = mask.index_add(1, unary.columns, unary.forbidden(scaled, self.states_in))  # type: ignore[operator, arg-type]
+                mask = scaled().new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
+                mask = mask.index_add(1, unary.columns, unary.forbidden(scaled(), self.states_in))  # type: ignore[operator, arg-type]
         return mask
 
     def _fix(self) -> None:
         if not self.trainable:
-            scaled = self.weights.scaled()
+            scaled = cache(self.weights.scaled)  # not needed where all tables are whole potentials
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
             self._mask = self._impossible(scaled, self.possible)

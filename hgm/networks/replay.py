@@ -13,7 +13,7 @@ Calls that do not depend on the input are left out; those that make the answer m
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -193,7 +193,7 @@ class Recording:
             x = self._copy.copy_(x)
         for call, args, kwargs, views in self._bound:
             if views:
-                args = tuple(x.as_strided(*views[i]) if i in views else arg for i, arg in enumerate(args))
+                args = tuple(_viewed(x, *views[i]) if i in views else arg for i, arg in enumerate(args))
             found.append(call(*args, **kwargs))
         made = zip(found[len(found) - len(self._forms) :], self._forms, strict=True)
         return tuple(new if form is None else new.as_strided(*form) for new, form in made)
@@ -287,6 +287,11 @@ def _pack(calls: list[Call], anew: int) -> None:
         if place[key] in held:
             offset = held[place[key]][1] // t.element_size() + t.storage_offset()
             t.set_(memory, offset, t.shape, t.stride())
+
+
+def _viewed(x: Tensor, shape: Sequence[int], stride: Sequence[int], offset: int) -> Tensor:
+    """x looked at as its copy was, which began at 0 in memory."""
+    return x.as_strided(shape, stride, x.storage_offset() + offset)
 
 
 def _memory(x: Tensor) -> int:

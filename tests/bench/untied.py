@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from _measure import machine, peak_mib, show
 
-import hgm
-
 
 def resident_mib() -> float:
     """The memory that this process has resident now, in MiB."""
@@ -36,7 +34,8 @@ def main(edges: int = 1000, states: int = 200) -> None:
         rows.append({"": what, "s": time.process_time() - began, "now MiB": resident_mib(), "peak MiB": peak_mib()})
         began = time.process_time()
 
-    import hgm.networks.compile  # noqa: F401 - what is loaded when it is first used
+    import hgm.networks.compile
+
     note("imports")
     rng = np.random.default_rng(0)
     tables = [rng.random((states, states)) + 0.1 for _ in range(edges)]

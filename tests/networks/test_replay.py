@@ -198,3 +198,12 @@ def test_a_recording_is_the_function():
         x = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32))
         for got, want in zip(recording(x), function(x), strict=True):
             assert torch.equal(got, want)
+
+
+def test_rows_of_a_larger_batch_are_their_own():
+    """Their memory does not begin where that of the recorded ones did."""
+    tree = TREES["single"]
+    net, x = hgm.compile(tree), torch.randn(6, 2, 1, generator=torch.Generator().manual_seed(0))
+    want = net(x)
+    for row in range(6):
+        assert torch.equal(net(x[row : row + 1]), want[row : row + 1])
