@@ -88,7 +88,8 @@ class Weights(nn.Module):
 
     def _alone(self, full: Tensor) -> bool:
         """Whether nobody looks on: then nothing as large as all weights is needed beside them."""
-        return self._owner is None and full.ndim == 1 and not torch.compiler.is_compiling() and unkept(full)
+        alone = self._owner is None and full.ndim == 1 and len(full) > 0
+        return alone and not torch.compiler.is_compiling() and unkept(full)
 
     def full(self, entries: Tensor | None = None, zero: float = -torch.inf) -> Tensor:
         """``(P,)`` all entries, `zero` where a potential is zero, from those that are not ``(N,)``."""

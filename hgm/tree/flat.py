@@ -28,7 +28,11 @@ def owners(potentials: Sequence[Potential]) -> np.ndarray:
 
 def flatten(potentials: Sequence[Potential]) -> np.ndarray:
     """``(P,)`` float64: the log entries of all potentials."""
-    return np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in potentials)])
+    start = offsets(potentials)
+    flat = np.empty(int(start[-1]))
+    for p, first, last in zip(potentials, start[:-1].tolist(), start[1:].tolist(), strict=True):
+        flat[first:last] = p.logs().ravel()
+    return flat
 
 
 def pieces(potentials: Sequence[Potential], flat: np.ndarray) -> list[np.ndarray]:
