@@ -84,11 +84,16 @@ class Weights(nn.Module):
         """``(P,)`` the potential of each entry; as large as the weights, and kept where they learn."""
         if self._owner is not None:
             return self._owner
-        return torch.repeat_interleave(self.sizes, output_size=self.size)
+        return self._owners(slice(0, self.size))
+
+    def _owners(self, some: slice) -> Tensor:
+        """The potentials of some entries."""
+        entries = torch.arange(some.start, some.stop, device=self.sizes.device)
+        return torch.bucketize(entries, self.sizes.cumsum(0), right=True)
 
     def _alone(self, full: Tensor) -> bool:
         """Whether nobody looks on: then nothing as large as all weights is needed beside them."""
-        alone = self._owner is None and full.ndim == 1 and len(full) > 0
+        alone = self._owner is None and full.ndim == 1 and len(full) > 0 and full.is_cpu
         return alone and not torch.compiler.is_compiling() and unkept(full)
 
     def full(self, entries: Tensor | None = None, zero: float = -torch.inf) -> Tensor:
@@ -145,11 +150,9 @@ class Weights(nn.Module):
         full = self.full() if full is None else full
         scaled, largest = torch.cat([full, self.beyond.to(full.dtype)]), self.largest(full)
         if self._alone(full):
-            first, at_once = 0, max(1, CHUNK * len(self.sizes) // max(self.size, 1))  # potentials
-            for sizes, top in zip(self.sizes.split(at_once), largest.split(at_once), strict=True):
-                part = top.repeat_interleave(sizes)
-                scaled[first : first + len(part)] -= part
-                first += len(part)
+            for first in range(0, len(full), CHUNK):
+                some = slice(first, min(first + CHUNK, len(full)))
+                scaled[some] -= largest[self._owners(some)]
             return scaled
         scaled[: len(full)] -= largest[self.owner]
         return scaled

@@ -31,7 +31,7 @@ from hgm.tree.arguments import number
 from hgm.tree.arrays import Frozen, frozen, integral
 from hgm.tree.entries import checked, checked_name, non_negative
 
-__all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential"]
+__all__ = ["KINDS", "Edge", "Potential", "Table"]
 
 #: the kinds of potentials by the names of their classes: hgm's own, and every subclass that was defined
 KINDS: dict[str, type[Potential]] = {}
@@ -109,8 +109,11 @@ class Potential(Frozen, ABC):
 
     def logs(self) -> np.ndarray:
         """`log_potential`; where the entries were given and nobody has asked for their logs, it is not kept."""
-        if self._values is None or "log_potential" in vars(self):
-            return self.log_potential
+        kept = vars(self).get("log_potential")
+        if kept is not None:
+            return kept
+        if self._values is None:
+            raise AttributeError(f"{type(self).__name__} has no log_potential yet")
         with np.errstate(divide="ignore"):
             return np.log(self._values)
 
@@ -321,15 +324,3 @@ class Edge(Table):
                 "Use Table for a prior or a joint factor"
             )
         super().check()
-
-
-def as_potential(given: Potential | npt.ArrayLike) -> Potential:
-    """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
-    if isinstance(given, Potential):
-        if not given._checked:  # of a kind that has its own way of making them
-            if not (hasattr(given, "shape") and hasattr(given, "log_potential")):
-                raise BadExtension(f"{type(given).__name__}.__init__ must call super().__init__(shape, log_potential)")
-            given.check()
-        return given
-    values = checked(given, "values")
-    return Edge(values) if values.ndim == 2 else Table(values)
