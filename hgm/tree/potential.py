@@ -29,7 +29,7 @@ import numpy.typing as npt
 from hgm.errors import BadExtension, BadPotential, brief, check_free, extension
 from hgm.tree.arguments import number
 from hgm.tree.arrays import Frozen, frozen, integral
-from hgm.tree.entries import checked, checked_name, non_negative
+from hgm.tree.entries import checked, checked_name, log, non_negative
 
 __all__ = ["KINDS", "Edge", "Potential", "Table"]
 
@@ -109,13 +109,10 @@ class Potential(Frozen, ABC):
 
     def logs(self) -> np.ndarray:
         """`log_potential`; where the entries were given and nobody has asked for their logs, it is not kept."""
-        kept = vars(self).get("log_potential")
-        if kept is not None:
-            return kept
-        if self._values is None:
+        kept: np.ndarray | None = vars(self).get("log_potential")
+        if kept is None and self._values is None:
             raise AttributeError(f"{type(self).__name__} has no log_potential yet")
-        with np.errstate(divide="ignore"):
-            return np.log(self._values)
+        return log(self._values) if kept is None else kept
 
     @abstractmethod
     def entries(self) -> np.ndarray:
@@ -193,9 +190,11 @@ class Potential(Frozen, ABC):
     @property
     def positive(self) -> bool:
         """Whether psi has no zeros."""
-        if self._values is not None:
-            return self.complete and bool((self._values > 0).all())
-        return self.complete and bool(np.isfinite(self.log_potential).all())
+        return self.complete and bool(self._allowed.all())
+
+    @property
+    def _allowed(self) -> np.ndarray:
+        return np.isfinite(self.log_potential) if self._values is None else self._values > 0
 
     def dense_log(self) -> np.ndarray:
         """log psi as a dense array of shape `shape`."""
@@ -214,8 +213,6 @@ class Potential(Frozen, ABC):
         """``(R, axes)`` the joint states at which psi is positive."""
         states, entry = self.places()
         return states[~np.isneginf(self.log_potential.ravel()[entry])]
-
-    # ------------------------------------------------------------------ with other numbers
 
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
         """The same potential (kind, support) with other log entries, of the shape of `log_potential`.
@@ -238,8 +235,7 @@ class Potential(Frozen, ABC):
     def with_values(self, values: npt.ArrayLike) -> Self:
         """As `with_log`, from the entries themselves, which it keeps exactly."""
         table = non_negative(values, "values")
-        with np.errstate(divide="ignore"):
-            other = self.with_log(np.log(table))
+        other = self.with_log(log(table))
         other._values = frozen(table)
         return other
 
@@ -296,7 +292,7 @@ class Table(Potential):
         """Raises `BadPotential` unless it has an axis, no empty one, and a positive entry."""
         if self.axes < 1 or 0 in self.shape:
             raise BadPotential(f"a potential needs at least one axis and no empty one; its shape is {self.shape}")
-        if not (np.isfinite(self.log_potential) if self._values is None else self._values > 0).any():
+        if not self._allowed.any():
             raise BadPotential(f"the potential of shape {self.shape} is zero everywhere: no state is allowed")
 
     def entries(self) -> np.ndarray:
