@@ -160,8 +160,6 @@ class Potential(Frozen, ABC):
                 if not np.array_equal(again.entries(), entries):
                     raise BadExtension(f"{name}.entries() depends on more than shape, log_potential and parts()")
 
-    # ------------------------------------------------------------------ what it says
-
     @property
     def axes(self) -> int:
         """Number of variables in the scope."""
