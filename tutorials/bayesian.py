@@ -129,7 +129,7 @@ for shift, (label, draws) in enumerate((("NUTS", by_nuts), ("full Gaussian", ful
     ax.vlines(torch.arange(5) + 0.2 * (shift - 1), low, high, lw=4, color=f"C{shift}", label=label)
 ax.plot(range(5), [0.6] + [0.7] * 4, "k_", ms=25, label="truth")
 ax.set_xticks(range(5), ["p(class 0)"] + [f"p({name} | class 1)" for name in names[1:]], fontsize=8)
-ax.legend(fontsize=8)
+ax.legend(fontsize=8, loc="upper left")
 plt.show()
 
 # %% [markdown]

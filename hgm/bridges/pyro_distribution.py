@@ -27,7 +27,7 @@ from hgm.errors import BadEvidence, BadPotential, BadSpec, brief, listing
 from hgm.evidence.ambient import concrete
 from hgm.evidence.potentials import GivenPotentials
 from hgm.evidence.symbols import MISSING, as_tensor, signed
-from hgm.tree.arguments import choice, flag, is_series
+from hgm.tree.arguments import choice, flag, is_series, listed, whole
 from hgm.tree.labels import Label
 from hgm.tree.tree import Tree, checked_tree
 
@@ -87,6 +87,7 @@ class TreeDistribution(TorchDistribution):
     ) -> None:
         self.tree = checked_tree(tree)
         self.missing = flag("missing", missing)
+        validate_args = None if validate_args is None else flag("validate_args", validate_args)
         self.engine = choice("engine", engine, ("auto", "network", "reference"))
         self._variables, event_shape = _over(tree, over)
         validate = self._validate_args if validate_args is None else validate_args
@@ -99,9 +100,9 @@ class TreeDistribution(TorchDistribution):
         """The same distribution for a larger batch; nothing is copied or computed again.
 
         Raises:
-            BadSpec: for a batch that the distribution's own does not expand to.
+            BadSpec: for what is no shape, or a batch that the distribution's own does not expand to.
         """
-        own, wanted = tuple(self.batch_shape), tuple(batch_shape)
+        own, wanted = tuple(self.batch_shape), _sizes("batch_shape", batch_shape)
         tail = wanted[len(wanted) - len(own) :]
         if len(wanted) < len(own) or any(n not in (1, m) for n, m in zip(own, tail, strict=True)):
             raise BadSpec(f"a batch {own} cannot be expanded to {wanted}")
@@ -147,6 +148,7 @@ class TreeDistribution(TorchDistribution):
         Raises:
             BadSpec: if there are more than 2^16.
         """
+        flag("expand", expand)
         if not self.has_enumerate_support:
             raise BadSpec(
                 f"the variables {listing(self.names, 4)} have {self._states:,} joint states; at most {MOST_STATES:,} "
@@ -211,6 +213,8 @@ class TreeDistribution(TorchDistribution):
         x, batch = self._read(value)
         batch = tuple(torch.broadcast_shapes(batch, self.batch_shape))
         rows, outside = self._inside(x)
+        if not concrete(outside):
+            raise BadEvidence("a posterior looks at its value; got one without numbers, on the meta device or traced")
         if bool(outside.any()):
             raise BadEvidence("a posterior is given states that there are; the value is outside of the support")
         states = rows.expand(*batch, -1).reshape(prod(batch), len(self._variables))
@@ -239,8 +243,9 @@ class TreeDistribution(TorchDistribution):
         Raises:
             ImpossibleEvidence: if the potentials allow nothing at all.
             BadPotential: if one is no number.
+            BadSpec: for what is no shape.
         """
-        sample_shape, own = tuple(sample_shape), self._potentials.batch
+        sample_shape, own = _sizes("sample_shape", sample_shape), self._potentials.batch
         batch = tuple(self.batch_shape)
         own = (1,) * (len(batch) - len(own)) + own
         again = [n if m == 1 else 1 for n, m in zip(batch, own, strict=True)]  # dimensions that were expanded
@@ -300,3 +305,8 @@ def _over(tree: Tree, over: Any) -> tuple[np.ndarray, tuple[int, ...]]:
     if not len(variables) or len(np.unique(variables)) < len(variables):
         raise BadSpec(f"over must name variables, each once; got {brief(over)}")
     return variables, (len(variables),)
+
+
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
+    """A shape: whole numbers from 0."""
+    return tuple(whole(name, n, 0) for n in listed(name, value, "whole numbers, such as (3,)"))

@@ -16,7 +16,7 @@ from torch import Tensor
 from hgm.bp.passes import collect
 from hgm.bp.rows import in_rows
 from hgm.compiler.exact import Exact
-from hgm.compiler.schedule import planned
+from hgm.compiler.schedule import AUTO, planned
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.ambient import concrete, making
 from hgm.evidence.checked import unobserved
@@ -65,7 +65,7 @@ def _network(tree: Tree, variables: np.ndarray, device: torch.device) -> Exact:
     key = ("encoder", variables.tobytes(), device)
     if key not in tree.kept:
         with making():
-            tree.kept[key] = Exact(planned("levels", tree, variables), trainable=False, down=False)
+            tree.kept[key] = Exact(planned(AUTO, tree, variables), trainable=False, down=False)
         tree.kept[key].to(device)
     return tree.kept[key]
 

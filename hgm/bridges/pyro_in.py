@@ -16,6 +16,8 @@ from pyro import poutine
 from hgm.bridges.pyro_factors import Latents, factors_of, plates_of, tree_of
 from hgm.bridges.pyro_replay import check_replayed
 from hgm.errors import BadSpec, brief
+from hgm.evidence.channel import Channel
+from hgm.networks.network import Network
 from hgm.tree.tree import Tree
 
 __all__ = ["from_pyro"]
@@ -54,7 +56,7 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Tree:
             a state that is used other than as a tensor, no latent at all.
         BadPotential: naming the site, for a log probability that is NaN, or ``-inf`` for all states.
     """
-    if not callable(model) or isinstance(model, type):
+    if not callable(model) or isinstance(model, type | Network | Channel):
         raise BadSpec(f"model must be a function with sites of pyro; got {brief(model)}")
     first, second = (_sites(poutine.trace(model).get_trace(*args, **kwargs)) for _ in range(2))
     other = next((name for name in [*first, *second] if (name in first) != (name in second)), None)

@@ -48,10 +48,6 @@ class Paths:
         self._directed = directed
         self._names = site_names(tree)
         self.sites = {name: np.array(v) for v, name in enumerate(self._names)}
-        self._below = np.ones(len(tree), dtype=np.int64)  # variables below each, itself too
-        for v in range(len(tree) - 1, -1, -1):
-            if tree.above[v] >= 0:
-                self._below[tree.above[v]] += self._below[v]
         roots = tree.roots.tolist()
         self._roots = [(v, torch.from_numpy(directed.root(v)), self._from(v)) for v in roots]
 
@@ -62,14 +58,14 @@ class Paths:
         return [self._path(f) for f in sorted(factors, key=self._size)]
 
     def _size(self, factor: int) -> int:
-        return int(self._below[self._directed.tree.children_of(factor)].sum())
+        return int(self._directed.tree.below[self._directed.tree.children_of(factor)].sum())
 
     def _path(self, factor: int | None) -> Path:
         """The heavy path that starts with a factor."""
         tree, steps = self._directed.tree, []
         while factor is not None:
             children = tree.children_of(factor).tolist()
-            heavy = max(children, key=lambda u: int(self._below[u]))
+            heavy = max(children, key=lambda u: int(tree.below[u]))
             leaving = [path for u in children if u != heavy for path in self._from(u)]
             onward = sorted((f for f in tree.factors_of(heavy) if len(tree.children_of(f))), key=self._size)
             leaving += [self._path(f) for f in onward[:-1]]

@@ -199,8 +199,7 @@ class Exact(Engine):
     @property
     def settled(self) -> bool:
         """Whether the weights do not learn, and are those that the layers keep."""
-        own = self.weights.log_potential
-        return not self.trainable and own is self._fixed_of and self._fixed_at == self.weights.version() >= 0
+        return not self.trainable and self._is_fixed(self.weights.log_potential, False) and self.weights.version() >= 0
 
     def _is_fixed(self, own: Tensor, looks: bool) -> bool:
         return own is self._fixed_of and (looks or self._fixed_at == self.weights.version())

@@ -103,9 +103,7 @@ def positions(order: np.ndarray, variables: np.ndarray) -> np.ndarray:
 def factors_below(tree: Tree, variables: np.ndarray) -> np.ndarray:
     """The factors below the given variables, variable by variable."""
     start = tree.factor_ptr[variables]
-    count = tree.factor_ptr[variables + 1] - start
-    total = int(count.sum())
-    return np.repeat(start - np.concatenate([[0], np.cumsum(count)[:-1]]), count) + np.arange(total)
+    return _spans(start, tree.factor_ptr[variables + 1] - start)
 
 
 def children_of(tree: Tree, factors: np.ndarray) -> np.ndarray:
@@ -118,7 +116,11 @@ def children_of(tree: Tree, factors: np.ndarray) -> np.ndarray:
 
 def _below(tree: Tree, factors: np.ndarray) -> np.ndarray:
     """The members of factors, without their parents."""
-    sizes = np.diff(tree.scope_ptr)[factors]
-    starts = tree.scope_ptr[factors]
-    at = np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(int(sizes.sum()))
-    return tree.scope[np.delete(at, np.concatenate([[0], np.cumsum(sizes)[:-1]]) + tree.up[factors])]
+    start, size = tree.scope_ptr[factors], np.diff(tree.scope_ptr)[factors]
+    at = _spans(start, size)
+    return tree.scope[at[at != np.repeat(start + tree.up[factors], size)]]
+
+
+def _spans(start: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The numbers start, start + 1, ..., as many as `count` says, of each one after the other."""
+    return np.repeat(start + count - np.cumsum(count), count) + np.arange(int(count.sum()))

@@ -23,10 +23,9 @@ class PathStage(StagePlan):
         light: the stage between level l and the tops of the paths.
         tops: `light`'s children: the paths' top variables, as a level.
         line: the edges inside of segments.
-        links: those between segments.
+        links: those between segments; ``None`` if every path is one segment.
         arrange: ``(n',)`` position in level l + 1 of what stands where along the segments, or ``None`` if equal.
-        running, heads, counts, chain, paths: as `hgm.compiler.segments.Layout` has them; `heads` are its `tops`, and
-            `chain` is empty if every path is one segment.
+        running, heads, counts, chain, paths: as `hgm.compiler.segments.Layout` has them; `heads` are its `tops`.
         every: messages are scaled in every so many steps.
     """
 
@@ -48,12 +47,12 @@ class PathStage(StagePlan):
     def steps(self) -> int:
         """2 T along paths; 3 T + 2 G in segments."""
         along = len(self.running)
-        return self.light.steps + (3 * along + 2 * len(self.counts) if self.links else 2 * along)
+        return self.light.steps + (3 * along + 2 * len(self.counts) if self.links is not None else 2 * along)
 
     @property
     def flops(self) -> int:
         """With the matrices of segments."""
-        cut = self.line.states_in if self.links else 0
+        cut = self.line.states_in if self.links is not None else 0
         return sum(op.flops for op in self.ops) + cut * self.line.flops // 2
 
     def rows(self, above: LevelPlan, below: LevelPlan) -> list[dict[str, object]]:

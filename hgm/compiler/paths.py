@@ -25,6 +25,7 @@ from hgm.compiler.plan import LevelPlan, LevelStage, Plan, StagePlan
 from hgm.compiler.ranges import SAFE, Ranges, kernels
 from hgm.tree.flat import offsets
 from hgm.tree.paths import HeavyPaths, heavy_paths
+from hgm.tree.structure import once
 from hgm.tree.tree import Tree
 
 __all__ = ["by_paths", "cheaper"]
@@ -65,8 +66,7 @@ def by_paths(tree: Tree, inputs: np.ndarray | None = None, ranges: Ranges | None
     """The plan of a tree, by levels of heavy paths. Arguments as for `hgm.compiler.levels.by_levels`."""
     inputs = tree.leaves if inputs is None else inputs
     ranges = Ranges.of(tree.potentials) if ranges is None else ranges
-    edges = plain_edges(tree)
-    paths = heavy_paths(tree, edges)
+    paths = _paths(tree)
     chosen = kernels(tree, np.arange(len(tree)), ranges, paths.level)
     of = Tables(ranges, offsets(tree.potentials), chosen.factor)
     observed = np.zeros(len(tree), dtype=bool)
@@ -105,14 +105,19 @@ def cheaper(tree: Tree) -> str:
     """Which schedule takes less time, by the model: ``"levels"`` or ``"paths"``."""
     if tree.depth <= 2 * log2(len(tree)) + 2:  # no path is long
         return "levels"
-    paths = heavy_paths(tree, plain_edges(tree))
-    cost, starts = 0.0, np.bincount(paths.level, minlength=paths.levels)
+    paths = _paths(tree)
+    cost, variables = 0.0, np.bincount(paths.level, minlength=paths.levels)
     length = np.bincount(paths.top, minlength=len(tree))
     for number in range(1, paths.levels):
         states = int(tree.cardinality[paths.level == number].max())
         longest = int(length[(paths.level == number) & (paths.top == np.arange(len(tree)))].max())
-        cost += 2 * STAGE + (_best(longest, int(starts[number]), states)[1] if longest > 1 else 0.0)
+        cost += 2 * STAGE + (_best(longest, int(variables[number]), states)[1] if longest > 1 else 0.0)
     return "paths" if cost < 2 * STAGE * tree.depth else "levels"
+
+
+@once
+def _paths(tree: Tree) -> HeavyPaths:
+    return heavy_paths(tree, plain_edges(tree))
 
 
 def _best(longest: int, variables: int, states: int) -> tuple[int, float]:

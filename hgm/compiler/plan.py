@@ -230,6 +230,13 @@ class Plan:
         """Steps in sequence of a collect and a distribute: the network's depth."""
         return sum(stage.steps for stage in self.stages)
 
+    def shape(self, level: LevelPlan) -> tuple[int, ...]:
+        """How the variables of a level are laid out: ``(H, W)`` on a grid of the tree's, else ``(n,)``."""
+        grid = self.tree.grid
+        if grid is not None and bool((self.tree.level[level.order] == level.level).all()):
+            return grid[level.level] if len(grid[level.level]) == 2 else (level.nodes,)
+        return (level.nodes,)
+
     def places(self, query: np.ndarray) -> tuple[list[int], np.ndarray | None]:
         """The levels that hold the `query` variables, and where each of these is when the levels are laid end to end.
 

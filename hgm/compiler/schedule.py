@@ -22,7 +22,7 @@ from hgm.errors import BadExtension, BadSpec, brief, did_you_mean, extension, li
 from hgm.tree.flat import offsets
 from hgm.tree.tree import Tree
 
-__all__ = ["SCHEDULES", "Schedule", "check_plan", "planned"]
+__all__ = ["AUTO", "SCHEDULES", "Schedule", "check_plan", "planned"]
 
 
 class Schedule(Protocol):
@@ -33,19 +33,24 @@ class Schedule(Protocol):
 
 SCHEDULES: dict[str, Schedule] = {"levels": by_levels, "paths": by_paths}
 
-
 #: the name of the schedule that chooses one
 AUTO = "auto"
 
 
-def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
+def planned(name: str, tree: Tree, inputs: np.ndarray, ranges: Ranges | None = None) -> Plan:
     """The plan that a schedule makes, under its name; for ``"auto"`` that which takes less time (`cheaper`).
+
+    Args:
+        name: of the schedule.
+        tree: the tree.
+        inputs: ``(n_in,)`` the variables that evidence may touch, in the order of the network's input.
+        ranges: of the potentials that the network is to take; default those of the tree's.
 
     Raises:
         BadSpec: if there is no such schedule.
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
-    if name == AUTO:
+    if isinstance(name, str) and name == AUTO:
         name = cheaper(tree)
     if not isinstance(name, str) or name not in SCHEDULES:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]
@@ -55,9 +60,9 @@ def planned(name: str, tree: Tree, inputs: np.ndarray) -> Plan:
         )
     schedule = SCHEDULES[name]
     if schedule in (by_levels, by_paths):
-        return schedule(tree, inputs)
+        return schedule(tree, inputs, ranges)
     with extension(f"the schedule {name!r}"):
-        plan = schedule(tree, inputs)
+        plan = schedule(tree, inputs) if ranges is None else schedule(tree, inputs, ranges)
     try:
         check_plan(plan, tree, inputs)
     except BadSpec as error:

@@ -42,16 +42,16 @@ class Layout:
         every: messages are scaled in every so many steps.
         counts: how many paths have a first segment, a second one, ...
         chain: ``(segments,)`` their numbers: the lowest of every path, the paths with most segments first, then the
-            next ones of those that have more, ...; ``None`` if every path is one segment.
+            next ones of those that have more, ...
         paths: ``(paths,)`` the paths in that order.
     """
 
     running: tuple[int, ...]
     tops: Tensor
     every: int
-    counts: tuple[int, ...] = ()
-    chain: Tensor | None = None
-    paths: Tensor | None = None
+    counts: tuple[int, ...]
+    chain: Tensor
+    paths: Tensor
 
     def steps(self, x: Tensor) -> tuple[Tensor, ...]:
         """``(n, ...)`` step by step."""
@@ -67,7 +67,6 @@ class Layout:
 
     def numbered(self, parts: Sequence[Tensor]) -> Tensor:
         """``(segments, ...)`` by number, of what all first segments have, all second ones, ..."""
-        assert self.chain is not None
         return torch.cat(list(parts)).index_select(0, self.chain.argsort())
 
 
@@ -145,7 +144,8 @@ class Swept:
         tops: ``(paths, S, B)`` messages of the top variables, the largest entry one.
         below: ``(n, S, B)`` what arrives at each variable from the one below it in its path; `one` where there is none.
         taken: what was divided out of messages on the way, each ``(k, 1, B)``.
-        matrices: ``(segments, S, S', B)`` P of every segment, in the order of `Layout.chain`; ``None`` without one.
+        matrices: ``(segments, S, S', B)`` P of every segment, in the order of `Layout.chain`; ``None`` if every path is
+            one segment.
     """
 
     tops: Tensor
@@ -161,12 +161,13 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         of: the number system.
         o: ``(n, S, B)`` what each variable knows without its path, the largest entry one.
         line: ``(n - segments, S, S')`` the matrices inside of segments, step by step.
-        links: ``(segments - paths, S, S')`` those between segments, in the order of the upper ones in `Layout.chain`.
+        links: ``(segments - paths, S, S')`` those between segments, in the order of the upper ones in `Layout.chain`;
+            ``None`` if every path is one segment.
         layout: the order.
     """
     own, inside = layout.steps(o), layout.inside(line)
     entering = matrices = None
-    if links is not None and layout.chain is not None:
+    if links is not None:
         matrices = _matrices(of, own, inside, layout.every).index_select(0, layout.chain)
         entering = layout.numbered(_entering(of, matrices, links, layout))
     h: list[Tensor] = []
@@ -182,7 +183,6 @@ def up(of: Algebra, o: Tensor, line: Tensor, links: Tensor | None, layout: Layou
         h.append(new)
     ends = _ends(h)
     if links is not None and entering is not None:  # what enters a segment was scaled: by how much
-        assert layout.chain is not None
         low, high = _joined_by(layout)
         sent = of.through(links, ends.index_select(0, low))
         taken.append(of.ratio(sent, entering.index_select(0, high)))
@@ -253,7 +253,6 @@ def _entering(of: Algebra, matrices: Tensor, links: Tensor, layout: Layout) -> l
 
 def _leaving(of: Algebra, matrices: Tensor, r: Tensor, links: Tensor, layout: Layout) -> list[Tensor]:
     """What enters all first segments from above, all second ones, ..., each ``(k, S, B)``, the largest entry one."""
-    assert layout.paths is not None
     r = r.index_select(0, layout.paths)
     found = [r[: layout.counts[-1]]]
     parts = zip(matrices.split(list(layout.counts))[1:], layout.between(links), layout.counts, strict=False)
@@ -266,7 +265,6 @@ def _leaving(of: Algebra, matrices: Tensor, r: Tensor, links: Tensor, layout: La
 
 def _joined_by(layout: Layout) -> tuple[Tensor, Tensor]:
     """The numbers of the segments below and above each link, in the order of the links."""
-    assert layout.chain is not None
     by_place = layout.chain.split(list(layout.counts))
     low = [below[: len(above)] for below, above in pairwise(by_place)]
     return torch.cat(low), layout.chain[layout.counts[0] :]

@@ -72,7 +72,9 @@ class Split(Exact):
     """Two plans of one tree with the same weights; each row goes the way that its evidence allows.
 
     Args:
-        plan, trainable, down: as for `Exact`.
+        plan: as for `Exact`.
+        trainable: as for `Exact`.
+        down: as for `Exact`.
         grows: `hgm.compiler.reach.growth` of the tree.
         reach: the largest range of finite log evidence at an input that a traced program will meet (`Channel.reach`).
     """

@@ -173,10 +173,7 @@ class Program:
 def _order(engine: Exact) -> list[Node]:
     """All variables, children before their parents, the children with most variables below them first."""
     plan, tree = engine.plan, engine.plan.tree
-    size, above = [1] * len(tree), tree.above.tolist()
-    for v in range(len(tree) - 1, -1, -1):  # variables are in level order
-        if above[v] >= 0:
-            size[above[v]] += size[v]
+    size = tree.below.tolist()
     rescale = rescaled(tree, plan.inputs, plan.ranges).tolist()
     nodes: list[Node] = [None] * len(tree)  # type: ignore[list-item]
     for level in plan.levels:

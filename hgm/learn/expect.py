@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from hgm.compiler.exact import Exact
-from hgm.compiler.paths import cheaper
 from hgm.compiler.ranges import Ranges
-from hgm.compiler.schedule import SCHEDULES
+from hgm.compiler.schedule import AUTO, planned
 from hgm.compiler.weights import Weights
 from hgm.errors import ImpossibleEvidence
 from hgm.evidence.data import Data
@@ -75,7 +74,7 @@ class Expectation:
         ranges = Ranges.of(self.tree.potentials, log_potential.cpu().numpy()).rounded()
         if self._network is None or ranges != self._network.plan.ranges:
             names = [self.tree.names[int(v)] for v in self.data.variables[self.data.leaves :]]
-            plan = SCHEDULES[cheaper(self.tree)](self.tree, self.data.variables, ranges)
+            plan = planned(AUTO, self.tree, self.data.variables, ranges)
             self._network = compile(self.tree, observed=names, trainable=True, plan=plan).to(log_potential.device)
         engine = self._network.engine
         assert isinstance(engine, Exact)

@@ -104,8 +104,9 @@ def compile(
     if rooted is not tree:
         inputs, wanted = (np.array([rooted.index(tree.names[int(v)]) for v in part]) for part in (inputs, wanted))
     if plan is None:
-        auto = "levels" if activation == "relu" else AUTO
-        plan = planned(auto if schedule is None or schedule == AUTO else schedule, rooted, inputs)
+        name = AUTO if schedule is None else schedule
+        by_levels = activation == "relu" and isinstance(name, str) and name == AUTO
+        plan = planned("levels" if by_levels else name, rooted, inputs)
     elif schedule is not None:
         raise BadSpec(f"give a plan or the name of a schedule, not both; got a plan and schedule={brief(schedule)}")
     else:

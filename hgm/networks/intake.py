@@ -93,7 +93,7 @@ class Intake(nn.Module):
         """What integer symbols give: torch's default when the network was made, until ``.double()`` or its like."""
         return self.precision.dtype
 
-    def working(self, dtype: torch.dtype) -> torch.dtype:
+    def _working(self, dtype: torch.dtype) -> torch.dtype:
         """In what is computed what is given in a precision: no half, and float64 for products of very many messages."""
         if not dtype.is_floating_point:
             return dtype

@@ -87,8 +87,10 @@ class Replay:
             and 0 < x.numel() <= MOST
             and unkept(x)
             and self._known
+            and all(now == before for now, before in self._parts)
             and not any(self._hooks)
             and not torch._C._len_torch_dispatch_stack()
+            and not torch._C._len_torch_function_stack()
             and not torch._C._get_tracing_state()
         )
 
@@ -96,6 +98,11 @@ class Replay:
     def _known(self) -> bool:
         """Whether all parts are hgm's own: others may look at numbers."""
         return all(type(m).__module__.startswith(("hgm.", "torch.")) for m in self.engine.modules())
+
+    @cached_property
+    def _parts(self) -> list[tuple[Any, Any]]:
+        """The parts of each module, as they are and as they were: one may be put in the place of another."""
+        return [(m._modules, dict(m._modules)) for m in self.engine.modules() if m._modules]
 
     @cached_property
     def _hooks(self) -> list[dict[int, Any]]:

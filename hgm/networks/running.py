@@ -65,7 +65,7 @@ class Running(Intake, Checked):
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        x = e.to(self.working(e.dtype))
+        x = e.to(self._working(e.dtype))
         found = None if full is not None else self.replay(lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
         if found is None:
             return self._found(names, self.engine.collect(x, first_row, full), e.dtype)
@@ -117,7 +117,7 @@ class Running(Intake, Checked):
         """`_answers` in a precision that serves, whatever is ambient, with results in that of what is given."""
         z, *noise = self._taken(observation)
         half = z.dtype if z.is_floating_point() else self.dtype
-        given, z = z.dtype, z.to(self.working(z.dtype))
+        given, z = z.dtype, z.to(self._working(z.dtype))
         full, dtype = None, None
         if tables is not None and tables.tensors:
             full = self._weights(tables, z)

@@ -30,7 +30,7 @@ NAMES = {
 LOOKS = {
     "unet": (PALETTE[0], "o"), "autoencoder": (PALETTE[1], "s"), "unet_flat": (PALETTE[2], "^"),
     "cnn_5": (PALETTE[4], "v"), "cnn_9": (PALETTE[3], "D"), "cnn_21": (PALETTE[6], "P"), "compiled": (INK, "*"),
-    "unet_thirds": (PALETTE[5], "h"), "cnn_3": (PALETTE[4], "v"),
+    "unet_thirds": (PALETTE[5], "h"), "cnn_3": (PALETTE[7], "<"),
 }  # fmt: skip
 LOWEST = 1e-4  # an excess that is less is not drawn
 
@@ -51,7 +51,7 @@ def _excess(results: Results) -> Figure | None:
     trees = list(dict.fromkeys(key.tree for key in results.runs))
     if not trees:
         return None
-    figure, panels = _panels(len(trees), 3.6)
+    figure, panels = _panels(len(trees), 3.6, columns=2)
     for axis, tree in zip(panels, trees, strict=True):
         _dress(axis, tree, "sigma")
         shown = [runs for name in LOOKS if name != "compiled" and (runs := results.get(tree, name))]
@@ -67,7 +67,8 @@ def _excess(results: Results) -> Figure | None:
             if bound:
                 axis.plot(runs.noise, [row["excess"] for row in bound], color=color, linewidth=LINE, linestyle=":")
         axis.set_ylim(LOWEST, None)
-    panels[0].set_ylabel("excess per leaf; dotted: exact limit of its window", fontsize=8, color=INK)
+    for axis in panels[::2]:
+        axis.set_ylabel("excess per leaf; dotted: its window's limit", fontsize=8, color=INK)
     _legend(figure, panels)
     return figure
 
@@ -114,11 +115,16 @@ def _compute(results: Results) -> Figure | None:
     return figure
 
 
-def _panels(count: int, width: float, sharey: bool = True) -> tuple[Figure, Sequence[Axes]]:
+def _panels(count: int, width: float, sharey: bool = True, columns: int = 6) -> tuple[Figure, Sequence[Axes]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * count + 0.6, 3.6), facecolor="white", layout="constrained")
-    return figure, list(np.ravel(figure.subplots(1, count, sharey=sharey, squeeze=False)))
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns + 0.6, 3.6 * rows), facecolor="white", layout="constrained")
+    panels = list(np.ravel(figure.subplots(rows, columns, sharey=sharey, squeeze=False)))
+    for left_over in panels[count:]:
+        left_over.remove()
+    return figure, panels[:count]
 
 
 def _dress(axis: Axes, title: str, label: str, scale: str = "log") -> None:
@@ -142,6 +148,6 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
         list(entries),
         frameon=False,
         fontsize=8,
-        ncols=2 * len(panels),
+        ncols=5,
         loc="outside lower center",
     )

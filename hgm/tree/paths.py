@@ -53,20 +53,15 @@ def heavy_paths(tree: Structure, edges: np.ndarray) -> HeavyPaths:
     """
     variables = len(tree)
     edge = edges & (np.diff(tree.scope_ptr) == 2)
-    factor = tree.parent_factor
+    factor, parent = tree.parent_factor, tree.above
     has = factor >= 0
-    parent = np.full(variables, -1, dtype=np.int64)
-    parent[has] = tree.parent[factor[has]]
     continues = np.zeros(variables, dtype=bool)
     continues[has] = edge[factor[has]] & (tree.level[parent[has]] > 0)
-    # variables come in level order: children after their parents
-    above, size = parent.tolist(), [1] * variables
-    for v in range(variables - 1, len(tree.roots) - 1, -1):
-        size[above[v]] += size[v]
     heavy = np.full(variables, -1, dtype=np.int64)
     candidates = np.flatnonzero(continues)
-    ascending = candidates[np.argsort(np.array(size)[candidates], kind="stable")]
+    ascending = candidates[np.argsort(tree.below[candidates], kind="stable")]
     heavy[parent[ascending]] = ascending  # the largest is written last
+    above = parent.tolist()
     level, top, place = [0] * variables, list(range(variables)), [0] * variables
     follows = heavy.tolist()
     for v in range(len(tree.roots), variables):

@@ -145,6 +145,15 @@ class Structure(Frozen):
 
     @property
     @once
+    def below(self) -> np.ndarray:
+        """``(V,)`` how many variables are at or below each."""
+        above, count = self.above.tolist(), [1] * len(self)
+        for v in range(len(self) - 1, len(self.roots) - 1, -1):  # children come after their parents
+            count[above[v]] += count[v]
+        return frozen(np.array(count, dtype=np.int64))
+
+    @property
+    @once
     def inner(self) -> np.ndarray:
         """``(V,)`` whether each variable has children."""
         inner = np.zeros(len(self), dtype=bool)

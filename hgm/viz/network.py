@@ -166,9 +166,8 @@ def _wide(states: int) -> float:
 
 
 def _positions(plan: Plan, level: LevelPlan) -> str:
-    same = plan.tree.grid is not None and bool((plan.tree.level[level.order] == level.level).all())
-    grid = plan.tree.grid[level.level] if plan.tree.grid is not None and same else ()
-    return times(grid) if len(grid) == 2 else f"{level.nodes:,}"
+    shape = plan.shape(level)
+    return times(shape) if len(shape) == 2 else f"{level.nodes:,}"
 
 
 def _layer(stage: StagePlan) -> str:

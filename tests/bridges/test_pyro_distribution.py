@@ -16,19 +16,11 @@ from pyro.optim import Adam
 
 import hgm
 
+pytestmark = pytest.mark.usefixtures("double")
+
 ENGINES = ("network", "reference")
 SMALL = [name for name, case in CASES.items() if case.tree.potentials and np.prod(case.cards) < 20_000]
 BATCHES = [(), (3,), (2, 1), (2, 3)]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-    pyro.clear_param_store()
 
 
 def named(tree):

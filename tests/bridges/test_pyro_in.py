@@ -13,15 +13,7 @@ from torch.distributions import constraints
 import hgm
 from hgm.bridges.pyro_replay import covering
 
-
-@pytest.fixture(autouse=True)
-def double():
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def elbo(model, *args):

@@ -12,16 +12,9 @@ from pyro.infer import TraceEnum_ELBO, config_enumerate, infer_discrete
 
 import hgm
 
+pytestmark = pytest.mark.usefixtures("double")
+
 PLATES = ["binary_tied", "binary_untied", "quad_2d", "star", "chain", "single", "prior", "wide_range"]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def nothing(*_):

@@ -10,17 +10,7 @@ from pyro.optim import ClippedAdam
 
 import hgm
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def double():
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-    pyro.clear_param_store()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("double")]
 
 
 def nuts(model, data, start, draws, warmup=150):

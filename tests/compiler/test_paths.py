@@ -163,6 +163,51 @@ def test_strong_tables_and_evidence_along_paths(dtype):
     assert_close(log_z, post.log_partition, far, "log Z")
 
 
+def steep(reach, n=120):
+    """A chain whose edges all have one table, by which every two steps the largest message falls by `reach`."""
+    step = hgm.Edge([[reach, 1.0], [reach, reach]], name="step")
+    return hgm.Tree.from_edges([(i, i + 1, step) for i in range(n)])
+
+
+def step_of(tree):
+    """The logs of that table."""
+    (step,) = (potential for potential in tree.potentials if potential.name == "step")
+    return torch.from_numpy(step.log_potential.copy())
+
+
+def test_what_comes_from_both_sides_of_a_path_stays_in_range_together():
+    """Ranges of 1e-20 are safe one by one, and not where a message from below meets one from above."""
+    tree = steep(1e-20)
+    assert {level.kernel for level in by_paths(tree).levels[1:]} == {"log"}
+    assert {level.kernel for level in by_paths(steep(1e-12)).levels} == {"linear"}
+    net = hgm.compile(tree, query="all", observed=[0], schedule="paths")
+    e = torch.tensor([[[0.0], [-3.0]]])
+    x = torch.zeros(1, 2, len(tree), dtype=torch.float64)
+    x[:, :, tree.leaves] = e.double()
+    assert_close(net(e), hgm.infer(tree, x).marginals, 1e-6, "marginals")
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_that_shrink_messages_more_are_scaled_at_every_step(trainable, dtype):
+    """Given ones, those of training, and those that were loaded; and what reaches too far is refused."""
+    mild, strong = steep(0.4), steep(1e-12)
+    assert by_paths(mild).stages[-1].every > 4
+    e = torch.tensor([[[0.0], [-3.0]]], dtype=dtype)
+    x = torch.zeros(1, 2, len(mild), dtype=torch.float64)
+    x[:, :, mild.leaves] = e.double()
+    post = hgm.infer(strong, x)
+    net = hgm.compile(mild, query="all", schedule="paths", trainable=trainable)
+    outputs = ("posterior", "log_partition")
+    given = net(e, outputs=outputs, log_potentials={"step": step_of(strong)})
+    net.load_state_dict(hgm.compile(strong, query="all", schedule="paths", trainable=trainable).state_dict())
+    for p, log_z in (given, net(e, outputs=outputs)):
+        assert_close(p, post.marginals, 1e-6, "marginals")
+        assert_close(log_z, post.log_partition, 1e-6, "log Z")
+    with pytest.raises(hgm.BadPotential, match="range"):
+        net(e, log_potentials={"step": step_of(steep(1e-20))})
+
+
 @pytest.mark.parametrize("name", ["chain", "caterpillar", "hard_zeros", "mixed"])
 def test_impossible_evidence_names_its_rows_in_both_schedules(name):
     case = CASES.get(name)
@@ -234,7 +279,7 @@ def test_learning_along_paths_is_that_by_levels(monkeypatch):
     rows = hgm.infer(hgm.hmm(80, seed=3)).sample(30, generator=torch.Generator().manual_seed(1)).leaves
     learned = []
     for schedule in ("levels", "paths"):
-        monkeypatch.setattr("hgm.learn.expect.cheaper", lambda tree, schedule=schedule: schedule)
+        monkeypatch.setattr("hgm.compiler.schedule.cheaper", lambda tree, schedule=schedule: schedule)
         learned.append(hgm.fit(hgm.hmm(80, seed=4), rows, iterations=4).tree)
     for one, other in zip(*(tree.potentials for tree in learned), strict=True):
         np.testing.assert_allclose(one.log_potential, other.log_potential, atol=1e-9)

@@ -18,8 +18,6 @@ def cut(longest, every=1):
     running = tuple(sum(n > t for *_, n in pieces) for t in range(pieces[0][2]))
     order = [(p, g + t) for t, k in enumerate(running) for p, g, _ in pieces[:k]]
     tops = torch.tensor([number[p, (n - 1) // longest * longest] for p, n in enumerate(LENGTHS)])
-    if len(pieces) == len(LENGTHS):
-        return order, [], Layout(running, tops, every)
     by_count = sorted(range(len(LENGTHS)), key=lambda p: -((LENGTHS[p] - 1) // longest))
     chain = [[(p, g) for p in by_count if g < LENGTHS[p]] for g in range(0, max(LENGTHS), longest)]
     links = [at for level in chain[1:] for at in level]
@@ -102,4 +100,4 @@ def test_a_layout_has_every_variable_once():
         order, joins, layout = cut(longest)
         assert sorted(order) == [(p, i) for p, n in enumerate(LENGTHS) for i in range(n)]
         assert sum(layout.running) == len(order) and np.all(np.diff(layout.running) <= 0)
-        assert len(joins) == (len(layout.chain) - len(LENGTHS) if layout.chain is not None else 0)
+        assert len(joins) == len(layout.chain) - len(LENGTHS)

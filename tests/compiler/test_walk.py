@@ -356,3 +356,13 @@ def test_memory_does_not_grow_with_rows_times_variables(form, monkeypatch):
         peaks.append(peak.most)
     assert peaks[1] - peaks[0] < 6000 * 64, f"{peaks} bytes"  # what is returned, and on its way there
     assert peaks[0] < 2 << 20
+
+
+@pytest.mark.parametrize("check", ["later", False])
+def test_who_may_not_look_does_not_walk(check, walked):
+    """A walk looks at its roots."""
+    net, z = hgm.compile(TREES["ragged"]), symbols(TREES["ragged"])
+    unseen = net.log_partition(z, check=check)
+    assert not walked
+    torch.testing.assert_close(net.log_partition(z), unseen)
+    assert walked

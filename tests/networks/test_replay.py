@@ -152,6 +152,49 @@ def test_hooks_gradients_and_transforms_see_the_stages(made):
     assert answer.is_inference() and sum(made.values()) == count + 1 and torch.equal(net(x), want)
 
 
+class Doubled(torch.nn.Module):
+    """A stage that counts its message's first state twice."""
+
+    def __init__(self, stage):
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, message, own, scaled):
+        above, taken, skip = self.stage(message, own, scaled)
+        above.h[0] *= 2
+        return above, taken, skip
+
+
+def test_a_stage_in_the_place_of_another_is_the_one_that_runs(made):
+    tree = TREES["conv"]
+    net, x = hgm.compile(tree, query="label"), evidence(tree)
+    for _ in range(3):
+        before = net(x)
+    net.encoder[-1] = Doubled(net.encoder[-1])
+    for _ in range(3):
+        after = net(x)
+        torch.testing.assert_close(after[:, 0] / after[:, 1], 2 * before[:, 0] / before[:, 1])
+    assert sum(made.values()) == 2
+
+
+def test_who_watches_functions_of_torch_sees_them(made):
+    class Watch(torch.overrides.TorchFunctionMode):
+        seen = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.seen += func is torch.bmm or func is torch.matmul
+            return func(*args, **(kwargs or {}))
+
+    tree = TREES["conv"]
+    net, x = hgm.compile(tree), evidence(tree)
+    counts = []
+    for _ in range(3):
+        with Watch() as watch:
+            net(x)
+        counts.append(watch.seen)
+    assert counts[0] > 0 and len(set(counts)) == 1 and not made
+
+
 def test_large_batches_are_not_recorded(made, monkeypatch):
     monkeypatch.setattr(replay, "MOST", 100)
     tree = TREES["conv"]

@@ -87,8 +87,7 @@ class Paths(Stage):
 
     def order(self, every: int) -> Layout:
         """What runs when."""
-        cut = self.links is not None
-        return Layout(self.running, self.heads, every, *((self.counts, self.chain, self.paths) if cut else ()))
+        return Layout(self.running, self.heads, every, self.counts, self.chain, self.paths)
 
     def collect(self, below: Message, own: Unary, scaled: Tensor | None = None) -> tuple[Message, list[Scale], Skip]:
         o = below.h.transpose(0, 1)

@@ -34,7 +34,7 @@ def _row(plan: Plan, level: LevelPlan, seen: np.ndarray) -> dict[str, Any]:
     above = plan.stages[level.level - 1] if level.level else None
     return {
         "nodes": level.order.tolist(),
-        "shape": [level.states, *_positions(plan, level)],
+        "shape": [level.states, *plan.shape(level)],
         "kernel": level.kernel,
         "priors": len(level.unary),
         "observed": int((level.observed >= 0).sum()),
@@ -54,16 +54,8 @@ def _stage(plan: Plan, stage: StagePlan, below: LevelPlan) -> dict[str, Any]:
         "ops": [{k: v for k, v in row.items() if k in TOLD} for row in stage.rows(above, below)],
         "potentials": np.unique(plan.tree.potential_id[factors]).tolist(),
         "weights": len(np.unique(entries[entries >= 0])),
-        "flops": sum(op.flops for op in stage.ops),
+        "flops": stage.flops,
     }
-
-
-def _positions(plan: Plan, level: LevelPlan) -> list[int]:
-    """How a level's variables are laid out: H and W on a grid, else how many there are."""
-    grid = plan.tree.grid
-    if grid is not None and len(grid) == len(plan.levels) and len(grid[level.level]) == 2:
-        return list(grid[level.level])
-    return [level.nodes]
 
 
 def leaves_below(tree: Tree) -> np.ndarray:
