@@ -33,6 +33,7 @@ from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp, Whole
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import CHUNK, Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension
+from hgm.evidence.ambient import watched
 
 __all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "layer_for", "layer_of", "pad_states"]
 
@@ -114,7 +115,7 @@ class FactorLayer(nn.Module):
             kept = self._fixed.get((like.dtype, like.device))
             if kept is not None:
                 return kept
-            if not torch.compiler.is_compiling():  # a traced program keeps nothing
+            if not watched():
                 return self._keep(like.dtype, self._source[0].scaled)
         return self.materialise(self._source[0].scaled() if scaled is None else scaled).to(like.dtype)
 

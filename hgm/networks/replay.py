@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 from hgm.compiler.engine import Engine
 from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import unkept
+from hgm.evidence.ambient import watched
 
 __all__ = ["Recording", "Replay"]
 
@@ -76,7 +77,7 @@ class Replay:
     def _pays(self, x: Tensor) -> bool:
         """Whether x is small, on the CPU, for an exact engine with fixed weights, and nobody looks on."""
         engine = self.engine
-        if torch.compiler.is_compiling() or type(engine) is not Exact or not engine.settled:
+        if watched() or type(engine) is not Exact or not engine.settled:
             return False
         weights, version = self._weights or (None, None)
         if weights is not engine._fixed_of or version != engine._fixed_at:
@@ -89,9 +90,6 @@ class Replay:
             and self._known
             and all(now == before for now, before in self._parts)
             and not any(self._hooks)
-            and not torch._C._len_torch_dispatch_stack()
-            and not torch._C._len_torch_function_stack()
-            and not torch._C._get_tracing_state()
         )
 
     @cached_property

@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import hgm
 from hgm.compiler.levels import by_levels
@@ -86,3 +88,18 @@ def test_each_precision_is_made_when_it_is_asked_for_and_never_by_a_tracer():
     x = e.clone().requires_grad_()
     other(x).square().sum().backward()  # what was kept in inference mode serves autograd too
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("schedule", ["levels", "paths"])
+def test_what_a_mode_of_torch_sees_is_not_kept(schedule):
+    tree = untied()
+    net, e = hgm.compile(tree, query="all", schedule=schedule), torch.randn(3, STATES, len(tree.leaves)).double()
+    want = copy.deepcopy(net)(e)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        net(mode.from_tensor(e), check=False)
+    make_fx(lambda e: net(e, check=False))(e)
+    torch.jit.trace(lambda e: net(e, check=False), e, check_trace=False)
+    kept = [t for m in net.modules() if "_fixed" in vars(m) for t in m._fixed.values() if t is not None]
+    assert not {key[0] for m in net.encoder.modules() if "_fixed" in vars(m) for key in m._fixed} - {torch.float32}
+    assert kept and all(type(t) is torch.Tensor for t in kept)
+    assert torch.equal(net(e), want)
