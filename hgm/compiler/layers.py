@@ -31,9 +31,10 @@ from torch import Tensor, nn
 from hgm.compiler.numerics import logsumexp
 from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp, Whole
 from hgm.compiler.ranges import Kernel
-from hgm.compiler.weights import CHUNK, Weights
+from hgm.compiler.weights import Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension
 from hgm.evidence.ambient import watched
+from hgm.tree.flat import CHUNK
 
 __all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "layer_for", "layer_of", "pad_states"]
 

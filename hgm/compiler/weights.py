@@ -19,15 +19,11 @@ from hgm.compiler.numerics import unkept
 from hgm.errors import BadPotential, listing
 from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.called import potential_called
-from hgm.tree.flat import flatten, owners, unflatten
+from hgm.tree.flat import CHUNK, flatten, owners, unflatten
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
 
-__all__ = ["CHUNK", "Weights"]
-
-
-#: weights that are looked at together where all would take as much memory again
-CHUNK = 1 << 20
+__all__ = ["Weights"]
 
 
 class Weights(nn.Module):

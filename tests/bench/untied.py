@@ -7,6 +7,7 @@ The numbers of its tables, in float64, are the unit of memory: EDGES * STATES^2 
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main(edges: int = 1000, states: int = 200) -> None:
     tree = hgm.Tree.from_edges([((i - 1) // 2, i, tables[i - 1]) for i in range(1, edges + 1)])
     note("tree")
     del tables
+    ctypes.CDLL(None).malloc_trim(0)  # else glibc keeps them, and lends them to nobody who asks for one large block
     note("tables let go")
     network = hgm.compile(tree, query="all")
     note("network")

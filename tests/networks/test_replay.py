@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -250,3 +252,16 @@ def test_rows_of_a_larger_batch_are_their_own():
     want = net(x)
     for row in range(6):
         assert torch.equal(net(x[row : row + 1]), want[row : row + 1])
+
+
+def test_a_recording_imports_no_compiler():
+    """That would make the second forward of a process last for seconds."""
+    lines = (
+        "import sys, torch, hgm",
+        "net, x = hgm.compile(hgm.chain(9, 2, seed=0)), torch.randn(1, 2, 1)",
+        "net(x)",
+        "before = set(sys.modules)",
+        "net(x), net(x)",
+        "assert net.replay._kept and set(sys.modules) == before, len(set(sys.modules) - before)",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
