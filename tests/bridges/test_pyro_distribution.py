@@ -3,6 +3,7 @@
 import itertools
 import math
 import pickle
+import re
 
 import numpy as np
 import pyro
@@ -222,11 +223,11 @@ def test_states_outside_of_the_support():
     tree = CASES["ragged"].tree
     d = hgm.TreeDistribution(tree, validate_args=False)
     fine, leaves = torch.zeros(len(tree.leaves)), tree.cardinality[tree.leaves]
-    for wrong in (-2, int(leaves[0]), 0.5, torch.nan):
+    for wrong in (-2, int(leaves[0]), 0.5, torch.nan, torch.inf, 1e300):
         x = fine.clone()
         x[0] = wrong
         assert d.log_prob(torch.stack([fine, x])).isneginf().tolist() == [False, True]
-        with pytest.raises(hgm.BadEvidence, match=f"{d.names[0]}.* has no state"):
+        with pytest.raises(hgm.BadEvidence, match=re.escape(f"{d.names[0]!r} has no state {float(wrong)} ")):
             hgm.TreeDistribution(tree, validate_args=True).log_prob(x)
     whole = hgm.TreeDistribution(tree, missing=False, validate_args=False)
     assert float(whole.log_prob(fine - 1)) == -torch.inf and abs(float(d.log_prob(fine - 1))) < 1e-12
@@ -444,6 +445,17 @@ def test_it_can_be_pickled_and_holds_arrays_empty_batches_and_half_precision():
         (lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 3)}), hgm.BadPotential, r"must have shape \(2, 2\)"),
         (lambda t: hgm.TreeDistribution(t, {"step": [[1.0, 1.0], [-0.1, 1]]}), hgm.BadPotential, r"\(1, 0\) is -0.1"),
         (lambda t: hgm.TreeDistribution(t, {"step": "x"}), hgm.BadPotential, "'step' must be a tensor of numbers"),
+        (lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2) * 1j}), hgm.BadPotential, "'step'.* real numbers"),
+        (
+            lambda t: hgm.TreeDistribution(t, {"step": np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 2.0)}),
+            hgm.BadPotential,
+            "'step' must be known; part of it is masked",
+        ),
+        (
+            lambda t: hgm.TreeDistribution(t, log_potentials={"step": "x"}, validate_args=False),
+            hgm.BadPotential,
+            "'step' must be a tensor of floats",
+        ),
         (lambda t: hgm.TreeDistribution(t, torch.ones(2, 2)), hgm.BadPotential, "potentials must be a mapping"),
         (
             lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2)}, log_potentials={"step": torch.ones(2, 2)}),

@@ -76,7 +76,7 @@ def test_default_starts_settle_in_a_permuted_optimum_and_a_fit_does_not():
     assert float(log[permuted].max()) < float(log[~permuted].min()) - 10, "the log joint tells"
 
     fitted = hgm.fit(AT_THE_PRIOR, x, smoothing=1.0).tree  # EM from the means of the prior
-    start = {p.name: torch.from_numpy(p.log_potential).exp().expand(4, *p.shape) for p in fitted.potentials}
+    start = {p.name: torch.tensor(p.log_potential).exp().expand(4, *p.shape) for p in fitted.potentials}
     draws, _, _, own = drawn_from(init_to_value(values=start), counts, 4)
     assert bool((own > log[~permuted].min() - 3).all())
     share = draws["fever"][..., 1].mean((0, 1))
