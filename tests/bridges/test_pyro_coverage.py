@@ -66,7 +66,7 @@ def by_guide(family, counts):
     pyro.clear_param_store()
     options = {} if family is AutoLaplaceApproximation else {"init_scale": 0.1}
     guide = family(model, init_loc_fn=init_to_value(values=start(1)), **options)
-    elbo = Trace_ELBO(num_particles=4, vectorize_particles=True)
+    elbo = Trace_ELBO(num_particles=4, max_plate_nesting=1, vectorize_particles=True)
     svi = SVI(model, guide, ClippedAdam({"lr": 0.04, "lrd": 0.994}), elbo)
     for _ in range(400):
         svi.step(counts)
@@ -103,5 +103,5 @@ def test_intervals_cover_and_those_of_mean_field_are_too_narrow():
     covered = {way: float(found.double().mean()) for way, found in inside.items()}
     for way in ("NUTS", "AutoMultivariateNormal", "AutoLaplaceApproximation"):
         assert 0.85 <= covered[way] <= 1, covered
-        assert covered["AutoDiagonalNormal"] < covered[way], covered
-        assert float((width["AutoDiagonalNormal"] / width[way]).mean()) < 0.95, way
+        assert float((width["AutoDiagonalNormal"] / width[way])[:, 0].mean()) < 0.9, "of the class"
+    assert covered["AutoDiagonalNormal"] < covered["NUTS"] - 0.03, covered

@@ -164,6 +164,25 @@ def test_values_and_logs_are_the_same_and_zeros_have_gradient_zero():
     assert gradient[0, 2] == 0 and bool((gradient != 0).sum() == 8)
 
 
+def encoders(tree):
+    """The networks that a tree has kept for its distributions, by schedule."""
+    return {key[-1]: network for key, network in tree.kept.items() if isinstance(key, tuple) and key[0] == "encoder"}
+
+
+def test_few_rows_of_a_long_chain_go_by_paths_and_many_by_levels():
+    tree = hgm.hmm(40, 4, 3, seed=0)
+    d = hgm.TreeDistribution(tree)
+    x = d.sample((1200,))
+    by_rows = torch.cat([d.log_prob(part) for part in x.split(100)])
+    assert encoders(tree).keys() == {"auto", "paths"}
+    assert torch.allclose(d.log_prob(x), by_rows, rtol=1e-12)
+    assert encoders(tree).keys() == {"auto", "paths", "levels"}
+    balanced = CASES["binary_tied"].tree
+    d = hgm.TreeDistribution(balanced)
+    assert d.log_prob(d.sample((20_000,))).shape == (20_000,) and bool(d.log_prob(d.sample()) < 0)
+    assert encoders(balanced)["auto"] is encoders(balanced)["levels"]
+
+
 # ---------------------------------------------------------------------- it never raises
 
 
