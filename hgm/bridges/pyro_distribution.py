@@ -259,11 +259,9 @@ class TreeDistribution(TorchDistribution):
     # ------------------------------------------------------------------ reading values
 
     def _read(self, value: Any) -> tuple[Tensor, tuple[int, ...]]:
-        """A value as int64 ``(*batch, n)``, the event flat, and its batch. What is no whole number becomes -2."""
+        """A value as ``(*batch, n)``, the event flat, and its batch. Its numbers are not looked at."""
         x = as_tensor(value, "the value of a TreeDistribution")
-        x = x.to(self._device) if self._potentials.tensors else x
-        whole = x if not x.is_floating_point() else torch.where(x == x.floor(), x, -2.0)
-        x = signed(whole).long()
+        x = signed(x.to(self._device) if self._potentials.tensors else x)
         batch, event = tuple(x.shape[: x.ndim - self.event_dim]), tuple(self.event_shape)
         if x.ndim < self.event_dim or tuple(x.shape[x.ndim - self.event_dim :]) != event:
             raise BadEvidence(
@@ -280,17 +278,19 @@ class TreeDistribution(TorchDistribution):
         return x.reshape(*batch, len(self._variables)), batch
 
     def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """States ``(*batch, n)`` with -1 all through the rows that are outside of the support, and which those are."""
+        """int64 ``(*batch, n)`` with -1 all through the rows that are outside of the support, and which those are."""
         most = torch.from_numpy(self.tree.cardinality[self._variables] - 1).to(x.device)
-        wrong = (x < (MISSING if self.missing else 0)) | (x > most)
+        wrong = ~((x >= (MISSING if self.missing else 0)) & (x <= most))  # also NaN
+        if x.is_floating_point():
+            wrong = wrong | (x != x.floor())
         outside = wrong.any(-1)
         if self._validate_args and concrete(wrong) and bool(outside.any()):
             at = wrong.nonzero()[0].tolist()
             raise BadEvidence(
-                f"variable {self.names[at[-1]]!r} has no state {int(x[tuple(at)])} (row {tuple(at[:-1])}); its states "
-                f"are 0 to {int(most[at[-1]])}{', and -1 for missing' if self.missing else ''}"
+                f"variable {self.names[at[-1]]!r} has no state {x[tuple(at)].item()} (row {tuple(at[:-1])}); its "
+                f"states are 0 to {int(most[at[-1]])}{', and -1 for missing' if self.missing else ''}"
             )
-        return torch.where(outside[..., None], MISSING, x), outside
+        return torch.where(outside[..., None], MISSING, x).long(), outside
 
 
 def _over(tree: Tree, over: Any) -> tuple[np.ndarray, tuple[int, ...]]:

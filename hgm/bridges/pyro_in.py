@@ -149,6 +149,11 @@ def _enumerated(
             "a branch in Python on a state must become torch.where or an index, and a long loop pyro.markov"
         ) from error
     sites = _sites(tracer.trace)
+    extra = next((name for name in sites if name not in plain), None)
+    if extra is not None:
+        raise BadSpec(
+            f"site {extra!r} is there only when all states are one tensor: the model branches in Python on a state"
+        )
     missing = next((name for name in plain if name not in sites), None)
     if missing is not None:
         raise BadSpec(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hgm.errors import BadPotential
 from hgm.evidence.ambient import concrete
-from hgm.evidence.potentials import GivenPotentials, read_potentials
+from hgm.evidence.potentials import GivenPotentials, log_tensor, read_potentials
 from hgm.tree.arguments import mapping
 from hgm.tree.called import potential_number
 from hgm.tree.tree import Tree
@@ -39,9 +40,7 @@ def checked_potentials(
         logs[key] = _log(key, values, validate)
     if validate:
         return read_potentials(tree, logs), None
-    logs = {
-        key: log if isinstance(log, Tensor) else torch.as_tensor(log, dtype=torch.float64) for key, log in logs.items()
-    }
+    logs = {key: log_tensor(key, log) for key, log in logs.items()}
     known = {key: log < torch.inf for key, log in logs.items()}
     given = read_potentials(tree, {key: torch.where(known[key], log, 0.0) for key, log in logs.items()})
     broken = torch.zeros(given.batch, dtype=torch.bool)
@@ -53,10 +52,14 @@ def checked_potentials(
 
 def _log(key: Any, values: Any, validate: bool) -> Tensor:
     """The log of a table: ``-inf`` with gradient 0 at a zero, NaN for what is below."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise BadPotential(f"the potential {key!r} must be known; part of it is masked")
     try:
         x = values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadPotential(f"the potential {key!r} must be a tensor of numbers: {error}") from None
+    if x.is_complex():
+        raise BadPotential(f"the potential {key!r} must be a tensor of real numbers; got {x.dtype}")
     if not x.is_floating_point() or x.dtype.itemsize < 4:
         x = x.to(torch.get_default_dtype() if not x.is_floating_point() else torch.float32)
     if validate and concrete(x):

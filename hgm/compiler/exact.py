@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, Self
 
@@ -114,7 +115,7 @@ class Exact(Engine):
         elif full is None and looks and self._fixed_at != self.weights.version():
             self.changed()
         scaled = None if full is None else self.weights.scaled(full)
-        mask = self._mask if scaled is None else self._impossible(scaled, possible)
+        mask = self._mask if scaled is None else self._impossible(lambda: scaled, possible)
         if mask is not None:
             e = e + mask.to(e.dtype)
         top = e.detach().amax(0, keepdim=True).clamp_min_(LOWEST)
@@ -138,9 +139,15 @@ class Exact(Engine):
             skips.append(skip)
             scales += taken_here
         messages.reverse()
+        collected = Collected(messages, skips, scales, e, mask, full, scaled)
         if check:
-            self.deferred.check(_log_mass(messages[0]), first_row, self.check_weights)
-        return Collected(messages, skips, scales, e, mask, full, scaled)
+            self.deferred.check(self.log_mass(collected), first_row, self.check_weights)
+        return collected
+
+    def log_mass(self, collected: Collected) -> Tensor:
+        """``(n, B)`` logs of what is left of each tree, as scaled: -inf for impossible evidence, NaN for none."""
+        top = collected.messages[0]
+        return top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
 
     def roots(self, collected: Collected) -> Tensor:
         top = collected.messages[0]
@@ -170,8 +177,7 @@ class Exact(Engine):
         return read
 
     def partition(self, collected: Collected) -> Tensor:
-        mass = _log_mass(collected.messages[0])
-        total = mass.sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
+        total = self.log_mass(collected).sum(0, dtype=torch.float64) + self.weights.constant(collected.full)
         for taken, kernel in collected.scales:
             total = total + (taken if kernel == "log" else taken.log()).sum((0, 1), dtype=torch.float64)
         return total
@@ -193,7 +199,7 @@ class Exact(Engine):
     @property
     def settled(self) -> bool:
         """Whether the weights do not learn, and are those that the layers keep."""
-        return not self.trainable and self._is_fixed(self.weights.log_potential, False)
+        return not self.trainable and self._is_fixed(self.weights.log_potential, False) and self.weights.version() >= 0
 
     def _is_fixed(self, own: Tensor, looks: bool) -> bool:
         return own is self._fixed_of and (looks or self._fixed_at == self.weights.version())
@@ -204,7 +210,7 @@ class Exact(Engine):
         for stage in self.stages:
             stage.rescale_always()
 
-    def _impossible(self, scaled: Tensor, mask: Tensor | None) -> Tensor | None:
+    def _impossible(self, scaled: Callable[[], Tensor], mask: Tensor | None) -> Tensor | None:
         """``(S, n_in, 1)``: -inf where the mask is or a unary factor is zero, else 0.
 
         Evidence is scaled by its largest entry. That must be one that counts: where the largest is at a state that the
@@ -212,13 +218,13 @@ class Exact(Engine):
         """
         for unary in self.unary:
             if unary.limits:
-                mask = scaled.new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
-                mask = mask.index_add(1, unary.columns, unary.forbidden(scaled, self.states_in))  # type: ignore[operator, arg-type]
+                mask = scaled().new_zeros(self.states_in, len(self.plan.inputs), 1) if mask is None else mask
+                mask = mask.index_add(1, unary.columns, unary.forbidden(scaled(), self.states_in))  # type: ignore[operator, arg-type]
         return mask
 
     def _fix(self) -> None:
         if not self.trainable:
-            scaled = self.weights.scaled()
+            scaled = cache(self.weights.scaled)  # not needed where all tables are whole potentials
             for part in (*(layer for stage in self.stages for layer in stage.layers()), *self.unary):
                 part.fix(scaled)
             self._mask = self._impossible(scaled, self.possible)
@@ -238,11 +244,6 @@ class Exact(Engine):
         super()._apply(fn, recurse)
         self._fix()
         return self
-
-
-def _log_mass(top: Message) -> Tensor:
-    """``(n, B)`` logs of what the messages of the roots sum to."""
-    return top.h.sum(0).log() if top.kernel == "linear" else logsumexp(top.h, 0)
 
 
 def _loading(engine: Exact, *_: object) -> None:

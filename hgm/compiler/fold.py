@@ -15,11 +15,11 @@ from functools import cached_property, singledispatch
 
 import numpy as np
 
-from hgm.compiler.ops import PAD, ZERO, ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp
+from hgm.compiler.ops import PAD, ZERO, ConvOp, EdgeOp, JointOp, Op, PathOp, RulesOp, Whole
 from hgm.compiler.plan import Group
 from hgm.compiler.ranges import Kernel
 from hgm.errors import BadExtension, extension
-from hgm.tree.potential import Potential
+from hgm.tree.potential import Potential, Table
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
 
@@ -157,34 +157,41 @@ def plain_edges(tree: Tree) -> np.ndarray:
 
 def fold_path(batch: Factors, kernel: Kernel) -> PathOp:
     """The op of edges along paths."""
-    tables, which = _tables(batch)
-    index = tables if len(tables) == 1 else tables[which]
+    pairs, which = batch.distinct
+    index = _index(batch, which if len(pairs) > 1 else np.zeros(1, dtype=int))
     return PathOp(batch.factors, batch.states_out, batch.states_in, index, kernel)
 
 
-def _tables(batch: Factors) -> tuple[np.ndarray, np.ndarray]:
-    """The different tables of edges ``(n, S, S')``, and which of them each has, ``(F,)``."""
-    pairs, which = batch.distinct
-    tables = np.full((len(pairs), batch.states_out, batch.states_in), PAD, dtype=np.int64)
-    for table, (potential_id, axis) in zip(tables, pairs, strict=True):
-        entries = batch.entries(potential_id, axis)
+def _index(batch: Factors, which: np.ndarray) -> np.ndarray | Whole:
+    """The index of edges, each with one of the different tables of a batch, ``(F,)``."""
+    pairs, _ = batch.distinct
+    axis, shape = int(pairs[0, 1]), (batch.states_out, batch.states_in)
+    potentials = [batch.tree.potentials[i] for i in pairs[:, 0]]
+    dense = all(type(p).entries is Table.entries and p.shape == shape[:: 1 - 2 * axis] for p in potentials)
+    if dense and (pairs[:, 1] == axis).all():
+        start = batch.offset[pairs[:, 0]]
+        return Whole(start[which], batch.entries(int(pairs[0, 0]), axis) - start[0])
+    tables = np.full((len(pairs), *shape), PAD, dtype=np.int64)
+    for table, (potential_id, up) in zip(tables, pairs, strict=True):
+        entries = batch.entries(potential_id, up)
         table[: entries.shape[0], : entries.shape[1]] = entries
-    return tables, which
+    return tables[which]
 
 
 def _edges(batch: Factors) -> Op:
-    tables, which = _tables(batch)
+    pairs, which = batch.distinct
     common = (batch.factors, batch.states_out, batch.states_in)
     even = batch.alone and len(batch.groups) == 1
-    if len(tables) == 1 and batch.alone:
+    if len(pairs) == 1 and batch.alone:
         # all edges share one matrix; off a regular level that is a pointwise convolution
-        return ConvOp(*common, tables, batch.kernel, batch.arity if even else (1,))
+        return ConvOp(*common, _index(batch, np.zeros(1, dtype=int)), batch.kernel, batch.arity if even else (1,))
     if even:
         by_position = which.reshape(batch.groups[0].arity, batch.groups[0].nodes)
         if (by_position == by_position[:, :1]).all():
-            return ConvOp(*common, tables[by_position[:, 0]], batch.kernel, batch.arity)
-    index = tables if np.array_equal(which, np.arange(len(tables))) else tables[which]  # each its own: no copy
-    return EdgeOp(*common, index, batch.kernel, regular=even and bool((index != PAD).all()))
+            return ConvOp(*common, _index(batch, by_position[:, 0]), batch.kernel, batch.arity)
+    index = _index(batch, which)
+    regular = even and (isinstance(index, Whole) or bool((index != PAD).all()))
+    return EdgeOp(*common, index, batch.kernel, regular=regular)
 
 
 def _joint(batch: Factors) -> JointOp:

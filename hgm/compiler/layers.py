@@ -20,6 +20,7 @@ The registry from an op of the plan to its layer is `layer_for`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 from math import prod
 
@@ -28,10 +29,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hgm.compiler.numerics import logsumexp
-from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp
+from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, Op, PathOp, Whole
 from hgm.compiler.ranges import Kernel
 from hgm.compiler.weights import Weights
 from hgm.errors import BadExtension, NoLoweringRule, extension
+from hgm.evidence.ambient import watched
+from hgm.tree.flat import CHUNK
 
 __all__ = ["Conv", "FactorLayer", "Joint", "LocalEdges", "PathEdges", "layer_for", "layer_of", "pad_states"]
 
@@ -44,7 +47,9 @@ class FactorLayer(nn.Module):
         slots: k, the slots per parent if the whole stage is this op on a regular level; else 1.
     """
 
-    index: Tensor
+    index: Tensor | None
+    start: Tensor | None
+    entry: Tensor | None
     _source: tuple[Weights]
 
     def __init__(self, op: Op, slots: int) -> None:
@@ -53,27 +58,66 @@ class FactorLayer(nn.Module):
         self.slots = slots
         self.states_in, self.states_out = op.states_in, op.states_out
         self.factors, self.child_count = len(op.factors), op.children
-        self.register_buffer("index", torch.from_numpy(op.index), persistent=False)
+        whole = op.index if isinstance(op.index, Whole) else None
+        parts = (op.index, None, None) if whole is None else (None, whole.start, whole.entry)
+        for name, part in zip(("index", "start", "entry"), parts, strict=True):
+            self.register_buffer(name, None if part is None else torch.from_numpy(part), persistent=False)
         self._fixed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def bind(self, weights: Weights) -> None:
         """Take the weight from a network's vector of all weights."""
         self._source = (weights,)  # in a tuple, so that it is not a module of this one
 
+    def places(self) -> Tensor:
+        """The op's index, written out."""
+        if self.start is None or self.entry is None:
+            assert self.index is not None
+            return self.index
+        return self.start[:, None, None] + self.entry
+
     def materialise(self, scaled: Tensor) -> Tensor:
         """The weight from `Weights.scaled`: psi (linear) or log psi (log), a potential's largest entry at 1 or 0."""
-        w = scaled[self.index]
-        return w.exp_() if self.kernel == "linear" else w
+        w = scaled[self.places()]
+        return self.laid(w.exp_() if self.kernel == "linear" else w)
 
-    def fix(self, scaled: Tensor) -> None:
-        """Compute the weight once and keep it, in both precisions: for networks that are not trained."""
-        weight = self.materialise(scaled.detach())
-        self._fixed = {(dtype, weight.device): weight.to(dtype) for dtype in (torch.float64, torch.float32)}
+    def laid(self, w: Tensor) -> Tensor:
+        """The weight as the layer wants it, from one in the layout of the op's index."""
+        return w
+
+    def fix(self, scaled: Callable[[], Tensor]) -> None:
+        """Compute the weight once and keep it, for networks that are not trained, in the precision that is likely.
+
+        In another one it is computed, and kept too, when it is first asked for.
+        """
+        dtype = torch.float64 if self.kernel == "log" else torch.get_default_dtype()
+        self._fixed = {}
+        self._keep(dtype, scaled)
+
+    def _keep(self, dtype: torch.dtype, scaled: Callable[[], Tensor]) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            weight = self._whole(dtype) if self.start is not None else self.materialise(scaled().detach()).to(dtype)
+        self._fixed[dtype, weight.device] = weight
+        return weight
+
+    def _whole(self, dtype: torch.dtype) -> Tensor:
+        """The weight, if its tables are whole potentials: a few at a time, each scaled by its own largest entry."""
+        assert self.start is not None and self.entry is not None
+        full, at_once = self._source[0].full().detach(), max(1, CHUNK // self.entry.numel())
+        weight = full.new_empty((len(self.start), *self.entry.shape), dtype=dtype)
+        for some, out in zip(self.start.split(at_once), weight.split(at_once), strict=True):
+            logs = full[some[:, None, None] + self.entry]
+            logs -= logs.amax((1, 2), keepdim=True)
+            out.copy_(logs.exp_() if self.kernel == "linear" else logs)
+        return self.laid(weight)
 
     def weight(self, like: Tensor, scaled: Tensor | None = None) -> Tensor:
         """The current weight in the dtype and on the device of `like`; `scaled` saves computing it for each layer."""
         if scaled is None and self._fixed:
-            return self._fixed[like.dtype, like.device]
+            kept = self._fixed.get((like.dtype, like.device))
+            if kept is not None:
+                return kept
+            if not watched():
+                return self._keep(like.dtype, self._source[0].scaled)
         return self.materialise(self._source[0].scaled() if scaled is None else scaled).to(like.dtype)
 
     def forward(self, x: Tensor, w: Tensor | None = None) -> Tensor:
@@ -108,8 +152,7 @@ class Conv(FactorLayer):
         self.parents = self.factors // slots
         self.shared = len(op.index) == 1 and op.kernel == "linear"  # one matrix for all siblings: one product for all
 
-    def materialise(self, scaled: Tensor) -> Tensor:
-        w = super().materialise(scaled)
+    def laid(self, w: Tensor) -> Tensor:
         return w[0] if self.shared else w
 
     def up(self, x: Tensor, w: Tensor) -> Tensor:
@@ -133,7 +176,7 @@ class Conv(FactorLayer):
 
     def kernel_weight(self) -> Tensor:
         """``(m S, S', *arity)``: the weight as a convolution kernel; block j is zero off its own sibling position."""
-        psi = self._source[0].scaled()[self.index].exp().expand(self.slots, -1, -1)
+        psi = self._source[0].scaled()[self.places()].exp().expand(self.slots, -1, -1)
         kernel = torch.diag_embed(psi.permute(1, 2, 0)).permute(3, 0, 1, 2)  # (j, S, S', j')
         shape = self.arity if prod(self.arity) == self.slots else (self.slots,)
         return kernel.reshape(-1, self.states_in, *shape)

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from hgm.compiler.ranges import Kernel
 
-__all__ = ["PAD", "ZERO", "ConvOp", "EdgeOp", "JointOp", "Op", "PathOp", "RulesOp"]
+__all__ = ["PAD", "ZERO", "ConvOp", "EdgeOp", "JointOp", "Op", "PathOp", "RulesOp", "Whole"]
 
 #: what an index into the weights holds where there is no weight: a hard zero, and neutral padding
 ZERO, PAD = -1, -2
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """The index of tables that are whole potentials, not written out: it would take as much memory as the tables do.
+
+        index[f, s, a] = start[f] + entry[s, a]
+
+    Attributes:
+        start: ``(F,)`` where each factor's potential starts in the vector of all weights.
+        entry: ``(S, S')`` which of its entries stands where; each once.
+    """
+
+    start: np.ndarray
+    entry: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(F, S, S')``."""
+        return (len(self.start), *self.entry.shape)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return (self.start[:, None, None] + self.entry).astype(np.int64 if dtype is None else dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -22,7 +49,8 @@ class Op:
         factors: ``(F,)`` factor indices, in slot order.
         states_out, states_in: S of the parents, S' of the children (padded to the largest of the level).
         index: entry numbers in the vector of all weights (`hgm.tree.flat`), in the layout of the op's weight; `ZERO`
-            where the potential is zero by its kind, `PAD` in states that a variable does not have.
+            where the potential is zero by its kind, `PAD` in states that a variable does not have. Of many edges it may
+            be `Whole`; `numpy.asarray` writes it out.
         kernel: ``"linear"`` or ``"log"``.
         flops: multiply-adds per batch row, both directions.
     """
@@ -30,7 +58,7 @@ class Op:
     factors: np.ndarray
     states_out: int
     states_in: int
-    index: np.ndarray
+    index: Any
     kernel: Kernel
 
     name = "op"
@@ -38,6 +66,13 @@ class Op:
     @property
     def flops(self) -> int:
         return 2 * len(self.factors) * self.states_out * self.states_in
+
+    @property
+    def weights(self) -> int:
+        """Number of distinct weights."""
+        if isinstance(self.index, Whole):
+            return len(np.unique(self.index.start)) * self.index.entry.size
+        return len(np.unique(self.index[self.index >= 0]))
 
     @property
     def children(self) -> int:

@@ -124,7 +124,7 @@ class StagePlan(ABC):
                 "nodes": f"{below.nodes:,} -> {above.nodes:,}",
                 "states": f"{op.states_in} -> {op.states_out}",
                 "factors": len(op.factors),
-                "weights": len(np.unique(op.index[op.index >= 0])),
+                "weights": op.weights,
                 "flops": op.flops,
                 "kernel": op.kernel,
                 "skips": f"h ({below.states}, {below.nodes:,}), q ({op.states_out}, {len(op.factors):,})",

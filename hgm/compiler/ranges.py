@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from hgm.tree.flat import flatten, offsets
+from hgm.tree.flat import offsets, runs
 from hgm.tree.potential import Potential
 from hgm.tree.rules import Rules
 from hgm.tree.tree import Tree
@@ -79,13 +79,11 @@ class Ranges:
     @classmethod
     def of(cls, potentials: Sequence[Potential], flat: np.ndarray | None = None) -> Ranges:
         """The ranges of potentials, at other log entries ``(P,)`` if given (`hgm.tree.flat`)."""
-        flat = flatten(potentials) if flat is None else flat
-        positive = np.array([has_linear(p) for p in potentials], dtype=bool)
-        if not len(flat):
-            return cls(np.zeros(0), positive)
-        start, zero = offsets(potentials)[:-1], np.isneginf(flat)
-        low = np.minimum.reduceat(np.where(zero, np.inf, flat) if zero.any() else flat, start)
-        return cls(low - np.maximum.reduceat(flat, start), positive & ~np.logical_or.reduceat(zero, start))
+        parts = [_reach(*run) for run in (runs(potentials) if flat is None else [(flat, offsets(potentials)[:-1])])]
+        low, positive = (
+            np.concatenate(part) for part in zip((np.zeros(0), np.zeros(0, dtype=bool)), *parts, strict=True)
+        )
+        return cls(low, positive & np.array([has_linear(p) for p in potentials], dtype=bool))
 
     def rounded(self) -> Ranges:
         """Wider ranges, by powers of ten: tables may change within them."""
@@ -99,6 +97,15 @@ class Ranges:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _reach(flat: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`Ranges.low`, and whether there are no zeros, of the log entries that start there."""
+    if not len(start):
+        return np.zeros(0), np.zeros(0, dtype=bool)
+    zero = np.isneginf(flat)
+    low = np.minimum.reduceat(np.where(zero, np.inf, flat) if zero.any() else flat, start)
+    return low - np.maximum.reduceat(flat, start), ~np.logical_or.reduceat(zero, start)
 
 
 @dataclass(frozen=True, eq=False)

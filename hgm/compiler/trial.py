@@ -61,7 +61,7 @@ def _try_layer(layer: FactorLayer, states: int) -> None:
     dtype = torch.float32 if linear else torch.float64
     shape = (layer.slots, layer.states_out, layer.factors // layer.slots, ROWS)
     children = layer.factors * layer.child_count
-    flat = layer.index.new_full((), float(linear), dtype=dtype)
+    flat = torch.full((), float(linear), dtype=dtype)
     x, u = flat.repeat(states, children, ROWS), flat.repeat(shape)
     with extension(f"the layer {name}"):
         w = layer.weight(x)

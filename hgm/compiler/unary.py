@@ -5,6 +5,7 @@ o_v(s) = exp(e_v(s)) * prod_{unary factors f at v} psi_f(s)        0 for states 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,9 +96,9 @@ class UnaryTerms(nn.Module):
         logs = torch.where(count > 0, -torch.inf, 0.0).to(scaled.dtype)[self.seen].t()[:states]
         return F.pad(logs, (0, 0, 0, states - len(logs))).unsqueeze(2)
 
-    def fix(self, scaled: Tensor) -> None:
+    def fix(self, scaled: Callable[[], Tensor]) -> None:
         """Compute the prior once and keep it, in both precisions: for networks that are not trained."""
-        prior = self.prior(scaled.detach())
+        prior = None if self.flat else self.prior(scaled().detach())
         self._fixed = {} if prior is None else {(d, prior.device): prior.to(d) for d in (torch.float64, torch.float32)}
 
     def forward(self, logs: Tensor | None, linear: Tensor | None, scaled: Tensor | None, like: Tensor) -> Unary:

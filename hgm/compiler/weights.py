@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hgm.compiler.numerics import unkept
 from hgm.errors import BadPotential, listing
 from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.called import potential_called
-from hgm.tree.flat import flatten, owners, unflatten
+from hgm.tree.flat import CHUNK, flatten, owners, unflatten
 from hgm.tree.potential import Potential
 from hgm.tree.tree import Tree
 
@@ -42,14 +43,16 @@ class Weights(nn.Module):
 
     log_potential: Tensor
     place: Tensor | None
-    owner: Tensor
+    sizes: Tensor
     uses: Tensor
     beyond: Tensor
     unary: Tensor
+    _owner: Tensor | None
 
     def __init__(self, tree: Tree, trainable: bool) -> None:
         super().__init__()
         self.of = potentials = tree.potentials
+        self.size = sum(p.size for p in potentials)
         full = flatten(potentials)
         kept = ~np.isneginf(full)
         log = torch.from_numpy(full if kept.all() else full[kept])
@@ -57,9 +60,11 @@ class Weights(nn.Module):
             self.log_potential = nn.Parameter(log)
         else:
             self.register_buffer("log_potential", log)
-        place = None if kept.all() else torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, len(log)))
+        place = None if len(log) == len(full) else torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, len(log)))
         self.register_buffer("place", place, persistent=False)  # of each entry; that of a zero is N
-        self.register_buffer("owner", torch.from_numpy(owners(potentials)), persistent=False)
+        self.register_buffer("sizes", torch.tensor([p.size for p in potentials], dtype=torch.int64), persistent=False)
+        owner = torch.from_numpy(owners(potentials)) if trainable else None
+        self.register_buffer("_owner", owner, persistent=False)
         unary = torch.tensor([p.axes == 1 for p in potentials], dtype=torch.bool)
         self.register_buffer("unary", unary, persistent=False)  # which potentials are of one variable
         uses = np.bincount(tree.potential_id, minlength=len(potentials)).astype(float)
@@ -69,6 +74,23 @@ class Weights(nn.Module):
     def version(self) -> int:
         """How often the vector was changed in place; one of inference mode does not count that."""
         return -1 if self.log_potential.is_inference() else self.log_potential._version
+
+    @property
+    def owner(self) -> Tensor:
+        """``(P,)`` the potential of each entry; as large as the weights, and kept where they learn."""
+        if self._owner is not None:
+            return self._owner
+        return self._owners(slice(0, self.size))
+
+    def _owners(self, some: slice) -> Tensor:
+        """The potentials of some entries."""
+        entries = torch.arange(some.start, some.stop, device=self.sizes.device)
+        return torch.bucketize(entries, self.sizes.cumsum(0), right=True)
+
+    def _alone(self, full: Tensor) -> bool:
+        """Whether nobody looks on: then nothing as large as all weights is needed beside them."""
+        alone = self._owner is None and full.ndim == 1 and len(full) > 0 and full.is_cpu
+        return alone and not torch.compiler.is_compiling() and unkept(full)
 
     def full(self, entries: Tensor | None = None, zero: float = -torch.inf) -> Tensor:
         """``(P,)`` all entries, `zero` where a potential is zero, from those that are not ``(N,)``."""
@@ -100,6 +122,8 @@ class Weights(nn.Module):
     def largest(self, full: Tensor | None = None) -> Tensor:
         """``(len(potentials),)`` the largest log entry of each; a constant to autograd."""
         flat = (self.full() if full is None else full).detach()
+        if self._alone(flat):
+            return torch.segment_reduce(flat, "max", lengths=self.sizes)
         empty = flat.new_full((*flat.shape[:-1], len(self.of)), -torch.inf)
         return empty.scatter_reduce(-1, self.owner.expand(flat.shape), flat, "amax")
 
@@ -120,8 +144,13 @@ class Weights(nn.Module):
     def scaled(self, full: Tensor | None = None) -> Tensor:
         """``(P + 2,)`` log weights, every potential's largest at 0; then what `PAD` and `ZERO` stand for: 0, -inf."""
         full = self.full() if full is None else full
-        scaled = torch.cat([full, self.beyond.to(full.dtype)])
-        scaled[: len(full)] -= self.largest(full)[self.owner]
+        scaled, largest = torch.cat([full, self.beyond.to(full.dtype)]), self.largest(full)
+        if self._alone(full):
+            for first in range(0, len(full), CHUNK):
+                some = slice(first, min(first + CHUNK, len(full)))
+                scaled[some] -= largest[self._owners(some)]
+            return scaled
+        scaled[: len(full)] -= largest[self.owner]
         return scaled
 
     def constant(self, full: Tensor | None = None) -> Tensor:

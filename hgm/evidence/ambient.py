@@ -25,6 +25,7 @@ __all__ = [
     "making",
     "seeded",
     "transformed",
+    "watched",
 ]
 
 #: when numbers are looked at that only an error may come of: at once, when somebody asks, never
@@ -38,6 +39,13 @@ def transformed(x: Tensor) -> bool:
     if torch.compiler.is_compiling():  # a tracer does not know of these
         return False
     return forward_ad._current_level >= 0 or torch._C._functorch.is_functorch_wrapped_tensor(x)
+
+
+def watched() -> bool:
+    """Whether somebody follows each operation, as a tracer or a mode of torch does: none is left out then, or kept."""
+    return torch.compiler.is_compiling() or bool(
+        torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or torch._C._get_tracing_state()
+    )
 
 
 def check_of(*given: Tensor) -> Check:

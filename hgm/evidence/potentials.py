@@ -62,7 +62,7 @@ def read_potentials(tree: Tree, log_potentials: Mapping[Any, Any]) -> GivenPoten
             raise BadPotential(
                 f"the potential {potential_called(tree.potentials, number)} is given twice, once as {key!r}"
             )
-        log, shape = _tensor(key, given), tree.potentials[number].log_potential.shape
+        log, shape = log_tensor(key, given), tree.potentials[number].log_potential.shape
         before = log.ndim - len(shape)
         if before < 0 or tuple(log.shape[before:]) != shape:
             batched = ", ".join(map(str, ("*batch", *shape)))
@@ -83,7 +83,8 @@ def read_potentials(tree: Tree, log_potentials: Mapping[Any, Any]) -> GivenPoten
     return GivenPotentials(tensors, axes, tuple(batch), dtype or torch.float64)
 
 
-def _tensor(key: Any, given: Any) -> Tensor:
+def log_tensor(key: Any, given: Any) -> Tensor:
+    """A log potential as a tensor of floats. Raises `BadPotential` for what is none; its numbers are not looked at."""
     if isinstance(given, np.ma.MaskedArray) and np.ma.getmaskarray(given).any():
         raise BadPotential(f"the log potential {key!r} must be known; part of it is masked")
     try:

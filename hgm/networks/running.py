@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from hgm.compiler.engine import Engine
+from hgm.compiler.exact import Exact
 from hgm.compiler.walk import Walk
 from hgm.errors import ImpossibleEvidence
-from hgm.evidence.ambient import check_of, transformed
+from hgm.evidence.ambient import check_of, checking, transformed
 from hgm.evidence.channel import Channel
 from hgm.evidence.potentials import GivenPotentials
 from hgm.networks.checked import Checked
 from hgm.networks.intake import HALF, Intake
 from hgm.networks.memory import keep_freed_memory
+from hgm.networks.replay import Replay
 
 __all__ = ["Running"]
 
@@ -37,6 +39,7 @@ class Running(Intake, Checked):
     Attributes:
         engine: as given.
         walk: the engine's way for many rows.
+        replay: its way for the next input of a shape.
     """
 
     #: outputs for which a collect is enough
@@ -47,6 +50,7 @@ class Running(Intake, Checked):
         keep_freed_memory()
         self.engine = engine
         self.walk = Walk(engine)
+        self.replay = Replay(engine)
 
     @abstractmethod
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
@@ -61,7 +65,21 @@ class Running(Intake, Checked):
         """
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
-        return self._found(names, self.engine.collect(e.to(self._working(e.dtype)), first_row, full), e.dtype)
+        x = e.to(self._working(e.dtype))
+        found = None if full is not None else self.replay(lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
+        if found is None:
+            return self._found(names, self.engine.collect(x, first_row, full), e.dtype)
+        *answers, log_mass = found
+        self.engine.deferred.check(log_mass, first_row, self.engine.check_weights)
+        return tuple(answers)
+
+    def _all(self, names: Sequence[str], x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Outputs, then what a check looks at; it looks at nothing itself."""
+        assert isinstance(self.engine, Exact)
+        with checking(False):
+            collected = self.engine.collect(x)
+            log_mass = self.engine.log_mass(collected)  # first: reading may overwrite messages
+            return *self._found(names, collected, dtype), log_mass
 
     def _upward(self, names: Sequence[str], e: Tensor, first_row: int = 0, _: None = None) -> tuple[Tensor, ...]:
         """`_answers` by a walk; what is wrong with evidence is said by a collect."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hgm.errors import BadPotential, brief, listing
 from hgm.tree.labels import Label, StateNames
 
-__all__ = ["Declared", "Order", "arranged", "checked", "checked_name", "first", "label_order", "logs"]
+__all__ = ["Declared", "Order", "arranged", "checked", "checked_name", "first", "label_order", "log", "non_negative"]
 
 Order = tuple[tuple[int, ...], ...]  # for each axis of a table, where each state stands
 Declared = tuple[object, tuple[int, tuple[Label, ...] | None] | None]  # name of a variable, its states if declared
@@ -35,13 +35,18 @@ def checked(values: npt.ArrayLike, what: str) -> np.ndarray:
     return table
 
 
-def logs(values: npt.ArrayLike, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of entries, and the entries. Raises `BadPotential` unless all are numbers from 0 up."""
+def non_negative(values: npt.ArrayLike, what: str) -> np.ndarray:
+    """A float64 copy. Raises `BadPotential`, saying `what` they are, unless all are numbers from 0 up."""
     table = checked(values, what)
     if (table < 0).any():
         raise BadPotential(f"a potential must be non-negative; entry {first(table < 0)} is {table[table < 0][0]}")
+    return table
+
+
+def log(values: Any) -> np.ndarray:
+    """log values, ``-inf`` where they are 0."""
     with np.errstate(divide="ignore"):
-        return np.log(table), table
+        return np.log(values)
 
 
 def checked_name(name: object) -> str:

@@ -7,13 +7,16 @@ Networks, learning and files hold the weights of a tree in this form, so tied fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from hgm.tree.potential import Potential
 
-__all__ = ["flatten", "offsets", "owners", "pieces", "unflatten"]
+__all__ = ["CHUNK", "flatten", "offsets", "owners", "pieces", "runs", "unflatten"]
+
+#: weights that are looked at together where all would take as much memory again
+CHUNK = 1 << 20
 
 
 def offsets(potentials: Sequence[Potential]) -> np.ndarray:
@@ -28,7 +31,19 @@ def owners(potentials: Sequence[Potential]) -> np.ndarray:
 
 def flatten(potentials: Sequence[Potential]) -> np.ndarray:
     """``(P,)`` float64: the log entries of all potentials."""
-    return np.concatenate([np.zeros(0), *(p.log_potential.ravel() for p in potentials)])
+    start = offsets(potentials)
+    flat = np.empty(int(start[-1]))
+    for p, first, last in zip(potentials, start[:-1].tolist(), start[1:].tolist(), strict=True):
+        flat[first:last] = p.logs().ravel()
+    return flat
+
+
+def runs(potentials: Sequence[Potential]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The vector in parts of whole potentials, of some `CHUNK` weights each, and where each potential starts in its."""
+    start = offsets(potentials)
+    cuts = np.flatnonzero(np.diff(start[:-1] // CHUNK)) + 1
+    for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(potentials)], strict=True):
+        yield flatten(potentials[first:last]), start[first:last] - start[first]
 
 
 def pieces(potentials: Sequence[Potential], flat: np.ndarray) -> list[np.ndarray]:

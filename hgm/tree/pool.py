@@ -1,4 +1,4 @@
-"""`Pool`: which factors share a potential. What is the same object is tied."""
+"""What is handed in for a table becomes a potential; `Pool`: which factors share one. The same object is tied."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy.typing as npt
 
-from hgm.tree.entries import Declared, Order, arranged, label_order
-from hgm.tree.potential import Potential, as_potential
+from hgm.errors import BadExtension
+from hgm.tree.entries import Declared, Order, arranged, checked, label_order
+from hgm.tree.potential import Edge, Potential, Table
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "as_potential"]
 
 
 class Pool:
@@ -36,3 +37,15 @@ class Pool:
             self.potentials.append(as_potential(given if order is None else arranged(given, order)))
             self._numbers[key] = (given, len(self.potentials) - 1)
         return self._numbers[key][1]
+
+
+def as_potential(given: Potential | npt.ArrayLike) -> Potential:
+    """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
+    if isinstance(given, Potential):
+        if not given._checked:  # of a kind that has its own way of making them
+            if not (hasattr(given, "shape") and hasattr(given, "log_potential")):
+                raise BadExtension(f"{type(given).__name__}.__init__ must call super().__init__(shape, log_potential)")
+            given.check()
+        return given
+    values = checked(given, "values")
+    return Edge(values) if values.ndim == 2 else Table(values)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from operator import index
 from typing import Any, Self
 
@@ -28,9 +29,9 @@ import numpy.typing as npt
 from hgm.errors import BadExtension, BadPotential, brief, check_free, extension
 from hgm.tree.arguments import number
 from hgm.tree.arrays import Frozen, frozen, integral
-from hgm.tree.entries import checked, checked_name, logs
+from hgm.tree.entries import checked, checked_name, log, non_negative
 
-__all__ = ["KINDS", "Edge", "Potential", "Table", "as_potential"]
+__all__ = ["KINDS", "Edge", "Potential", "Table"]
 
 #: the kinds of potentials by the names of their classes: hgm's own, and every subclass that was defined
 KINDS: dict[str, type[Potential]] = {}
@@ -59,7 +60,6 @@ class Potential(Frozen, ABC):
     """
 
     shape: tuple[int, ...]
-    log_potential: np.ndarray
     name: str | None = None
     _values: np.ndarray | None = None  # the entries as they were given, so that writing them out again is exact
     _checked: bool = False
@@ -83,7 +83,7 @@ class Potential(Frozen, ABC):
     def _hold(
         self,
         shape: Sequence[int],
-        log: np.ndarray,
+        log: np.ndarray | None,
         values: np.ndarray | None,
         parts: Mapping[str, np.ndarray],
         name: str | None,
@@ -94,12 +94,25 @@ class Potential(Frozen, ABC):
             self.shape = tuple(index(s) for s in shape)
         except TypeError:
             raise BadPotential(f"a potential's shape is one integer for each axis; got {brief(shape)}") from None
-        self.log_potential = frozen(log)
+        if log is not None:
+            self.log_potential = frozen(log)
         self._values = None if values is None else frozen(values)
         for key, part in parts.items():
             setattr(self, key, frozen(part))
         self.check()
         self._checked = True
+
+    @cached_property
+    def log_potential(self) -> np.ndarray:
+        """Natural log of the stored entries, float64, read-only; ``-inf`` is a hard zero."""
+        return frozen(self.logs())
+
+    def logs(self) -> np.ndarray:
+        """`log_potential`; where the entries were given and nobody has asked for their logs, it is not kept."""
+        kept: np.ndarray | None = vars(self).get("log_potential")
+        if kept is None and self._values is None:
+            raise AttributeError(f"{type(self).__name__} has no log_potential yet")
+        return log(self._values) if kept is None else kept
 
     @abstractmethod
     def entries(self) -> np.ndarray:
@@ -147,8 +160,6 @@ class Potential(Frozen, ABC):
                 if not np.array_equal(again.entries(), entries):
                     raise BadExtension(f"{name}.entries() depends on more than shape, log_potential and parts()")
 
-    # ------------------------------------------------------------------ what it says
-
     @property
     def axes(self) -> int:
         """Number of variables in the scope."""
@@ -157,7 +168,7 @@ class Potential(Frozen, ABC):
     @property
     def size(self) -> int:
         """Number of stored entries (= weights of a network that uses this potential once)."""
-        return self.log_potential.size
+        return self.log_potential.size if self._values is None else self._values.size
 
     @property
     def has_values(self) -> bool:
@@ -177,7 +188,11 @@ class Potential(Frozen, ABC):
     @property
     def positive(self) -> bool:
         """Whether psi has no zeros."""
-        return self.complete and bool(np.isfinite(self.log_potential).all())
+        return self.complete and bool(self._allowed.all())
+
+    @property
+    def _allowed(self) -> np.ndarray:
+        return np.isfinite(self.log_potential) if self._values is None else self._values > 0
 
     def dense_log(self) -> np.ndarray:
         """log psi as a dense array of shape `shape`."""
@@ -196,8 +211,6 @@ class Potential(Frozen, ABC):
         """``(R, axes)`` the joint states at which psi is positive."""
         states, entry = self.places()
         return states[~np.isneginf(self.log_potential.ravel()[entry])]
-
-    # ------------------------------------------------------------------ with other numbers
 
     def with_log(self, log_potential: npt.ArrayLike) -> Self:
         """The same potential (kind, support) with other log entries, of the shape of `log_potential`.
@@ -219,8 +232,8 @@ class Potential(Frozen, ABC):
 
     def with_values(self, values: npt.ArrayLike) -> Self:
         """As `with_log`, from the entries themselves, which it keeps exactly."""
-        log, table = logs(values, "values")
-        other = self.with_log(log)
+        table = non_negative(values, "values")
+        other = self.with_log(log(table))
         other._values = frozen(table)
         return other
 
@@ -255,8 +268,8 @@ class Table(Potential):
     """
 
     def __init__(self, values: npt.ArrayLike, *, name: str | None = None) -> None:
-        log, table = logs(values, "values")
-        self._hold(table.shape, log, table, {}, name)
+        table = non_negative(values, "values")
+        self._hold(table.shape, None, table, {}, name)
 
     @classmethod
     def from_log(cls, log_potential: npt.ArrayLike, *, name: str | None = None) -> Self:
@@ -277,7 +290,7 @@ class Table(Potential):
         """Raises `BadPotential` unless it has an axis, no empty one, and a positive entry."""
         if self.axes < 1 or 0 in self.shape:
             raise BadPotential(f"a potential needs at least one axis and no empty one; its shape is {self.shape}")
-        if np.isneginf(self.log_potential).all():
+        if not self._allowed.any():
             raise BadPotential(f"the potential of shape {self.shape} is zero everywhere: no state is allowed")
 
     def entries(self) -> np.ndarray:
@@ -305,15 +318,3 @@ class Edge(Table):
                 "Use Table for a prior or a joint factor"
             )
         super().check()
-
-
-def as_potential(given: Potential | npt.ArrayLike) -> Potential:
-    """A checked potential as it is, a matrix as an `Edge`, any other array as a `Table`. Raises `BadPotential`."""
-    if isinstance(given, Potential):
-        if not given._checked:  # of a kind that has its own way of making them
-            if not (hasattr(given, "shape") and hasattr(given, "log_potential")):
-                raise BadExtension(f"{type(given).__name__}.__init__ must call super().__init__(shape, log_potential)")
-            given.check()
-        return given
-    values = checked(given, "values")
-    return Edge(values) if values.ndim == 2 else Table(values)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hgm.errors import BadPotential
-from hgm.tree.entries import checked, first, logs
+from hgm.tree.entries import checked, first, non_negative
 from hgm.tree.potential import Potential
 
 __all__ = ["Rules"]
@@ -41,8 +41,8 @@ class Rules(Potential):
         name: str | None = None,
     ) -> None:
         rows = _rows(states)
-        log, table = logs(np.ones(len(rows)) if weights is None else weights, "weights")
-        self._hold(shape, log, table, {"states": rows}, name)
+        table = non_negative(np.ones(len(rows)) if weights is None else weights, "weights")
+        self._hold(shape, None, table, {"states": rows}, name)
 
     @classmethod
     def from_log(

@@ -22,8 +22,8 @@ from hgm.errors import BadPotential, BadSpec, brief
 from hgm.tree.arguments import MOST, choice, is_series, listed, seeded
 from hgm.tree.labels import States, read_states
 from hgm.tree.names import GridNames
-from hgm.tree.pool import Pool
-from hgm.tree.potential import Edge, Potential, Table, as_potential
+from hgm.tree.pool import Pool, as_potential
+from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
 from hgm.zoo.assemble import assemble, parents
 from hgm.zoo.draw import is_one, stochastic

@@ -13,8 +13,8 @@ from hgm.errors import BadPotential, BadSpec, brief
 from hgm.tree.arguments import MOST, flag, is_series, seeded, whole
 from hgm.tree.labels import Label, States, read_states
 from hgm.tree.names import GridNames
-from hgm.tree.pool import Pool
-from hgm.tree.potential import Edge, Potential, Table, as_potential
+from hgm.tree.pool import Pool, as_potential
+from hgm.tree.potential import Edge, Potential, Table
 from hgm.tree.tree import Tree
 from hgm.zoo.assemble import assemble, parents
 from hgm.zoo.draw import DEEPEST, Arity, is_one, sides, stochastic

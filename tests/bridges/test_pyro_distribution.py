@@ -3,6 +3,7 @@
 import itertools
 import math
 import pickle
+import re
 
 import numpy as np
 import pyro
@@ -163,6 +164,25 @@ def test_values_and_logs_are_the_same_and_zeros_have_gradient_zero():
     assert gradient[0, 2] == 0 and bool((gradient != 0).sum() == 8)
 
 
+def encoders(tree):
+    """The networks that a tree has kept for its distributions, by schedule."""
+    return {key[-1]: network for key, network in tree.kept.items() if isinstance(key, tuple) and key[0] == "encoder"}
+
+
+def test_few_rows_of_a_long_chain_go_by_paths_and_many_by_levels():
+    tree = hgm.hmm(40, 4, 3, seed=0)
+    d = hgm.TreeDistribution(tree)
+    x = d.sample((1200,))
+    by_rows = torch.cat([d.log_prob(part) for part in x.split(100)])
+    assert encoders(tree).keys() == {"auto", "paths"}
+    assert torch.allclose(d.log_prob(x), by_rows, rtol=1e-12)
+    assert encoders(tree).keys() == {"auto", "paths", "levels"}
+    balanced = CASES["binary_tied"].tree
+    d = hgm.TreeDistribution(balanced)
+    assert d.log_prob(d.sample((20_000,))).shape == (20_000,) and bool(d.log_prob(d.sample()) < 0)
+    assert encoders(balanced)["auto"] is encoders(balanced)["levels"]
+
+
 # ---------------------------------------------------------------------- it never raises
 
 
@@ -222,11 +242,11 @@ def test_states_outside_of_the_support():
     tree = CASES["ragged"].tree
     d = hgm.TreeDistribution(tree, validate_args=False)
     fine, leaves = torch.zeros(len(tree.leaves)), tree.cardinality[tree.leaves]
-    for wrong in (-2, int(leaves[0]), 0.5, torch.nan):
+    for wrong in (-2, int(leaves[0]), 0.5, torch.nan, torch.inf, 1e300):
         x = fine.clone()
         x[0] = wrong
         assert d.log_prob(torch.stack([fine, x])).isneginf().tolist() == [False, True]
-        with pytest.raises(hgm.BadEvidence, match=f"{d.names[0]}.* has no state"):
+        with pytest.raises(hgm.BadEvidence, match=re.escape(f"{d.names[0]!r} has no state {float(wrong)} ")):
             hgm.TreeDistribution(tree, validate_args=True).log_prob(x)
     whole = hgm.TreeDistribution(tree, missing=False, validate_args=False)
     assert float(whole.log_prob(fine - 1)) == -torch.inf and abs(float(d.log_prob(fine - 1))) < 1e-12
@@ -444,6 +464,17 @@ def test_it_can_be_pickled_and_holds_arrays_empty_batches_and_half_precision():
         (lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 3)}), hgm.BadPotential, r"must have shape \(2, 2\)"),
         (lambda t: hgm.TreeDistribution(t, {"step": [[1.0, 1.0], [-0.1, 1]]}), hgm.BadPotential, r"\(1, 0\) is -0.1"),
         (lambda t: hgm.TreeDistribution(t, {"step": "x"}), hgm.BadPotential, "'step' must be a tensor of numbers"),
+        (lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2) * 1j}), hgm.BadPotential, "'step'.* real numbers"),
+        (
+            lambda t: hgm.TreeDistribution(t, {"step": np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 2.0)}),
+            hgm.BadPotential,
+            "'step' must be known; part of it is masked",
+        ),
+        (
+            lambda t: hgm.TreeDistribution(t, log_potentials={"step": "x"}, validate_args=False),
+            hgm.BadPotential,
+            "'step' must be a tensor of floats",
+        ),
         (lambda t: hgm.TreeDistribution(t, torch.ones(2, 2)), hgm.BadPotential, "potentials must be a mapping"),
         (
             lambda t: hgm.TreeDistribution(t, {"step": torch.ones(2, 2)}, log_potentials={"step": torch.ones(2, 2)}),

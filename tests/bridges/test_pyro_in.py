@@ -346,6 +346,13 @@ def counts_states():
     pyro.sample("b", dist.Categorical(STEP[a]))
 
 
+def as_many_sites_as_a_state_says():
+    """States that are drawn differ in number from those that are all one tensor."""
+    a = pyro.sample("a", dist.Categorical(torch.tensor([1.0, 1e-30])))
+    for i in range(1 + int(a.max())):
+        pyro.sample(f"b_{i}", dist.Categorical(START))
+
+
 def not_declared():
     z = pyro.sample("z", dist.Categorical(START.expand(4, 3)))
     pyro.sample("y", dist.Normal(z.double(), 1.0).to_event(0), obs=torch.zeros(4))
@@ -392,6 +399,7 @@ REFUSED = [
     (random_number_of_sites, hgm.BadSpec, "site 'x_2' is there in one run"),
     (leaks_a_state, hgm.BadSpec, "site 'b' another log probability"),
     (counts_states, hgm.BadSpec, "'extra' is there"),
+    (as_many_sites_as_a_state_says, hgm.BadSpec, "site 'b_1' is there only when all states are one tensor"),
     (not_declared, hgm.BadSpec, "site 'z' has 4 positions in dimension -1"),
     (list_that_differs, hgm.BadSpec, "states of the latent site 'n' .Binomial. cannot be listed"),
     (nothing_latent, hgm.BadSpec, "no latent site"),

@@ -589,6 +589,8 @@ def methods(kind):
             continue
         for name, own in vars(owner).items():
             public = not name.startswith("_") or name == "__getitem__"
+            if isinstance(own, functools.cached_property):
+                continue
             if isinstance(own, classmethod):
                 own = getattr(kind, name)
             if public and name not in INNER and inspect.isroutine(own) and takes(own):

@@ -6,7 +6,7 @@ from oracles.enumeration import Joint
 from oracles.promises import check_structure, joint, same_joint
 
 import hgm
-from hgm.tree.potential import as_potential
+from hgm.tree.pool import as_potential
 
 E22 = [[0.9, 0.1], [0.2, 0.8]]
 ZERO = [[0, 0], [1, 1]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import hgm
-from hgm.tree.potential import as_potential
+from hgm.tree.pool import as_potential
 
 pd = pytest.importorskip("pandas")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hgm
-from hgm.tree.potential import as_potential
+from hgm.tree.pool import as_potential
 
 
 def test_log_potential_is_the_natural_log_with_hard_zeros():

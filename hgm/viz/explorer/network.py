@@ -47,7 +47,7 @@ def _stage(plan: Plan, stage: StagePlan, below: LevelPlan) -> dict[str, Any]:
     """The factors between a level and the one above it, and what runs them."""
     above = plan.levels[stage.level]
     factors = np.concatenate([op.factors for op in stage.ops])
-    entries = np.concatenate([op.index.ravel() for op in stage.ops])
+    entries = np.concatenate([np.asarray(op.index).ravel() for op in stage.ops])
     return {
         "factors": factors.tolist(),
         "shape": [above.states, len(factors)],
