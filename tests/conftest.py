@@ -16,7 +16,7 @@ settings.load_profile("hgm")
 @pytest.fixture(params=["levels", "paths", "segments"])
 def schedule(request, monkeypatch):
     """What ``schedule="auto"`` chooses: one of them, for small trees too; and paths that are cut, however short."""
-    monkeypatch.setattr("hgm.compiler.schedule.cheaper", lambda tree: request.param.replace("segments", "paths"))
+    monkeypatch.setattr("hgm.compiler.schedule.cheaper", lambda *_: request.param.replace("segments", "paths"))
     if request.param == "segments":
         monkeypatch.setattr("hgm.compiler.paths._best", lambda longest, *_: (longest // 2, 0.0))
     return request.param

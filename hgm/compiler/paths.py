@@ -5,8 +5,9 @@ ones need more segments after one another, and cut paths their matrices. A model
 
     steps * STEP + rows * multiply-adds                         in multiply-adds; rows is some batch, `ROWS`
 
-in which 2 T steps and S² multiply-adds for each variable and direction stand against 3 T + 2 G steps and S³ more. So
-where S is large paths stay whole. `cheaper` holds a plan by levels, of two steps of `STAGE` for a stage, against it.
+in which 2 T steps and S² multiply-adds for each variable and direction stand against 3 T + 2 G steps and S³ more, in
+logs `LOG` times as dear. So where S is large, or there are zeros, paths stay whole. `cheaper` holds a plan by levels,
+of two steps of `STAGE` for a stage, against it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hgm.compiler.ops import PathOp
 from hgm.compiler.parts import factors_below, hanging, level_plan, positions
 from hgm.compiler.path_plan import PathStage
 from hgm.compiler.plan import LevelPlan, LevelStage, Plan, StagePlan
-from hgm.compiler.ranges import SAFE, Ranges, kernels
+from hgm.compiler.ranges import LOG, SAFE, Ranges, kernels
 from hgm.tree.flat import offsets
 from hgm.tree.paths import HeavyPaths, heavy_paths
 from hgm.tree.structure import once
@@ -80,7 +81,8 @@ def by_paths(tree: Tree, inputs: np.ndarray | None = None, ranges: Ranges | None
     arrival = tree.roots
     taken = 0
     for number in range(paths.levels):
-        segments = _cut(tree, paths, arrival) if number and (paths.below[arrival] >= 0).any() else None
+        dear = 1 if chosen.level[number] else LOG
+        segments = _cut(tree, paths, arrival, dear) if number and (paths.below[arrival] >= 0).any() else None
         order = arrival if segments is None else segments.order
         if (degrees[order] != degrees[order[0]]).any():
             order = order[np.argsort(-degrees[order], kind="stable")]
@@ -101,17 +103,20 @@ def by_paths(tree: Tree, inputs: np.ndarray | None = None, ranges: Ranges | None
     return Plan(tree, tuple(levels), tuple(stages), inputs, of.offset, ranges, "paths")
 
 
-def cheaper(tree: Tree) -> str:
+def cheaper(tree: Tree, ranges: Ranges | None = None) -> str:
     """Which schedule takes less time, by the model: ``"levels"`` or ``"paths"``."""
     if tree.depth <= 2 * log2(len(tree)) + 2:  # no path is long
         return "levels"
     paths = _paths(tree)
+    ranges = Ranges.of(tree.potentials) if ranges is None else ranges
+    linear = kernels(tree, np.arange(len(tree)), ranges, paths.level).level
     cost, variables = 0.0, np.bincount(paths.level, minlength=paths.levels)
     length = np.bincount(paths.top, minlength=len(tree))
     for number in range(1, paths.levels):
         states = int(tree.cardinality[paths.level == number].max())
         longest = int(length[(paths.level == number) & (paths.top == np.arange(len(tree)))].max())
-        cost += 2 * STAGE + (_best(longest, int(variables[number]), states)[1] if longest > 1 else 0.0)
+        matrix = states**3 * (1 if linear[number] else LOG)
+        cost += 2 * STAGE + (_best(longest, int(variables[number]), matrix)[1] if longest > 1 else 0.0)
     return "paths" if cost < 2 * STAGE * tree.depth else "levels"
 
 
@@ -120,22 +125,25 @@ def _paths(tree: Tree) -> HeavyPaths:
     return heavy_paths(tree, plain_edges(tree))
 
 
-def _best(longest: int, variables: int, states: int) -> tuple[int, float]:
-    """How many segments the longest path of a level is cut into, and what that costs besides the arithmetic of all."""
+def _best(longest: int, variables: int, matrix: int) -> tuple[int, float]:
+    """How many segments the longest path of a level is cut into, and what that costs besides the arithmetic of all.
+
+    `matrix` is what a product of two matrices costs.
+    """
     best, least = 1, 2.0 * longest * STEP
     for count in sorted({2**i for i in range(1, longest.bit_length())} | {round((1.5 * longest) ** 0.5)} - {0, 1}):
-        cost = (3 * -(-longest // count) + 2 * count) * STEP + ROWS * variables * states**3
+        cost = (3 * -(-longest // count) + 2 * count) * STEP + ROWS * variables * matrix
         if cost < least:
             best, least = count, float(cost)
     return best, least
 
 
-def _cut(tree: Tree, paths: HeavyPaths, tops: np.ndarray) -> Segments:
-    """The paths with these top variables, in segments."""
+def _cut(tree: Tree, paths: HeavyPaths, tops: np.ndarray, dear: int) -> Segments:
+    """The paths with these top variables, in segments; `dear` is what a multiply-add costs."""
     members = np.flatnonzero(paths.level == paths.level[tops[0]])
     path = positions(tops, paths.top[members])
     length = np.bincount(path)
-    pieces, _ = _best(int(length.max()), len(members), int(tree.cardinality[members].max()))
+    pieces, _ = _best(int(length.max()), len(members), dear * int(tree.cardinality[members].max()) ** 3)
     most = max(2, -(-int(length.max()) // pieces))  # variables of a segment
     count = -(-length // most)
     size = -(-length // count)

@@ -51,7 +51,7 @@ def planned(name: str, tree: Tree, inputs: np.ndarray, ranges: Ranges | None = N
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
     if isinstance(name, str) and name == AUTO:
-        name = cheaper(tree)
+        name = cheaper(tree, ranges)
     if not isinstance(name, str) or name not in SCHEDULES:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]
         raise BadSpec(

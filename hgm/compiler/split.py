@@ -19,6 +19,7 @@ from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import joined
 from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, RulesOp
 from hgm.compiler.plan import LevelStage, Plan
+from hgm.compiler.ranges import LOG
 from hgm.compiler.reach import LIMIT, evidence_range, growth
 from hgm.compiler.readout import Collected
 from hgm.compiler.stage import Belief
@@ -32,8 +33,8 @@ __all__ = ["Split", "exact"]
 #: ops whose layers have both kernels, and need no division
 BOTH = (ConvOp, EdgeOp, JointOp, RulesOp)
 
-#: what a multiply-add costs in logs and in linear float64, against one in linear float32
-LOG, WIDE = 16, 2
+#: what a multiply-add costs in linear float64, against one in linear float32
+WIDE = 2
 
 
 def exact(plan: Plan, trainable: bool, down: bool, channel: Channel, leaves: int) -> Exact:
