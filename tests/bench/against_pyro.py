@@ -1,4 +1,4 @@
-"""`hgm.TreeDistribution` beside pyro: `DiscreteHMM` on chains, `TraceEnum_ELBO` on trees; milliseconds and ratios.
+"""`hgm.TreeDistribution` beside pyro: `DiscreteHMM` on chains, `TraceEnum_ELBO` on trees, a network; milliseconds.
 
 python tests/bench/against_pyro.py
 """
@@ -72,8 +72,34 @@ def trees() -> list[dict[str, object]]:
     return rows
 
 
+def networks() -> list[dict[str, object]]:
+    """log_prob and gradients of 1,000 rows beside those of a trainable network's `log_partition`."""
+    rows = []
+    models = {
+        "binary tree, 64 leaves": hgm.ghm([hgm.Level(2, 4)] * 6, root=4, seed=0),
+        "hidden Markov model, 60 steps": hgm.hmm(60, seed=0),
+        "irregular, 300 nodes": hgm.random_tree(300, seed=0),
+    }
+    for name, tree in models.items():
+        tree = tree.with_potentials([p.named(f"p{i}") for i, p in enumerate(tree.potentials)])
+        tables = {p.name: torch.tensor(p.log_potential).requires_grad_() for p in tree.potentials}
+        network, x = hgm.compile(tree, trainable=True).double(), hgm.TreeDistribution(tree).sample((1000,))
+        weights = list(network.parameters())
+
+        def ours(tree=tree, tables=tables, x=x):
+            total = hgm.TreeDistribution(tree, log_potentials=tables).log_prob(x).sum()
+            return torch.autograd.grad(total, list(tables.values()))
+
+        def its(network=network, weights=weights, x=x):
+            return torch.autograd.grad(network.log_partition(x).sum(), weights)
+
+        found = measure({"distribution": ours, "network": its}, 5.0)
+        rows.append({"model": name, **found, "ratio": found["distribution"] / found["network"]})
+    return rows
+
+
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
-    for table in (chains, trees):
+    for table in (chains, trees, networks):
         print(f"\n{table.__doc__}\n")
         print(tabulate(table(), headers="keys", floatfmt=".3g", tablefmt="github"))
