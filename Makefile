@@ -13,8 +13,8 @@ STUDIES = ablation why-unet local-samples sample-complexity samplers relu
 BENCHES = $(sort $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format types floors tutorials explorer pictures docs docs-serve pytest fast search wheel-test bench \
-	studies clean
+.PHONY: help venv demo test check lint format types floors tutorials explorer pictures reference docs docs-serve pytest fast search \
+	wheel-test bench studies clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -70,11 +70,14 @@ docs/pictures/.drawn: pages/pictures.py $(HGM) | $(INSTALLED)
 	$(BIN)/python -m pages.pictures
 	@touch $@
 
+reference: $(INSTALLED) ## the pages of the reference, from the code
+	$(BIN)/python -m pages.reference
+
 docs docs-serve: export NO_MKDOCS_2_WARNING = 1
-docs: tutorials explorer pictures ## the site, strictly, into site/
+docs: tutorials explorer pictures reference ## the site, strictly, into site/
 	$(BIN)/python -m mkdocs build --strict
 
-docs-serve: tutorials explorer pictures ## the site, at http://127.0.0.1:8000, as the pages change
+docs-serve: tutorials explorer pictures reference ## the site, at http://127.0.0.1:8000, as the pages change
 	$(BIN)/python -m mkdocs serve
 
 pytest: $(INSTALLED) ## all tests but the slow ones, with JOBS=2 workers
@@ -102,6 +105,6 @@ studies: $(INSTALLED) ## all studies, into docs/studies: hours from the start, s
 	@set -e; for name in $(STUDIES); do echo "== $$name"; $(BIN)/hgm study $$name; done
 
 clean: ## remove what was built and the caches; environments stay
-	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*)) docs/explorer.html docs/pictures
+	rm -rf $(filter-out docs/tutorials/README.md,$(wildcard docs/tutorials/*)) docs/explorer.html docs/pictures docs/reference
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

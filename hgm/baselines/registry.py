@@ -49,6 +49,7 @@ class Baseline:
 
 
 BASELINES: dict[str, Baseline] = {}
+"""The networks by name."""
 
 
 def baseline(name: str, text: str | None = None) -> Callable[[F], F]:

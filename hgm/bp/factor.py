@@ -58,7 +58,7 @@ class Dense:
         return message.reshape(batch, *(1,) * axis, states, *(1,) * (self.table.ndim - 3 - axis), n)
 
     def send(self, messages: Sequence[Array | None], axis: int, reduce: Reduce, batch: int) -> Array:
-        """log sum over all other axes of psi times the messages, one axis at a time (THEORY: "factor")."""
+        """log sum over all other axes of psi times the messages, one axis at a time."""
         x = self.table
         for a in reversed(range(self.table.ndim - 2)):
             message = messages[a]

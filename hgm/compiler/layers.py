@@ -6,7 +6,7 @@ batch.
 * ``up(x, w)``:   x ``(S', children, B)`` -> q ``(k, S, n, B)``         q_u(s) = sum_a psi_u(s, a) h_u(a)
 * ``down(u, x, w)``: u ``(k, S, n, B)`` -> r ``(S', ..., B)``           r_v(a) = sum_s psi_v(s, a) u_v(s)
 
-(THEORY: arXiv 2404.18444, Section 3, with exp and log taken out.) In the ``"linear"`` kernel messages are rescaled
+(Source: arXiv 2404.18444, Section 3, with exp and log taken out.) In the ``"linear"`` kernel messages are rescaled
 probabilities; in the ``"log"`` kernel x, u, q, r and w are logs in float64 and sums become log-sum-exps. Both compute
 the same layer. A layer can be called by itself: ``layer(x)`` is `up` with its current weight.
 

@@ -1,4 +1,4 @@
-"""What an answer costs beyond the best one, for every sample and every part: no noise of x is in it (THEORY 11).
+"""What an answer costs beyond the best one, for every sample and every part: no noise of x is in it.
 
 squared error      E|f - x|^2 = E|D - x|^2 + E|f - D|^2            D = E[x | z]
 cross-entropy      E[-log f(x)] = E H(p) + E KL(p || f)            p = p(x | z)

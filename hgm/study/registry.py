@@ -45,6 +45,7 @@ class Study:
 
 
 STUDIES: dict[str, Study] = {}
+"""The studies by name."""
 
 
 def study(name: str) -> Callable[[F], F]:

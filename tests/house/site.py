@@ -21,6 +21,7 @@ def run(*args):
 def draw():
     """Everything that scripts write before the build; what `make docs` has written is left as it is."""
     run("tutorials/_build.py")  # looks by itself
+    run("-m", "pages.reference")
     if not (ROOT / "docs" / "pictures").exists():
         run("-m", "pages.pictures")
     if not (ROOT / "docs" / "explorer.html").exists():

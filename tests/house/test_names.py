@@ -1,16 +1,14 @@
-"""The names of the house: nothing shadows a module, inner rooms hand nothing on, and the public names have a page."""
+"""The names of the house: nothing shadows a module, inner rooms hand nothing on, public names say what they are."""
 
 import ast
 import functools
 import importlib
 import inspect
 import pkgutil
-import re
 import types
 from pathlib import Path
 
 import pytest
-from places import ROOT, needs_checkout
 
 import hgm
 
@@ -57,14 +55,8 @@ def test_the_public_names_are_those_of_the_stub():
     assert sorted(alias.name for alias in listed) == sorted(hgm.__all__) == sorted(dir(hgm))
 
 
-@needs_checkout
 @pytest.mark.parametrize("name", hgm.__all__)
-def test_a_public_name_is_imported_and_stands_in_the_reference(name):
-    pages = re.findall(r"^::: (\S+)", "".join(p.read_text() for p in (ROOT / "docs/reference").glob("*.md")), re.M)
+def test_a_public_name_is_imported_and_says_what_it_is(name):
     found = getattr(hgm, name)
-    if isinstance(found, types.ModuleType):
-        assert any(page.startswith(found.__name__) for page in pages)
-        return
-    assert found.__module__ in pages, f"hgm.{name} has no page: add ::: {found.__module__} to docs/reference"
-    assert name in importlib.import_module(found.__module__).__all__
     assert inspect.getdoc(found)
+    assert isinstance(found, types.ModuleType) or name in importlib.import_module(found.__module__).__all__
