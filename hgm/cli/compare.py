@@ -122,7 +122,7 @@ def lack(
     json: Json = None,
     plot: Plot = None,
 ) -> None:
-    """Measure what the best possible network costs that lacks one thing.
+    """Measure what the best network without one thing costs.
 
     A window of positions, the resolutions above a level, the level of noise, skips, the right tree, the label, or the
     leaf's own observation: exactly, and without training. Without --noise also in nats, where they are finite.

@@ -106,7 +106,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=examples("hgm infer tree.yaml --evidence x3=red --query label"))
+@app.callback(
+    invoke_without_command=True, epilog=examples("hgm init tree.yaml", "hgm infer tree.yaml --evidence grass=wet")
+)
 def program(
     context: typer.Context,
     _: Annotated[

@@ -62,7 +62,7 @@ def test_version(run):
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
 def test_help_lists_the_commands(run, args):
     out = run(*args)
-    assert "Example:" in out and "hgm infer" in out
+    assert "Examples:" in out and "hgm infer" in out
     for command in COMMANDS:
         (line,) = re.findall(rf"^  {command} +(.+)$", out, re.M)
         assert not line.endswith("...")
@@ -370,7 +370,8 @@ REFUSALS = {
     "evidence twice in a file": (["infer", "TYPED", "--evidence-file", "PAIRS"], "evidence for '2' is given twice"),
     "a name that no file holds": (["infer", "TYPED", "--evidence-file", "NULL"], "null.json, line 1: [0][1]: expected"),
     "an unknown command": (["frobnicate"], "No such command 'frobnicate'"),
-    "an unknown option": (["infer", "MODEL", "--frobnicate"], "No such option: --frobnicate"),
+    "an unknown option": (["infer", "MODEL", "--frobnicate"], "--frobnicate (see hgm infer --help)"),
+    "evidence without its option": (["infer", "MODEL", "wet=no"], "argument(s) (wet=no) (see hgm infer --help)"),
 }
 
 
