@@ -96,7 +96,7 @@ app = Program(
 
 
 def examples(*lines: str) -> str:
-    """The end of a help text; the first character keeps its lines as they are."""
+    """The end of a help text; the first character keeps its lines as they are. tree.yaml is what `hgm init` writes."""
     return "\b\n" + "\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
 
 
