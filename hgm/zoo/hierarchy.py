@@ -116,11 +116,12 @@ def ghm(
         groups.append((scope, numbers))
     own = [f"h{i}_" if i < len(levels) else "x" for i in range(1, len(levels) + 1)]
     prefixes = [default if level.name is None else level.name for level, default in zip(levels, own, strict=True)]
-    if root_name in prefixes:
-        raise BadSpec(
-            f"level {1 + prefixes.index(root_name)} is named {root_name!r}, and so is the root; name one of them "
-            "otherwise, the root by root_name= (in a file by root: {name: ...})"
-        )
+    for i, prefix in enumerate(prefixes, start=1):
+        if isinstance(prefix, str) and isinstance(root_name, str) and prefix == root_name:
+            raise BadSpec(
+                f"level {i} is named {prefix!r}, and so is the root; name one of them otherwise, the root by root_name="
+                " (in a file by root: {name: ...})"
+            )
     names, blocks = GridNames([root_name, *prefixes], shapes), list(zip(sizes, read, strict=True))
     return assemble(names, blocks, groups, pool.potentials, tuple(shapes))
 
