@@ -33,7 +33,13 @@ from hgm.files.whole import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = ROOT / "docs" / "tutorials" / "README.md"
-RICHEST_FIRST = ("image/svg+xml", "image/png", "text/markdown", "text/html", "text/plain")
+RICHEST_FIRST = (
+    "image/svg+xml",
+    "image/png",
+    "text/markdown",
+    "text/html",
+    "text/plain",
+)
 KERNEL = [
     "--log-level=ERROR",
     "--matplotlib=inline",  # a figure is shown, whether pyplot made it or not
@@ -50,7 +56,11 @@ class Broken(Exception):
 def stamp(script: Path) -> str:
     """The digest of everything that the outputs of a tutorial may depend on."""
     digest = hashlib.sha256(sys.version.encode())
-    digest.update(repr(sorted({f"{found.name} {found.version}" for found in distributions()})).encode())
+    digest.update(
+        repr(
+            sorted({f"{found.name} {found.version}" for found in distributions()})
+        ).encode()
+    )
     for path in (script, Path(__file__), *sorted((ROOT / "hgm").rglob("*.py"))):
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -63,31 +73,52 @@ def executed(script: Path) -> NotebookNode:
         cell.id = f"cell-{number}"  # jupytext draws them at random
     with TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        env = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-            "PYTHONHASHSEED": "0",
-            "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm, without widgets
-            "TQDM_DISABLE": "1",
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "100",
-            "IPYTHONDIR": f"{folder}/.ipython",  # nobody's own settings; a home may be read-only
-            "MPLCONFIGDIR": f"{folder}/.matplotlib",
-        }
-        client = NotebookClient(notebook, extra_arguments=KERNEL, coalesce_streams=True, record_timing=False)
+        env = (
+            os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+                ),
+                "PYTHONHASHSEED": "0",
+                "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm, without widgets
+                "TQDM_DISABLE": "1",
+                "OMP_NUM_THREADS": "1",
+                "COLUMNS": "100",
+                "IPYTHONDIR": f"{folder}/.ipython",  # nobody's own settings; a home may be read-only
+                "MPLCONFIGDIR": f"{folder}/.matplotlib",
+            }
+        )
+        client = NotebookClient(
+            notebook, extra_arguments=KERNEL, coalesce_streams=True, record_timing=False
+        )
         # No directories to look for kernels in: what is left is the Python that runs this.
-        client.km = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        client.km = AsyncKernelManager(
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
+        )
         try:
             client.execute(env=env, cwd=str(folder))
         except CellExecutionError as error:
-            failed = next(cell for cell in reversed(notebook.cells) if cell.get("execution_count"))
-            raise Broken(f"{place(failed)}: {first_line(f'{error.ename}: {error.evalue}')}") from None
+            failed = next(
+                cell for cell in reversed(notebook.cells) if cell.get("execution_count")
+            )
+            raise Broken(
+                f"{place(failed)}: {first_line(f'{error.ename}: {error.evalue}')}"
+            ) from None
         except DeadKernelError:
             raise Broken("its Python died") from None
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [cleaned(output, folder) for output in cell.outputs if not on_stderr(output)]
+            cell.outputs = [
+                cleaned(output, folder)
+                for output in cell.outputs
+                if not on_stderr(output)
+            ]
     notebook.metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        },
         "language_info": {"name": "python"},
         "hgm": {"stamp": stamp(script)},
     }
@@ -125,7 +156,10 @@ def cleaned(output: NotebookNode, folder: Path) -> NotebookNode:
     if output.output_type == "stream":
         output.text = clean(output.text)
     else:
-        output.data = {kind: clean(it) if kind.startswith("text/") else it for kind, it in output.data.items()}
+        output.data = {
+            kind: clean(it) if kind.startswith("text/") else it
+            for kind, it in output.data.items()
+        }
     return output
 
 
@@ -134,33 +168,49 @@ def page(notebook: NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
     for cell in notebook.cells:
-        parts.append(fenced(cell.source, "python") if cell.cell_type == "code" else cell.source)
+        parts.append(
+            fenced(cell.source, "python") if cell.cell_type == "code" else cell.source
+        )
         for output in cell.get("outputs", []):
-            data = {"text/plain": output.text} if output.output_type == "stream" else output.data
+            data = (
+                {"text/plain": output.text}
+                if output.output_type == "stream"
+                else output.data
+            )
             kind = next(kind for kind in RICHEST_FIRST if kind in data)
             if kind == "text/plain":
                 parts.append(fenced(data[kind], "text"))
             elif kind.startswith("text/"):
                 parts.append(data[kind].strip())
             elif not cell.metadata.get("alt"):
-                raise Broken(f'{place(cell)} draws a picture: say what it shows, as # %% alt="..."')
+                raise Broken(
+                    f'{place(cell)} draws a picture: say what it shows, as # %% alt="..."'
+                )
             else:
                 svg = kind == "image/svg+xml"
                 file = f"{len(pictures) + 1}.{'svg' if svg else 'png'}"
-                pictures[file] = data[kind].encode() if svg else base64.b64decode(data[kind])
+                pictures[file] = (
+                    data[kind].encode() if svg else base64.b64decode(data[kind])
+                )
                 parts.append(f"![{cell.metadata.alt}]({name}_files/{file})")
     title, _, rest = parts[0].partition("\n")
     if not re.match("# .", title):
-        raise Broken("the first cell must be Markdown, and its first line the title: # # ...")
+        raise Broken(
+            "the first cell must be Markdown, and its first line the title: # # ..."
+        )
     number = number_of(name)
     links = f"This page is what [{name}.py]({name}.py) gives when it is run; it is also a [notebook]({name}.ipynb)."
     links = f"*Tutorial {number}. {links}*" if number else f"*{links}*"
-    return "\n\n".join(filter(None, [title, links, rest.strip(), *parts[1:]])) + "\n", pictures
+    return "\n\n".join(
+        filter(None, [title, links, rest.strip(), *parts[1:]])
+    ) + "\n", pictures
 
 
 def number_of(name: str) -> str | None:
     """Which tutorial it is, by the table of the index page; ``None`` if it is not in it."""
-    found = re.search(rf"^\| (\d+) \| \[.*\]\({re.escape(name)}\.md\)", INDEX.read_text(), re.M)
+    found = re.search(
+        rf"^\| (\d+) \| \[.*\]\({re.escape(name)}\.md\)", INDEX.read_text(), re.M
+    )
     return found[1] if found else None
 
 
@@ -174,7 +224,9 @@ def build(script: Path, out: Path) -> None:
     """Write the page of a tutorial and what belongs to it; run it first if its notebook is old."""
     name, file = script.stem, out / f"{script.stem}.ipynb"
     notebook = nbformat.read(file, nbformat.NO_CONVERT) if file.exists() else None
-    if notebook is None or notebook.metadata.get("hgm", {}).get("stamp") != stamp(script):
+    if notebook is None or notebook.metadata.get("hgm", {}).get("stamp") != stamp(
+        script
+    ):
         print(f"running {script.name}", flush=True)
         notebook = executed(script)
     text, pictures = page(notebook, name)
@@ -198,9 +250,18 @@ def remove(name: str, out: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Run the tutorials and write their pages.")
-    parser.add_argument("scripts", nargs="*", type=Path, help="tutorials; all of them if none is named")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "tutorials", help="where the pages go")
+    parser = argparse.ArgumentParser(
+        description="Run the tutorials and write their pages."
+    )
+    parser.add_argument(
+        "scripts", nargs="*", type=Path, help="tutorials; all of them if none is named"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "docs" / "tutorials",
+        help="where the pages go",
+    )
     args = parser.parse_args()
     scripts = args.scripts or sorted((ROOT / "tutorials").glob("[!_]*.py"))
     for script in scripts:
@@ -209,7 +270,9 @@ def main() -> None:
         except Broken as error:
             sys.exit(f"{script.name}: {error}")
     if not args.scripts:
-        for name in {path.stem for path in args.out.glob("*.ipynb")} - {script.stem for script in scripts}:
+        for name in {path.stem for path in args.out.glob("*.ipynb")} - {
+            script.stem for script in scripts
+        }:
             remove(name, args.out)
 
 

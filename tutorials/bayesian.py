@@ -2,9 +2,9 @@
 # # Bayesian potentials with pyro
 #
 # `hgm.fit` finds the best potentials. How sure are they? A posterior over potentials answers that, and pyro finds it:
-# each table is a site with a prior, and the tree is one more site, with all hidden variables summed out exactly. After
-# this page you can put an interval on every probability that a tree gives you, and know which intervals to believe.
-# [With pyro](../pyro.md) comes before this.
+# each table is a site (a named `pyro.sample`) with a prior, and the tree is one more site, with all hidden variables
+# summed out exactly. After this page you can put an interval on every probability that a tree gives you, and know
+# which intervals to believe. [With pyro](../pyro.md) comes before this.
 
 # %%
 import logging
@@ -15,21 +15,28 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import MCMC, NUTS, SVI, Trace_ELBO
-from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, init_to_value
+from pyro.infer.autoguide import (
+    AutoDiagonalNormal,
+    AutoMultivariateNormal,
+    init_to_value,
+)
 from pyro.optim import ClippedAdam
 
 import hgm
 
 torch.set_default_dtype(torch.float64)
 pyro.set_rng_seed(0)
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 logging.getLogger("pyro").setLevel(logging.WARNING)
 
 # %% [markdown]
 # ## Where the answer is known
 #
 # A chain of two steps, all of it observed. With a Dirichlet prior on the rows of the transition, the posterior is a
-# Dirichlet too: of the prior's counts and those of the data. NUTS should find its means and its standard deviations.
+# Dirichlet too: of the prior's counts and those of the data. NUTS, pyro's sampler of
+# posteriors, should find its means and its standard deviations.
 
 # %%
 step = hgm.Edge([[0.9, 0.1], [0.3, 0.7]], name="step")
@@ -57,8 +64,18 @@ counts = torch.ones(2, 2)
 for before, after in ((0, 1), (1, 2)):
     counts.index_put_((x[:, before], x[:, after]), torch.ones(()), accumulate=True)
 exact = dist.Dirichlet(counts)
-print("means", drawn.mean(0)[:, 0].numpy().round(3), "exactly", exact.mean[:, 0].numpy().round(3))
-print("sds  ", drawn.std(0)[:, 0].numpy().round(3), "exactly", exact.stddev[:, 0].numpy().round(3))
+print(
+    "means",
+    drawn.mean(0)[:, 0].numpy().round(3),
+    "exactly",
+    exact.mean[:, 0].numpy().round(3),
+)
+print(
+    "sds  ",
+    drawn.std(0)[:, 0].numpy().round(3),
+    "exactly",
+    exact.stddev[:, 0].numpy().round(3),
+)
 assert ((drawn.mean(0) - exact.mean).abs() < 0.3 * exact.stddev).all()
 assert ((drawn.std(0) / exact.stddev - 1).abs() < 0.3).all()
 
@@ -84,7 +101,10 @@ prior |= {name: torch.tensor([[3.0, 1.0], [1.0, 3.0]]) for name in names[1:]}
 
 def hidden(y):
     """The class is summed out."""
-    tables = {name: pyro.sample(name, dist.Dirichlet(a).to_event(a.ndim - 1)) for name, a in prior.items()}
+    tables = {
+        name: pyro.sample(name, dist.Dirichlet(a).to_event(a.ndim - 1))
+        for name, a in prior.items()
+    }
     with pyro.plate("people", len(y)):
         pyro.sample("y", hgm.TreeDistribution(sick, tables), obs=y)
 
@@ -105,32 +125,58 @@ def gaussian(family):
     pyro.set_rng_seed(1)
     guide = family(hidden, init_loc_fn=init_to_value(values=start), init_scale=0.1)
     svi = SVI(
-        hidden, guide, ClippedAdam({"lr": 0.04, "lrd": 0.996}), Trace_ELBO(num_particles=4, vectorize_particles=True)
+        hidden,
+        guide,
+        ClippedAdam({"lr": 0.04, "lrd": 0.996}),
+        Trace_ELBO(num_particles=4, vectorize_particles=True),
     )
     for _ in range(400):
         svi.step(y)
     with torch.no_grad(), pyro.plate("draws", 2000, dim=-2):
-        return {name: value.squeeze(1) for name, value in guide(y).items() if name in prior}
+        return {
+            name: value.squeeze(1) for name, value in guide(y).items() if name in prior
+        }
 
 
 full, diagonal = gaussian(AutoMultivariateNormal), gaussian(AutoDiagonalNormal)
 widths = {
-    label: torch.stack([draws["class"].std(0)[0], *(draws[name].std(0)[1, 1] for name in names[1:])])
-    for label, draws in (("NUTS", by_nuts), ("full Gaussian", full), ("mean field", diagonal))
+    label: torch.stack(
+        [draws["class"].std(0)[0], *(draws[name].std(0)[1, 1] for name in names[1:])]
+    )
+    for label, draws in (
+        ("NUTS", by_nuts),
+        ("full Gaussian", full),
+        ("mean field", diagonal),
+    )
 }
 for label, width in widths.items():
     print(f"{label:14} sds {width.numpy().round(3)}")
-assert widths["mean field"][0] < 0.85 * min(widths["NUTS"][0], widths["full Gaussian"][0])
+assert widths["mean field"][0] < 0.85 * min(
+    widths["NUTS"][0], widths["full Gaussian"][0]
+)
 assert 0.7 < (widths["full Gaussian"] / widths["NUTS"]).mean() < 1.4
 
 # %% alt="Intervals of 95% of five probabilities by three methods; those of mean field are the shortest"
 _, ax = plt.subplots(figsize=(7, 3))
-for shift, (label, draws) in enumerate((("NUTS", by_nuts), ("full Gaussian", full), ("mean field", diagonal))):
+for shift, (label, draws) in enumerate(
+    (("NUTS", by_nuts), ("full Gaussian", full), ("mean field", diagonal))
+):
     columns = [draws["class"][:, 0], *(draws[name][:, 1, 1] for name in names[1:])]
     low, high = torch.stack(columns, 1).quantile(torch.tensor([0.025, 0.975]), 0)
-    ax.vlines(torch.arange(5) + 0.2 * (shift - 1), low, high, lw=4, color=f"C{shift}", label=label)
+    ax.vlines(
+        torch.arange(5) + 0.2 * (shift - 1),
+        low,
+        high,
+        lw=4,
+        color=f"C{shift}",
+        label=label,
+    )
 ax.plot(range(5), [0.6] + [0.7] * 4, "k_", ms=25, label="truth")
-ax.set_xticks(range(5), ["p(class 0)"] + [f"p({name} | class 1)" for name in names[1:]], fontsize=8)
+ax.set_xticks(
+    range(5),
+    ["p(class 0)"] + [f"p({name} | class 1)" for name in names[1:]],
+    fontsize=8,
+)
 ax.legend(fontsize=8, loc="upper left")
 plt.show()
 
@@ -145,7 +191,10 @@ models = hgm.TreeDistribution(sick, by_nuts)
 patient = torch.tensor([1, -1, 1, -1])  # cough and pain were not asked about
 p = models.posterior(patient)["class"][:, 1]
 best = hgm.infer(sick, {"fever": 1, "rash": 1})["class"][1]
-print(f"class 1: {p.mean():.2f}, between {p.quantile(0.025):.2f} and {p.quantile(0.975):.2f}; by the truth {best:.2f}")
+print(
+    f"class 1: {p.mean():.2f}, between {p.quantile(0.025):.2f} and "
+    f"{p.quantile(0.975):.2f}; by the truth {best:.2f}"
+)
 assert abs(p.mean() - best) < 0.25
 
 # %% [markdown]
@@ -171,9 +220,12 @@ assert (twice.stddev / exact.stddev - 0.5**0.5).abs().max() < 0.03
 
 # %%
 exchanged = {name: table.flip(0) for name, table in truth.items()}
-likelihoods = [float(hgm.TreeDistribution(sick, t).log_prob(y).sum()) for t in (truth, exchanged)]
+likelihoods = [
+    float(hgm.TreeDistribution(sick, t).log_prob(y).sum()) for t in (truth, exchanged)
+]
 priors = [
-    sum(float(dist.Dirichlet(a).log_prob(t[name]).sum()) for name, a in prior.items()) for t in (truth, exchanged)
+    sum(float(dist.Dirichlet(a).log_prob(t[name]).sum()) for name, a in prior.items())
+    for t in (truth, exchanged)
 ]
 print("log likelihoods", np.round(likelihoods, 3), "log priors", np.round(priors, 2))
 assert np.isclose(*likelihoods) and priors[0] > priors[1]

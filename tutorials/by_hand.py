@@ -77,7 +77,11 @@ for leaf in ("thermometer", "forehead", "cough"):
     q[leaf] = psi[leaf] @ h[leaf]
     show(f"h of {leaf}", h[leaf], "its evidence")
     (a, b), (c, d), (x, y) = *psi[leaf], h[leaf]
-    show(f"q {leaf} -> {parent[leaf]}", q[leaf], f"({a}*{x:g} + {b}*{y:g}, {c}*{x:g} + {d}*{y:g})")
+    show(
+        f"q {leaf} -> {parent[leaf]}",
+        q[leaf],
+        f"({a}*{x:g} + {b}*{y:g}, {c}*{x:g} + {d}*{y:g})",
+    )
 
 # %% [markdown]
 # A cough of which nothing is known says $(1, 1)$: a message of ones changes no product. Now *fever* has heard both its
@@ -89,7 +93,11 @@ h["fever"] = evidence["fever"] * q["thermometer"] * q["forehead"]
 show("h of fever", h["fever"], f"({a:g}*{c:g}, {b:g}*{d:g})")
 q["fever"] = psi["fever"] @ h["fever"]
 (a, b), (c, d), (x, y) = *psi["fever"], h["fever"]
-show("q fever -> cold", q["fever"], f"({a}*{x:.2f} + {b}*{y:.2f}, {c}*{x:.2f} + {d}*{y:.2f})")
+show(
+    "q fever -> cold",
+    q["fever"],
+    f"({a}*{x:.2f} + {b}*{y:.2f}, {c}*{x:.2f} + {d}*{y:.2f})",
+)
 
 # %% [markdown]
 # At the root everything is known. The belief is prior times messages; its sum is the probability of all evidence
@@ -99,9 +107,16 @@ show("q fever -> cold", q["fever"], f"({a}*{x:.2f} + {b}*{y:.2f}, {c}*{x:.2f} + 
 h["cold"] = evidence["cold"] * q["cough"] * q["fever"]
 belief = {"cold": prior * h["cold"]}
 show("h of cold", h["cold"], "q of cough times q of fever")
-show("belief of cold", belief["cold"], f"(0.8*{h['cold'][0]:.4f}, 0.2*{h['cold'][1]:.4f})")
+show(
+    "belief of cold",
+    belief["cold"],
+    f"(0.8*{h['cold'][0]:.4f}, 0.2*{h['cold'][1]:.4f})",
+)
 Z = belief["cold"].sum()
-print(f"Z = {Z:.4f}, so p(cold) = {belief['cold'][1]:.4f} / {Z:.4f} = {belief['cold'][1] / Z:.3f}")
+print(
+    f"Z = {Z:.4f}, so p(cold) = "
+    f"{belief['cold'][1]:.4f} / {Z:.4f} = {belief['cold'][1] / Z:.3f}"
+)
 
 # %% [markdown]
 # ## Down: distribute
@@ -121,7 +136,11 @@ for child in ("cough", "fever", "thermometer", "forehead"):
     belief[child] = r[child] * h[child]
     (a, b), (c, d), (x, y) = *psi[child], u
     show(f"u {above} without {child}", u, f"belief of {above} / q of {child}")
-    show(f"r {above} -> {child}", r[child], f"({x:.3f}*{a} + {y:.3f}*{c}, {x:.3f}*{b} + {y:.3f}*{d})")
+    show(
+        f"r {above} -> {child}",
+        r[child],
+        f"({x:.3f}*{a} + {y:.3f}*{c}, {x:.3f}*{b} + {y:.3f}*{d})",
+    )
     show(f"belief of {child}", belief[child], f"r * h; sum {belief[child].sum():.4f}")
 
 # %% [markdown]
@@ -156,15 +175,27 @@ for name, (x, y) in place.items():
     axis.text(x, y - 0.27, name, ha="center", va="top", color=INK)
     axis.plot([x - 0.32, x + 0.32], [y - 0.22, y - 0.22], color=INK, linewidth=1)
     for i, p in enumerate(posterior[name]):
-        axis.bar(x - 0.14 + 0.28 * i, 0.4 * p, 0.24, bottom=y - 0.22, color=[GREY, PALETTE[2]][i])
-        axis.text(x - 0.14 + 0.28 * i, y - 0.2 + 0.4 * p, f"{p:.2f}", ha="center", fontsize=9)
+        axis.bar(
+            x - 0.14 + 0.28 * i,
+            0.4 * p,
+            0.24,
+            bottom=y - 0.22,
+            color=[GREY, PALETTE[2]][i],
+        )
+        axis.text(
+            x - 0.14 + 0.28 * i, y - 0.2 + 0.4 * p, f"{p:.2f}", ha="center", fontsize=9
+        )
 for child, above in parent.items():
     start, end = np.array(place[child], float), np.array(place[above], float)
     start[1] += 0.34
     end[1] -= 0.42
-    for message, color, side, way in ((q, PALETTE[0], -1, "up"), (r, PALETTE[1], 1, "down")):
+    for message, color, side, way in (
+        (q, PALETTE[0], -1, "up"),
+        (r, PALETTE[1], 1, "down"),
+    ):
         tail, head = (start, end) if way == "up" else (end, start)
-        shift = np.array([0, -0.025 * side * np.sign(end[0] - start[0])])  # above the other or below
+        above_or_below = -0.025 * side * np.sign(end[0] - start[0])
+        shift = np.array([0, above_or_below])
         style = {"arrowstyle": "-|>", "color": color, "linewidth": 1.6}
         axis.annotate("", head + shift, tail + shift, arrowprops=style)
         share = message[child] / message[child].sum()
@@ -186,16 +217,24 @@ variables = list(place)
 joint = np.zeros([2] * 5)
 for x in product(range(2), repeat=5):
     at = dict(zip(variables, x, strict=True))
-    joint[x] = prior[at["cold"]] * np.prod([evidence[name][at[name]] for name in variables])
-    joint[x] *= np.prod([psi[child][at[above], at[child]] for child, above in parent.items()])
+    joint[x] = prior[at["cold"]] * np.prod(
+        [evidence[name][at[name]] for name in variables]
+    )
+    joint[x] *= np.prod(
+        [psi[child][at[above], at[child]] for child, above in parent.items()]
+    )
 assert np.isclose(joint.sum(), Z)
 
 found = hgm.infer(tree, {"thermometer": "yes", "forehead": {"no": 1, "yes": 3}})
 assert np.isclose(float(found.log_partition), np.log(Z))
 for i, name in enumerate(variables):
     brute = joint.sum(tuple(k for k in range(5) if k != i)) / joint.sum()
-    assert np.allclose(posterior[name], brute) and np.allclose(posterior[name], found[name])
-print(f"32 products, 8 messages and hgm.infer agree: log Z = {float(found.log_partition):.4f}")
+    assert np.allclose(posterior[name], brute)
+    assert np.allclose(posterior[name], found[name])
+print(
+    "32 products, 8 messages and hgm.infer agree: "
+    f"log Z = {float(found.log_partition):.4f}"
+)
 
 # %% [markdown]
 # For 5 variables there are 32 products, for 300 more than there are atoms. Messages are two for each edge. All messages
@@ -242,5 +281,8 @@ for leaf in ("thermometer", "forehead"):
 top = prior * (psi["cough"] * evidence["cough"]).max(1) * (psi["fever"] * m).max(1)
 assert np.isclose(top.max(), joint.max())
 mode = found.mode()
-print({name: mode[name] for name in variables}, f"has {top.max() / Z:.3f} of the probability")
+print(
+    {name: mode[name] for name in variables},
+    f"has {top.max() / Z:.3f} of the probability",
+)
 assert torch.isclose(mode.log_prob, torch.tensor(np.log(top.max() / Z)))

@@ -17,7 +17,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 import hgm
 from hgm.viz.style import GREY, PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 
 # %% [markdown]
 # ## Data whose best denoiser is known
@@ -32,7 +34,10 @@ def inherit(keep, states=4):
     return keep * np.eye(states) + (1 - keep) / states
 
 
-levels = [hgm.Level(arity=(2, 2), states=4, potential=inherit(keep)) for keep in (0.9, 0.85, 0.7)]
+levels = [
+    hgm.Level(arity=(2, 2), states=4, potential=inherit(keep))
+    for keep in (0.9, 0.85, 0.7)
+]
 tree = hgm.ghm(levels, root=["night", "dusk", "dawn", "day"])
 channel = hgm.Gaussian(np.linspace(-1, 1, 4))  # grey values
 
@@ -73,7 +78,9 @@ class UNet(nn.Module):
 
 def trained(network):
     """The network, after 400 steps on fresh images with all kinds of noise."""
-    training = hgm.train(network, tree, channel=channel, noise=(0.1, 25), steps=400, learning_rate=6e-3)
+    training = hgm.train(
+        network, tree, channel=channel, noise=(0.1, 25), steps=400, learning_rate=6e-3
+    )
     print(f"squared error of a pixel: {training.history[-1].validation:.3f}")
     return network
 
@@ -109,19 +116,28 @@ hgm.plot.gap(gap)
 cnn = hgm.compile(tree, "classify")
 x = hgm.infer(tree).sample(4000, generator=torch.Generator().manual_seed(0)).leaves
 entropy = float((hgm.infer(tree).log_partition - cnn.log_partition(x)).mean())
-print(f"an image has {entropy:.0f} nats; the network's errors cost {gap.nats.value:.0f} more,")
+print(
+    f"an image has {entropy:.0f} nats; "
+    f"the network's errors cost {gap.nats.value:.0f} more,"
+)
 print(f"{gap.last_octave:.0%} of that in the last octave of the grid")
 assert gap.nats.low > 0.5 * entropy and gap.last_octave > 0.3
 
 # %% [markdown]
-# The last octave is the warning. To denoise what has next to no noise, the network must copy its input to many
-# digits, and it does not: its error stays while the noise vanishes, and each further octave would cost nearly twice
-# as much as the one before. The error is in the single pixels: at little noise level 3 has most of it.
+# The last octave, the halving of the noise at the low end of the grid, is the warning. To denoise what has next to no
+# noise, the network must copy its input to many digits, and it does not: its error stays while the noise vanishes,
+# and each further octave would cost nearly twice as much as the one before. The error is in the single pixels: at
+# little noise level 3 has most of it.
 
 # %%
 least = gap.levels[-1].noise
-share = {part["level"]: part["excess"] / gap.levels[-1].excess for part in gap.parts()[-4:]}
-print(f"noise {least:.2f}:", ", ".join(f"level {k} {part:.0%}" for k, part in share.items()))
+share = {
+    part["level"]: part["excess"] / gap.levels[-1].excess for part in gap.parts()[-4:]
+}
+print(
+    f"noise {least:.2f}:",
+    ", ".join(f"level {k} {part:.0%}" for k, part in share.items()),
+)
 assert share[3] > 0.5
 
 # %% [markdown]
@@ -165,18 +181,26 @@ networks = {
     "a CNN, 5x5": small,
     "compiled": hgm.compile(tree, "denoise", channel=channel),
 }
-gaps = {name: hgm.compare(net, tree, channel=channel, n=500) for name, net in networks.items()}
+gaps = {
+    name: hgm.compare(net, tree, channel=channel, n=500)
+    for name, net in networks.items()
+}
 print(f"{'':20}{'extra nats':>10}{'95% interval':>18}{'last octave':>14}")
 for name, found in gaps.items():
     nats, low, high = found.nats
     if found.zero:
         print(f"{name:20}{'zero to rounding':>28}")
     else:
-        print(f"{name:20}{nats:10.1f}{low:10.1f} to{high:5.1f}{found.last_octave:14.1%}")
+        print(
+            f"{name:20}{nats:10.1f}{low:10.1f} to{high:5.1f}{found.last_octave:14.1%}"
+        )
 assert gaps["compiled"].zero
 assert gaps["with the last skip"].nats.high < gaps["my U-Net"].nats.low / 3
 assert gaps["with the last skip"].last_octave < 0.05
-assert hgm.compare(repaired, tree, channel=channel, noise=0.05, n=500).levels[0].excess < 1e-9
+assert (
+    hgm.compare(repaired, tree, channel=channel, noise=0.05, n=500).levels[0].excess
+    < 1e-9
+)
 assert gaps["a CNN, 5x5"].nats.high < gaps["my U-Net"].nats.low
 
 # %% [markdown]
@@ -206,10 +230,18 @@ print("mine:", hgm.receptive_field(repaired, (8, 8)))
 print("CNN: ", hgm.receptive_field(small))
 figure, ax = plt.subplots(figsize=(6, 3))
 at_four = {}
-for i, (name, net) in enumerate([("with the last skip", repaired), ("a CNN, 5x5", small)]):
+for i, (name, net) in enumerate(
+    [("with the last skip", repaired), ("a CNN, 5x5", small)]
+):
     found = hgm.compare(net, tree, channel=channel, noise=4, n=1000, per="level")
     at_four[name] = [part["excess"] for part in found.parts()]
-    ax.bar(np.arange(4) + 0.4 * i - 0.2, at_four[name], 0.38, color=PALETTE[1 + i], label=name)
+    ax.bar(
+        np.arange(4) + 0.4 * i - 0.2,
+        at_four[name],
+        0.38,
+        color=PALETTE[1 + i],
+        label=name,
+    )
 ax.set_xticks(range(4), ["0: image", "1: quarters", "2: patches", "3: pixels"])
 ax.set(xlabel="level", ylabel="excess of a pixel")
 ax.legend()
@@ -233,7 +265,10 @@ assert theirs[0] == max(theirs) and theirs[0] > 3 * ours[0]
 
 # %%
 (row,) = hgm.compare(lambda z, sigma: z, tree, channel=channel, noise=0.5, n=500).levels
-print(f"optimum {row.optimum:.4f} + excess {row.excess:.4f} = {row.optimum + row.excess:.4f}")
+print(
+    f"optimum {row.optimum:.4f} + excess {row.excess:.4f} "
+    f"= {row.optimum + row.excess:.4f}"
+)
 assert abs(row.optimum + row.excess - 0.25) < 0.01
 
 # %% [markdown]
@@ -241,8 +276,14 @@ assert abs(row.optimum + row.excess - 0.25) < 0.01
 
 # %%
 best = networks["compiled"]
-(row,) = hgm.compare(lambda z, sigma: 0.9 * best(z, sigma), tree, channel=channel, noise=1, n=500).levels
-clean = hgm.infer(tree).sample(2000, generator=torch.Generator().manual_seed(1)).values(channel)
+(row,) = hgm.compare(
+    lambda z, sigma: 0.9 * best(z, sigma), tree, channel=channel, noise=1, n=500
+).levels
+clean = (
+    hgm.infer(tree)
+    .sample(2000, generator=torch.Generator().manual_seed(1))
+    .values(channel)
+)
 noisy = clean + torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
 formula = 0.01 * float(best(noisy, 1.0).square().mean())
 print(f"excess {row.excess:.5f}, formula {formula:.5f}")
@@ -253,7 +294,13 @@ assert abs(row.excess / formula - 1) < 0.1
 # speaks for itself; between, it trusts neighbours too much.
 
 # %%
-mistold = hgm.compare(lambda z, sigma: best(z, 1.5 * sigma), tree, channel=channel, noise=[0.1, 0.3, 1, 3, 10], n=500)
+mistold = hgm.compare(
+    lambda z, sigma: best(z, 1.5 * sigma),
+    tree,
+    channel=channel,
+    noise=[0.1, 0.3, 1, 3, 10],
+    n=500,
+)
 for row in mistold.levels:
     print(f"noise {row.noise:4}: excess {row.excess:.5f}")
 most = max(mistold.levels, key=lambda row: row.excess)

@@ -15,7 +15,9 @@ import hgm
 from hgm import diffusion
 from hgm.viz.style import GREY, PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 generator = torch.Generator().manual_seed(0)
 
 
@@ -24,7 +26,10 @@ def inherit(keep, states=4):
     return keep * np.eye(states) + (1 - keep) / states
 
 
-levels = [hgm.Level(arity=(2, 2), states=4, potential=inherit(keep)) for keep in (0.8, 0.85, 0.8)]
+levels = [
+    hgm.Level(arity=(2, 2), states=4, potential=inherit(keep))
+    for keep in (0.8, 0.85, 0.8)
+]
 tree = hgm.ghm(levels, root=["night", "dusk", "dawn", "day"])
 greys = torch.linspace(-1, 1, 4, dtype=torch.float64)
 channel = hgm.Gaussian(greys)
@@ -34,7 +39,9 @@ def show(rows, titles=(), width=8):
     """Rows of pictures, with the name of each row at its left."""
     columns = max(len(row) for row in rows.values())
     cmap = plt.get_cmap("gray").with_extremes(bad="#b7cfe8")  # where nothing is known
-    _, axes = plt.subplots(len(rows), columns, figsize=(width, width / columns * len(rows)))
+    _, axes = plt.subplots(
+        len(rows), columns, figsize=(width, width / columns * len(rows))
+    )
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax, picture in zip(line, row, strict=True):
             ax.imshow(picture, cmap=cmap, vmin=-1.2, vmax=1.2)
@@ -69,7 +76,12 @@ def drawn(denoiser, n, steps=30):
     return diffusion.sample(denoiser, "dpm++", n, steps=steps, generator=seeded)
 
 
-show({name: drawn(diffusion.Denoiser(tree, channel, e), 8) for name, e in evidence.items()})
+show(
+    {
+        name: drawn(diffusion.Denoiser(tree, channel, e), 8)
+        for name, e in evidence.items()
+    }
+)
 
 # %% [markdown]
 # They are right: how bright each pixel is on average over a thousand of them is what belief propagation says.
@@ -78,7 +90,11 @@ show({name: drawn(diffusion.Denoiser(tree, channel, e), 8) for name, e in eviden
 for name, e in evidence.items():
     samples = drawn(diffusion.Denoiser(tree, channel, e), 1000)
     exact = hgm.infer(tree, e).mean(channel)
-    away = ((samples.mean(0) - exact) / (samples.std(0) / 1000**0.5).clamp_min(0.01)).abs().max()
+    away = (
+        ((samples.mean(0) - exact) / (samples.std(0) / 1000**0.5).clamp_min(0.01))
+        .abs()
+        .max()
+    )
     print(f"{name:>24}: at most {float(away):.1f} standard errors away")
     assert away < 4.5
 
@@ -114,7 +130,7 @@ prior = hgm.infer(tree).log_partition
 
 
 def measures(samples):
-    """Posterior of the class, log p(x | day), and the share of pixels in which two samples differ."""
+    """p(day | x), log p(x | day), and in which share of pixels two samples differ."""
     symbols = (samples[..., None] - greys).abs().argmin(-1)
     sure = clean(symbols)[:, 3]
     log_p = clean.log_partition(symbols) - prior + sure.log() - np.log(0.25)
@@ -123,7 +139,9 @@ def measures(samples):
 
 
 samples = {w: drawn(diffusion.guided(unet, cnn, "day", w), 500) for w in strengths}
-exact = hgm.infer(tree, {"label": "day"}).sample(500, generator=generator).values(channel)
+exact = (
+    hgm.infer(tree, {"label": "day"}).sample(500, generator=generator).values(channel)
+)
 table = {w: measures(each) for w, each in samples.items()}
 print(f"{'strength':>14}{'p(day | x)':>12}{'log p(x | day)':>16}{'differ':>8}")
 for name, row in (*table.items(), ("exact samples", measures(exact))):
@@ -138,7 +156,11 @@ for name, row in (*table.items(), ("exact samples", measures(exact))):
 show({f"w = {w:g}": each[:8] for w, each in samples.items()})
 sure, log_p, differ = np.array([table[w] for w in strengths]).T
 assert np.allclose(table[1.0], measures(exact), rtol=0.05)
-assert np.all(np.diff(sure) > 0) and np.all(np.diff(differ[1:]) < 0) and np.all(np.diff(log_p[1:]) > 0)
+assert (
+    np.all(np.diff(sure) > 0)
+    and np.all(np.diff(differ[1:]) < 0)
+    and np.all(np.diff(log_p[1:]) > 0)
+)
 
 # %% [markdown]
 # ## Inpainting: the mean and the samples
@@ -162,12 +184,17 @@ filled = drawn(diffusion.Denoiser(tree, channel, repeated), len(repeated), steps
 filled = filled.unflatten(0, (len(known), draws)).double()
 
 seen = grey.masked_fill(known < 0, torch.nan)
-rows = {name: [grey[i], seen[i], mean[i], *filled[i, :3]] for i, name in enumerate("abcd")}
+rows = {
+    name: [grey[i], seen[i], mean[i], *filled[i, :3]] for i, name in enumerate("abcd")
+}
 show(rows, ("truth", "known", "mean", "sample", "sample", "sample"), width=6.5)
 
 of_mean = float((mean - grey).square().sum((1, 2)).mean())
 of_samples = float((filled - grey[:, None]).square().sum((2, 3)).mean())
-print(f"squared error: mean {of_mean:.2f}, samples {of_samples:.2f}, {of_samples / of_mean:.2f} times it")
+print(
+    f"squared error: mean {of_mean:.2f}, samples {of_samples:.2f}, "
+    f"{of_samples / of_mean:.2f} times it"
+)
 assert abs(of_samples / of_mean - 2) < 0.15
 
 # %% [markdown]
@@ -178,14 +205,14 @@ assert abs(of_samples / of_mean - 2) < 0.15
 # the same mean and the same pixels, and they fail, because they know nothing of what hidden pixels share.
 
 # %% alt="Share of intervals that hold the truth: on the diagonal by diffusion, far below it pixel by pixel"
-p = hgm.compile(tree, "posterior", channel=hgm.Erasure(), query="leaves").double()(known)
-p = p.movedim(1, -1)  # (150, 8, 8, 4)
+marginals = hgm.compile(tree, "posterior", channel=hgm.Erasure()).double()
+p = marginals(known).movedim(1, -1)  # (150, 8, 8, 4)
 alone = torch.multinomial(p.flatten(0, 2), draws, replacement=True, generator=generator)
 alone = greys[alone].unflatten(0, p.shape[:3]).movedim(-1, 1)
 
 
 def rank(samples):
-    """The share of samples whose hidden part is darker than the true one; ties are broken at random."""
+    """The share of samples that are darker than the truth where it is hidden."""
     bright = torch.cat([grey[:, None], samples], 1)[..., 2:6].mean((2, 3))
     bright += 1e-3 * torch.rand(bright.shape, generator=generator, dtype=torch.float64)
     return (bright[:, 1:] < bright[:, :1]).double().mean(1)
@@ -194,7 +221,9 @@ def rank(samples):
 intervals = np.linspace(0.1, 0.9, 9)
 ranks = {"diffusion": rank(filled), "pixel by pixel": rank(alone)}
 holds = {
-    name: [float(((each - 0.5).abs() <= size / 2).double().mean()) for size in intervals]
+    name: [
+        float(((each - 0.5).abs() <= size / 2).double().mean()) for size in intervals
+    ]
     for name, each in ranks.items()
 }
 figure, ax = plt.subplots(figsize=(4.6, 3.8))
@@ -207,7 +236,9 @@ plt.show()
 
 error = (0.9 * 0.1 / len(known)) ** 0.5
 for name, share in holds.items():
-    print(f"{name:>14}: intervals of 90% hold the truth in {share[-1]:.0%} ± {error:.0%}")
+    print(
+        f"{name:>14}: intervals of 90% hold the truth in {share[-1]:.0%} ± {error:.0%}"
+    )
 assert abs(holds["diffusion"][-1] - 0.9) < 3 * error
 assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
 
@@ -228,7 +259,9 @@ assert holds["pixel by pixel"][-1] < 0.9 - 5 * error
 z = x[:5] + torch.randn(5, 8, 8, generator=generator, dtype=torch.float64)
 assert torch.allclose(diffusion.guided(unet, cnn, "day", 0.0)(z, 1.0), unet(z, 1.0))
 avoiding = drawn(diffusion.guided(unet, cnn, "day", -1.0), 200)
-print(f"p(day | x) at strength -1: {measures(avoiding)[0]:.3f}, at 0: {table[0.0][0]:.3f}")
+print(
+    f"p(day | x) at strength -1: {measures(avoiding)[0]:.3f}, at 0: {table[0.0][0]:.3f}"
+)
 assert measures(avoiding)[0] < table[0.0][0]
 
 # %% [markdown]

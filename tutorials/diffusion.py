@@ -2,8 +2,9 @@
 # # Diffusion with the exact denoiser
 #
 # A diffusion model learns one thing, the denoiser $E[x \mid z]$, and everything else follows from it. For data from a
-# tree nothing needs to be learned: the compiled U-Net is that denoiser, and so the score, $\log p_t$, the moments and
-# entropies of the posterior, and the errors of samplers are numbers to look at. After this page you can get each of
+# tree nothing needs to be learned: the compiled U-Net is that denoiser, and so $\log p_t(z)$, the log density of noisy
+# images at time $t$, its gradient $\nabla_z \log p_t(z)$, which is called the *score*, the moments and entropies of the
+# posterior, and the errors of samplers are numbers to look at. After this page you can get each of
 # these for a tree of your own, and tell a sampler's error from a network's. [Diffusion](../diffusion.md) has the
 # formulas.
 
@@ -16,7 +17,9 @@ import hgm
 from hgm import diffusion
 from hgm.viz.style import GREY, PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 generator = torch.Generator().manual_seed(0)
 
 # %% [markdown]
@@ -32,9 +35,13 @@ def inherit(keep, states=4):
     return keep * np.eye(states) + (1 - keep) / states
 
 
-levels = [hgm.Level(arity=(2, 2), states=4, potential=inherit(keep)) for keep in (0.9, 0.85, 0.7)]
+levels = [
+    hgm.Level(arity=(2, 2), states=4, potential=inherit(keep))
+    for keep in (0.9, 0.85, 0.7)
+]
 tree = hgm.ghm(levels, root=["night", "dusk", "dawn", "day"])
-channel = hgm.Gaussian(np.linspace(-1, 1, 4))  # grey values, as diffusion models have them
+# grey values, as diffusion models have them
+channel = hgm.Gaussian(np.linspace(-1, 1, 4))
 images = hgm.infer(tree).sample(200, generator=generator)
 x = images.leaves  # (200, 8, 8)
 
@@ -92,8 +99,8 @@ for t in (0.1, 0.3):
     variance = exact.variance(z, t).flatten(1).sum(1)
     trace = exact.covariance(z[:50], t).diagonal(dim1=1, dim2=2).sum(1)
     assert torch.allclose(trace, variance[:50], atol=1e-10)
-    gap, error = float((squared - variance).mean()), float((squared - variance).std()) / len(x) ** 0.5
-    assert abs(gap) < 4 * error
+    apart = squared - variance
+    assert abs(float(apart.mean())) < 4 * float(apart.std()) / len(x) ** 0.5
     for name, each in (("variance", variance), ("squared error", squared)):
         mean, error = float(each.mean()), float(each.std()) / len(x) ** 0.5
         print(f"t = {t}  {name:>13}: {mean:.2f} ± {error:.2f}")
@@ -110,25 +117,35 @@ for t in (0.1, 0.3):
 grid = np.linspace(0.02, 1, 36)
 entropy = []
 for t in grid:
-    same = torch.Generator().manual_seed(1)  # the same noise at all times: smooth curves
+    # the same noise at all times: smooth curves
+    same = torch.Generator().manual_seed(1)
     z = process.observe(x, t, channel, generator=same)
     entropy.append(exact.entropy(z, t).mean(0).numpy())
 share = np.array(entropy) / (np.array([1, 4, 16, 64]) * np.log(4))
 
 figure, ax = plt.subplots(figsize=(7.5, 3.6))
 half = []
-for name, level, color in zip(("class", "quarters", "patches", "pixels"), share.T, PALETTE, strict=False):
+for name, level, color in zip(
+    ("class", "quarters", "patches", "pixels"), share.T, PALETTE, strict=False
+):
     half.append(np.interp(0.5, level, grid))
     ax.plot(grid, level, color=color, label=name)
     ax.plot(half[-1], 0.5, "o", color=color, markersize=5)
 ax.axhline(0.5, color=GREY, linewidth=0.6, linestyle=":")
-ax.set(xlabel="t: data at 0, noise at 1", ylabel="entropy given z, share of the largest")
+ax.set(
+    xlabel="t: data at 0, noise at 1", ylabel="entropy given z, share of the largest"
+)
 ax.set(xlim=(0, 1), ylim=(0, 1.02))
 ax.legend()
 plt.show()
 of_pixels = np.interp(half[0], grid, share[:, 3])
-print("half is known at t =", np.round(half, 2), f"; pixels still have {of_pixels:.0%} at the first")
-assert np.all(np.diff(half) < 0)  # each level later, on the way back, than the one above it
+print(
+    "half is known at t =",
+    np.round(half, 2),
+    f"; pixels still have {of_pixels:.0%} at the first",
+)
+# each level later, on the way back, than the one above it
+assert np.all(np.diff(half) < 0)
 assert of_pixels > 0.7
 
 # %% [markdown]
@@ -147,7 +164,8 @@ for t in np.linspace(1, 0, 50):
     rows.append(seen.variance(z, t).flatten(1).sum(1))
 snr = noise.at(np.linspace(1, 0, 50))[1] ** -2  # from 1/900 to 400
 mmse = torch.stack(rows, 1)
-area = torch.trapezoid(mmse * snr, snr.log(), dim=1) + mmse[:, 0] * snr[0]  # below 1/900 it is flat
+# below 1/900 it is flat
+area = torch.trapezoid(mmse * snr, snr.log(), dim=1) + mmse[:, 0] * snr[0]
 
 cnn = hgm.compile(tree, "classify").double()
 many = hgm.infer(tree).sample(4000, generator=generator).leaves
@@ -191,12 +209,19 @@ print(quality["ddim", 20])
 # order, in 50 steps cannot be told from the tree by a thousand images.
 
 # %%
-print(f"{'':10}{'steps':>6}{'log p':>10}{'exact':>10}{'p of log p':>12}{'p of pairs':>12}")
+print(
+    f"{'':10}{'steps':>6}{'log p':>10}{'exact':>10}{'p of log p':>12}{'p of pairs':>12}"
+)
 for (name, steps), q in quality.items():
     of, pairs = q["log likelihood"], q["pairs"]
-    print(f"{name:10}{steps:6d}{of.estimate:10.2f}{of.expected:10.2f}{of.p:12.1g}{pairs.p:12.1g}")
+    print(
+        f"{name:10}{steps:6d}{of.estimate:10.2f}{of.expected:10.2f}"
+        f"{of.p:12.1g}{pairs.p:12.1g}"
+    )
 ddim, ddpm, solver = quality.values()
-assert ddim["log likelihood"].p > 0.1 and ddim["pairs"].p < 1e-6 and ddim["root"].p < 1e-3
+assert (
+    ddim["log likelihood"].p > 0.1 and ddim["pairs"].p < 1e-6 and ddim["root"].p < 1e-3
+)
 assert ddpm["log likelihood"].low > ddpm["log likelihood"].expected
 assert all(measure.p is None or measure.p > 0.01 for measure in solver.measures)
 
@@ -234,8 +259,9 @@ assert -1.25 < slopes["euler"] < -0.75 and slopes["heun"] < -1.5
 # ## Tokens: masked diffusion
 #
 # The other kind of noise hides symbols. A sequence of 32 tokens from a binary tree begins all hidden. A step reveals
-# some, each drawn from its exact posterior given those that are known. Tokens of one step are drawn as if independent,
-# which they are not: that is the only error, and it is known in nats. `schedule` finds the step sizes that cost least.
+# some, each drawn from its exact posterior given those that are known. Tokens of one step are drawn as if
+# independent, which they are not: that is the only error. It is known, as the divergence KL(p || q) of what is drawn,
+# $q$, from the truth, $p$, in nats (1.44 bits). `schedule` finds the step sizes that cost least.
 
 # %%
 tokens = hgm.ghm([hgm.Level(2, 4, inherit(0.93)) for _ in range(5)], root=4)
@@ -261,7 +287,10 @@ ax.legend()
 plt.show()
 for each in plans:
     sizes = " ".join(map(str, each.sizes))
-    print(f"best {each.best.kl:6.2f} nats, equal {each.equal.kl:6.2f}, best sizes: {sizes}")
+    print(
+        f"best {each.best.kl:6.2f} nats, equal {each.equal.kl:6.2f}, "
+        f"best sizes: {sizes}"
+    )
 assert all(each.best.kl < 0.7 * each.equal.kl for each in plans[1:])
 
 # %% [markdown]
@@ -274,7 +303,10 @@ for k in (2, 32):
     plan = diffusion.schedule(tokens, k)
     sequences = diffusion.sample(posterior, plan, 1000, generator=generator)
     pairs = diffusion.quality(sequences, tokens, reference=1000)["pairs"]
-    print(f"{k:2d} steps: pairs {pairs.estimate:.3f} from the tree, exact samples {pairs.expected:.3f}")
+    print(
+        f"{k:2d} steps: pairs {pairs.estimate:.3f} from the tree, "
+        f"exact samples {pairs.expected:.3f}"
+    )
     assert (pairs.p < 1e-6) if k == 2 else (pairs.p > 0.01)
 
 # %% [markdown]
@@ -315,7 +347,11 @@ assert abs(smallest / prior - 1) < 0.01
 # %%
 scorer = hgm.compile(tokens, "classify").double()
 sequences = hgm.infer(tokens).sample(4000, generator=generator).leaves
-entropy = float((hgm.infer(tokens).log_partition - scorer.log_partition(sequences)).mean())
+entropy = float(
+    (hgm.infer(tokens).log_partition - scorer.log_partition(sequences)).mean()
+)
 cost = diffusion.schedule(tokens, 1).best
-print(f"32 log 4 - H = {32 * np.log(4) - entropy:.2f} nats, one step costs {cost.kl:.2f}")
+print(
+    f"32 log 4 - H = {32 * np.log(4) - entropy:.2f} nats, one step costs {cost.kl:.2f}"
+)
 assert abs(32 * np.log(4) - entropy - cost.kl) < 1.5

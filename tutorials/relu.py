@@ -23,7 +23,9 @@ from hgm.relu.pieces.targets import minimax
 from hgm.viz.style import GREY, PALETTE
 
 torch.set_default_dtype(torch.float64)
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 
 # %% [markdown]
 # ## One message
@@ -77,7 +79,8 @@ print(net.certificate)
 # %% [markdown]
 # The first line is the claim: for all finite evidence, every leaf and every state, the log of the network's
 # probability is within 0.01 of the log of the true one. The table is the bookkeeping: for each stage the error that a
-# map adds, what the table leaves of errors that come in, and what has added up.
+# map adds, what the table leaves of errors that come in, and what has added up. *Units* are ReLUs; *D* is the kind of
+# map that we have just drawn. Total variation is how far apart probabilities are, half the sum of the differences.
 #
 # ## Is there really no exp in it?
 #
@@ -108,7 +111,9 @@ exact = hgm.compile(tree, task="posterior")
 curved = ("exp", "exp2", "log", "logsumexp", "div", "reciprocal")
 for name, network in (("exact", exact), ("ReLU", net)):
     seen = operators(network)
-    print(f"{name:6}", {op: seen[op] for op in ("relu", *curved, "_softmax") if seen[op]})
+    print(
+        f"{name:6}", {op: seen[op] for op in ("relu", *curved, "_softmax") if seen[op]}
+    )
 assert not any(operators(net)[op] for op in curved) and operators(net)["relu"] > 0
 
 # %% [markdown]
@@ -123,14 +128,19 @@ assert not any(operators(net)[op] for op in curved) and operators(net)["relu"] >
 # %%
 def error(network, log_evidence):
     """The largest |log p - log p'| over leaves and states, for each row."""
-    log_p, found = (net(log_evidence, outputs="log_posterior") for net in (exact, network))
+    log_p, found = (
+        net(log_evidence, outputs="log_posterior") for net in (exact, network)
+    )
     return (log_p - found).abs().flatten(1).amax(1)
 
 
 def worst(network, rows=64, steps=60):
-    """The largest error that random evidence has, and the largest after gradient ascent."""
+    """The largest error of random evidence, and the largest after gradient ascent."""
     generator = torch.Generator().manual_seed(0)
-    e = torch.randn(rows, 2, 32, generator=generator) * torch.logspace(-1, 1, rows)[:, None, None]
+    e = (
+        torch.randn(rows, 2, 32, generator=generator)
+        * torch.logspace(-1, 1, rows)[:, None, None]
+    )
     e.requires_grad_()
     start = float(error(network, e.detach()).max())
     climb = torch.optim.Adam([e], lr=0.1, maximize=True)
@@ -157,13 +167,21 @@ assert start < highest < proved
 
 # %% alt="Units against tolerance on logarithmic axes: a straight line. The errors found lie just below the bound"
 tolerances = [1, 0.3, 0.1, 0.03, 0.01, 0.003]
-nets = [hgm.compile(tree, task="posterior", activation="relu", tol=tol) for tol in tolerances]
+nets = [
+    hgm.compile(tree, task="posterior", activation="relu", tol=tol)
+    for tol in tolerances
+]
 units = [one.certificate.units for one in nets]
 bounds = [one.certificate.log_posterior for one in nets]
 found = [worst(one, rows=32, steps=20)[1] for one in nets]
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3), layout="constrained")
 left.loglog(tolerances, units, "o-", color=PALETTE[0])
-left.loglog(tolerances, [units[-1] * (tolerances[-1] / t) ** 0.5 for t in tolerances], ":", color=GREY)
+left.loglog(
+    tolerances,
+    [units[-1] * (tolerances[-1] / t) ** 0.5 for t in tolerances],
+    ":",
+    color=GREY,
+)
 left.set(xlabel="tolerance", ylabel="ReLUs")
 right.loglog(tolerances, bounds, "o-", color=PALETTE[0], label="proved")
 right.loglog(tolerances, found, "o-", color=PALETTE[1], label="found")
@@ -182,7 +200,10 @@ assert all(f < b <= t for f, b, t in zip(found, bounds, tolerances, strict=True)
 hgm.save_network(net, "relu.safetensors")
 again = hgm.load_network("relu.safetensors")
 assert again.certificate == net.certificate
-print(f"{again.certificate.units:,} ReLUs, proved to {again.certificate.log_posterior:.4f}")
+print(
+    f"{again.certificate.units:,} ReLUs, "
+    f"proved to {again.certificate.log_posterior:.4f}"
+)
 
 # %% [markdown]
 # What a ReLU network is *not* is fast: where the exact one does a multiplication, this one needs dozens of ReLUs. It
@@ -201,7 +222,9 @@ print(f"{again.certificate.units:,} ReLUs, proved to {again.certificate.log_post
 # what one rounds off the other blows up.
 
 # %%
-paper = hgm.compile(tree, task="posterior", activation="relu", tol=0.1, construction="A")
+paper = hgm.compile(
+    tree, task="posterior", activation="relu", tol=0.1, construction="A"
+)
 print(f"A: {paper.certificate.units:,} units, chosen: {units[2]:,}")
 assert paper.certificate.units > 20 * units[2]
 
@@ -228,5 +251,8 @@ assert float(apart) <= proof
 # %%
 flat = hgm.random_ghm(depth=5, states=2, arity=2, bound=1.05, seed=1)
 faint = hgm.compile(flat, task="posterior", activation="relu", tol=0.1)
-print(f"{faint.certificate.units} units, error at most {faint.certificate.log_posterior:.3f}")
+print(
+    f"{faint.certificate.units} units, "
+    f"error at most {faint.certificate.log_posterior:.3f}"
+)
 assert faint.certificate.units < units[2] / 4

@@ -18,7 +18,9 @@ import hgm
 def show(pictures, columns, width=8):
     """Pictures by title, in rows."""
     rows = -(-len(pictures) // columns)
-    _, axes = plt.subplots(rows, columns, figsize=(width, 1.12 * width / columns * rows))
+    _, axes = plt.subplots(
+        rows, columns, figsize=(width, 1.12 * width / columns * rows)
+    )
     for ax, (title, picture) in zip(np.ravel(axes), pictures.items(), strict=True):
         ax.imshow(picture, cmap="gray")
         ax.set(xticks=[], yticks=[], title=title)
@@ -36,7 +38,9 @@ def show(pictures, columns, width=8):
 # %% alt="A photograph of 24 old coins in four rows, and the map of what is coin and what is table"
 photo = data.coins()
 certain = np.select([photo < 30, photo > 150], [1, 2])
-coin = ndimage.binary_fill_holes(segmentation.watershed(filters.sobel(photo), certain) == 2)
+coin = ndimage.binary_fill_holes(
+    segmentation.watershed(filters.sobel(photo), certain) == 2
+)
 coin = coin[:302].reshape(151, 2, 192, 2).mean((1, 3)) > 0.5  # half as large
 labels = ndimage.binary_opening(coin).astype(int)
 show({"photograph": photo, "labels": labels}, 2)
@@ -54,7 +58,9 @@ def squares(area, count):
     """(count, 64, 64) squares from anywhere in an area."""
     rows = rng.integers(0, area.shape[0] - SIDE + 1, count)
     columns = rng.integers(0, area.shape[1] - SIDE + 1, count)
-    return np.stack([area[r : r + SIDE, c : c + SIDE] for r, c in zip(rows, columns, strict=True)])
+    return np.stack(
+        [area[r : r + SIDE, c : c + SIDE] for r, c in zip(rows, columns, strict=True)]
+    )
 
 
 examples, truth = squares(labels[:76], 300), squares(labels[76:], 40)
@@ -81,9 +87,12 @@ LABELS = ["table", "coin"]
 
 
 def quadtree(depth, states, seen):
-    """Patches, 2^depth x 2^depth labels, and a leaf for each, drawn from the table `seen`."""
+    """Patches, 2^depth x 2^depth labels, and a leaf for each, by the table `seen`."""
     patches = [hgm.Level((2, 2), states)] * (depth - 1)
-    below = [hgm.Level((2, 2), LABELS, name="y"), hgm.Level((1, 1), LABELS, seen, name="x")]
+    below = [
+        hgm.Level((2, 2), LABELS, name="y"),
+        hgm.Level((1, 1), LABELS, seen, name="x"),
+    ]
     prior = np.random.default_rng(0).dirichlet(np.ones(states))
     return hgm.ghm([*patches, *below], states, prior=prior, root_name="square")
 
@@ -98,12 +107,16 @@ hgm.draw(quadtree(2, 3, np.eye(2)), style="nodes")
 
 # %%
 start = quadtree(6, 16, np.eye(2))
-fit = hgm.fit(start, torch.tensor(examples), iterations=40, smoothing=0.1, dtype=torch.float32)
+fit = hgm.fit(
+    start, torch.tensor(examples), iterations=40, smoothing=0.1, dtype=torch.float32
+)
 print(fit.tree)
 bits = -fit.log_likelihood[-1] / len(examples) / SIDE**2 / np.log(2)
 share = examples.mean()
 alone = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
-print(f"{bits:.3f} bits for a pixel; by the share of coin alone it would be {alone:.3f}")
+print(
+    f"{bits:.3f} bits for a pixel; by the share of coin alone it would be {alone:.3f}"
+)
 
 # %% [markdown]
 # ## From a noisy map to a clean one
@@ -121,7 +134,11 @@ print(net.plan)
 
 def coins(net, maps):
     """(n, 64, 64) the probability that a pixel is of a coin."""
-    return net(torch.tensor(maps))[:, LABELS.index("coin")].unflatten(1, (SIDE, SIDE)).numpy()
+    return (
+        net(torch.tensor(maps))[:, LABELS.index("coin")]
+        .unflatten(1, (SIDE, SIDE))
+        .numpy()
+    )
 
 
 p = coins(net, noisy)
@@ -135,9 +152,14 @@ assert np.allclose(p[0, 20, 30], exact["y20_30"][0, 1], atol=1e-4)
 
 # %% alt="A map of two coins: the truth, the noisy map, by the median, by the tree, and averaged over shifts"
 shifts = rng.integers(-8, 8, (16, 2))
-averaged = np.mean([np.roll(coins(net, np.roll(noisy, s, (1, 2))), -s, (1, 2)) for s in shifts], 0)
+averaged = np.mean(
+    [np.roll(coins(net, np.roll(noisy, s, (1, 2))), -s, (1, 2)) for s in shifts], 0
+)
 medians = {w: ndimage.median_filter(noisy, (1, w, w)) for w in (3, 5, 7, 9)}
-blurs = {w: ndimage.gaussian_filter(noisy.astype(float), (0, w, w)) > 0.5 for w in (1, 1.5, 2, 2.5)}
+blurs = {
+    w: ndimage.gaussian_filter(noisy.astype(float), (0, w, w)) > 0.5
+    for w in (1, 1.5, 2, 2.5)
+}
 found = {
     "noisy": noisy,
     "best median": min(medians.values(), key=wrong),
@@ -172,7 +194,9 @@ show({title: maps[0] for title, maps in shown.items()}, 3)
 # %% alt="Share of coins against the probability that the tree gives: close to the diagonal"
 edges = np.linspace(0, 1, 11)
 bins = np.digitize(p.ravel(), edges[1:-1])
-said, true = (np.array([x.ravel()[bins == b].mean() for b in range(10)]) for x in (p, truth))
+said, true = (
+    np.array([x.ravel()[bins == b].mean() for b in range(10)]) for x in (p, truth)
+)
 _, ax = plt.subplots(figsize=(3.6, 3.4))
 ax.plot([0, 1], [0, 1], ":", color="gray")
 ax.plot(said, true, "o-")
@@ -187,15 +211,21 @@ assert np.abs(said - true).max() < 0.15
 
 # %%
 holes = np.where(rng.random(noisy.shape) < 0.75, -1, noisy)
-filled = np.mean([np.roll(coins(net, np.roll(holes, s, (1, 2))), -s, (1, 2)) for s in shifts], 0)
-print(f"{wrong(filled > 0.5):.1%} wrong, beside {wrong(averaged > 0.5):.1%} without holes")
+filled = np.mean(
+    [np.roll(coins(net, np.roll(holes, s, (1, 2))), -s, (1, 2)) for s in shifts], 0
+)
+print(
+    f"{wrong(filled > 0.5):.1%} wrong, beside {wrong(averaged > 0.5):.1%} without holes"
+)
 assert wrong(filled > 0.5) < 0.15
 
 # %% [markdown]
 # **3.** Boxy: two kinds of patches can say *coin* and *table*, but nothing of how an edge runs through a patch.
 
 # %% alt="The same coin by a tree of 2 states, with ragged corners, and by one of 16"
-small = hgm.fit(quadtree(6, 2, np.eye(2)), torch.tensor(examples), iterations=40, smoothing=0.1)
+small = hgm.fit(
+    quadtree(6, 2, np.eye(2)), torch.tensor(examples), iterations=40, smoothing=0.1
+)
 *shapes, _ = small.tree.potentials
 boxy = small.tree.with_potentials([*shapes, hgm.Edge(flips)])
 two = coins(hgm.compile(boxy, query=pixels), noisy)

@@ -15,7 +15,9 @@ import hgm
 from hgm.viz.style import GREY, PALETTE
 
 torch.set_default_dtype(torch.float64)
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 
 # %% [markdown]
 # ## A tree of images
@@ -39,7 +41,9 @@ tree = hgm.ghm(levels, root=["sky", "wall", "wood"])
 hgm.draw(tree)
 
 # %% [markdown]
-# We draw images with their class, and add noise: $z = x + \sigma \varepsilon$ with four grey values $x$.
+# We draw images with their class, and add noise: $z = x + \sigma \varepsilon$ with four grey values $x$. How leaves are
+# seen is said by a *channel*, here `hgm.Gaussian`, which is given the value of each state. Called with an observation,
+# it gives the *log evidence*: for each pixel the log likelihood of each state that it may have.
 
 # %% alt="Five images of each class, with noise: skies are light, woods dark, and all are patchy"
 generator = torch.Generator().manual_seed(5)
@@ -85,7 +89,8 @@ log_evidence = channel(z, sigma)
 by_torch = convnet(log_evidence)
 by_messages = hgm.infer(tree, z[:50], sigma, channel=channel)["label"]
 assert torch.allclose(by_torch[:50], by_messages, atol=1e-12)
-print(f"50 images, largest difference: {float((by_torch[:50] - by_messages).abs().max()):.0e}")
+largest = float((by_torch[:50] - by_messages).abs().max())
+print(f"50 images, largest difference: {largest:.0e}")
 
 # %% [markdown]
 # This is the whole theorem: on this tree a ConvNet *is* belief propagation, to rounding, for every image, and its
@@ -105,6 +110,9 @@ hgm.draw(cnn)
 print(cnn.plan)
 
 # %% [markdown]
+# A line is a stage: between which levels, by which operation, over how many nodes and states. *Kernel* says whether
+# its messages are plain numbers (linear) or logs, and *skips* what a decoder would need of it.
+#
 # Each stage is a module with layers, and a layer shows its weight as an ordinary convolution kernel. It has a part for
 # each of the four sibling positions, zero elsewhere, so that `conv2d` with stride 2 gives all four messages.
 
@@ -113,8 +121,10 @@ print(cnn.plan)
 kernel = layer.kernel_weight()
 print(type(layer).__name__, tuple(kernel.shape))
 h = log_evidence[:1].exp()
-messages = conv2d(h, kernel, stride=2).reshape(1, 4, 4, 4, 4)  # (B, position, s, rows, columns)
-scale = float(kernel.max()) / tables[2].max()  # the layer's own unit, which normalisation removes
+# (B, position, s, rows, columns)
+messages = conv2d(h, kernel, stride=2).reshape(1, 4, 4, 4, 4)
+# the layer's own unit, which normalisation removes
+scale = float(kernel.max()) / tables[2].max()
 of_first = conv2d(h, torch.tensor(tables[2])[:, :, None, None])[..., ::2, ::2]
 assert torch.allclose(messages[:, 0] / scale, of_first)
 
@@ -138,7 +148,9 @@ left.semilogx(noises, right, "o-", color=PALETTE[0])
 left.axhline(1 / 3, color=GREY, linestyle=":")
 left.set(xlabel="noise σ", ylabel="share that is right", ylim=(0.25, 1))
 bins = torch.bucketize(stated, torch.linspace(0.1, 0.9, 9))
-mean, frequency = (torch.stack([x[bins == b].mean() for b in range(10)]) for x in (stated, true))
+mean, frequency = (
+    torch.stack([x[bins == b].mean() for b in range(10)]) for x in (stated, true)
+)
 axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
 axis.plot(mean, frequency, "o", color=PALETTE[1])
 axis.set(xlabel="probability it states", ylabel="how often it is so")
@@ -157,14 +169,16 @@ assert right[0] > right[-1] + 0.2
 # | levels | layers |
 # | tied tables | a convolution; without tying, locally connected |
 # | a table for each position among siblings | a kernel with $2 \times 2$ different parts |
-# | joint tables, grammars | products of channels |
-# | an irregular tree | gathers in place of slices |
+# | one table for a parent and all its children | products of channels |
+# | a tree that is no grid | gathers in place of slices |
 
 
 # %%
 def layers(**how):
     """The ops of the network, leaves first, and how many weights it has."""
-    net = hgm.compile(hgm.ghm([hgm.Level((2, 2), 4, **how)] * 3, root=3), "classify", trainable=True)
+    net = hgm.compile(
+        hgm.ghm([hgm.Level((2, 2), 4, **how)] * 3, root=3), "classify", trainable=True
+    )
     ops = [type(op).__name__ for stage in net.encoder for op in stage.layers()]
     return ops, sum(p.numel() for p in net.parameters())
 
@@ -202,16 +216,22 @@ assert torch.allclose(common(z, sigma), with_bias, atol=1e-12)
 dead = torch.rand(8, 8, generator=generator) < 0.3
 masked = log_evidence.masked_fill(dead, 0.0)
 gaps = hgm.compile(tree, "classify", channel=hgm.Missing(channel))
-assert torch.allclose(convnet(masked), gaps(z.masked_fill(dead, torch.nan), sigma), atol=1e-12)
-accuracy = [float((p.argmax(1) == label).double().mean()) for p in (by_torch, convnet(masked))]
-print(f"right: {accuracy[0]:.3f}, without {int(dead.sum())} of 64 pixels {accuracy[1]:.3f}")
+assert torch.allclose(
+    convnet(masked), gaps(z.masked_fill(dead, torch.nan), sigma), atol=1e-12
+)
+accuracy = [
+    float((p.argmax(1) == label).double().mean()) for p in (by_torch, convnet(masked))
+]
+print(
+    f"right: {accuracy[0]:.3f}, "
+    f"without {int(dead.sum())} of 64 pixels {accuracy[1]:.3f}"
+)
 
 # %% [markdown]
 # **3.** All of them: strides halve the resolution until one position is left, so three layers see 64 pixels. A tree's
 # network always sees all its leaves.
 
 # %%
-pixels = z[:1].clone().requires_grad_()
-(slope,) = torch.autograd.grad(cnn(pixels, sigma, outputs="log_posterior")[0, 0], pixels)
-assert (slope != 0).all()
-print(f"{int((slope != 0).sum())} of {slope.numel()} pixels have a slope")
+seen = hgm.receptive_field(cnn, sigma=sigma)
+assert seen.whole
+print(seen)

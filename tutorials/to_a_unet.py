@@ -13,7 +13,9 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate
 import hgm
 from hgm.viz.style import PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
@@ -25,7 +27,12 @@ torch.set_default_dtype(torch.float64)
 
 # %% alt="The tree as a stack of planes: class, quarters, patches, pixels, joined to their parents"
 quarter = [[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7]]
-patch = [[0.7, 0.2, 0.05, 0.05], [0.2, 0.6, 0.15, 0.05], [0.05, 0.15, 0.6, 0.2], [0.05, 0.05, 0.2, 0.7]]
+patch = [
+    [0.7, 0.2, 0.05, 0.05],
+    [0.2, 0.6, 0.15, 0.05],
+    [0.05, 0.15, 0.6, 0.2],
+    [0.05, 0.05, 0.2, 0.7],
+]
 pixel = [[0.9, 0.09, 0.01], [0.5, 0.4, 0.1], [0.1, 0.4, 0.5], [0.01, 0.09, 0.9]]
 tables = [torch.tensor(table) for table in (quarter, patch, pixel)]
 tree = hgm.ghm(
@@ -42,7 +49,9 @@ hgm.draw(tree)
 generator = torch.Generator().manual_seed(11)
 channel = hgm.Gaussian([0.0, 1.0, 2.0])
 sigma = 1.0
-image = hgm.infer(tree, {"label": "light"}).sample(1, generator=generator).values(channel)
+image = (
+    hgm.infer(tree, {"label": "light"}).sample(1, generator=generator).values(channel)
+)
 z = channel.add_noise(image, sigma, generator=generator)
 log_evidence = channel(z, sigma)
 print("image", tuple(image.shape), " log evidence", tuple(log_evidence.shape))
@@ -56,13 +65,13 @@ print("image", tuple(image.shape), " log evidence", tuple(log_evidence.shape))
 
 # %%
 def apply(table, message):
-    """log of the table times exp of a log message, at every position: a 1x1 convolution."""
+    """log of the table times exp of a log message, everywhere: a 1x1 convolution."""
     top = message.amax(1, keepdim=True)
     return conv2d((message - top).exp(), table[:, :, None, None]).log() + top
 
 
 def encoder(log_evidence):
-    """What nodes know, h, and what they send, q: leaves first; the last h is the root's."""
+    """What nodes know, h, and send, q: leaves first; the last h is the root's."""
     h, q = [log_evidence], []
     for table in reversed(tables):
         q.append(apply(table, h[-1]))
@@ -118,7 +127,12 @@ greys = torch.arange(3.0)[:, None, None]
 denoised = unet(z, sigma)
 assert torch.allclose(denoised, (posterior * greys).sum(1), atol=1e-12)
 surroundings = (decoder(*encoder(log_evidence), last_skip=False).exp() * greys).sum(1)
-shown = {"image": image, "noisy": z, "denoised": denoised, "without the last skip": surroundings}
+shown = {
+    "image": image,
+    "noisy": z,
+    "denoised": denoised,
+    "without the last skip": surroundings,
+}
 figure, axes = plt.subplots(1, 4, figsize=(8.4, 2.4), layout="constrained")
 for axis, (name, picture) in zip(axes, shown.items(), strict=True):
     axis.imshow(picture[0], cmap="gray", vmin=-0.5, vmax=2.5)
@@ -126,7 +140,8 @@ for axis, (name, picture) in zip(axes, shown.items(), strict=True):
     axis.set_axis_off()
 
 for name in ("noisy", "denoised", "without the last skip"):
-    print(f"mean squared error, {name}: {float((shown[name] - image).square().mean()):.3f}")
+    error = float((shown[name] - image).square().mean())
+    print(f"mean squared error, {name}: {error:.3f}")
 
 # %% [markdown]
 # ## Skips are messages
@@ -154,7 +169,10 @@ for ours, theirs in zip(h[1:], seen, strict=True):
     ours, theirs = ours[0].flatten(1).exp().T, theirs[:, :, 0].T  # (nodes, states)
     ours, theirs = (x / x.sum(1, keepdim=True) for x in (ours, theirs))
     apart = float(torch.cdist(ours, theirs).min(1).values.max())
-    print(f"{len(ours):2} nodes of {ours.shape[1]} states: messages differ by {apart:.0e} at most")
+    print(
+        f"{len(ours):2} nodes of {ours.shape[1]} states: "
+        f"messages differ by {apart:.0e} at most"
+    )
     assert apart < 1e-12
 
 # %% [markdown]
@@ -172,7 +190,8 @@ for ours, theirs in zip(h[1:], seen, strict=True):
 e = log_evidence.clone().requires_grad_()
 root = encoder(e)[0][-1]
 (gradient,) = torch.autograd.grad(root.logsumexp(1).sum(), e)
-print(f"gradient and decoder differ by {float((gradient - posterior).abs().max()):.0e} at most")
+apart = float((gradient - posterior).abs().max())
+print(f"gradient and decoder differ by {apart:.0e} at most")
 assert torch.allclose(gradient, posterior, atol=1e-12)
 
 # %% [markdown]
@@ -201,9 +220,13 @@ covered = log_evidence.repeat(64, 1, 1, 1)
 for v in range(64):
     covered[v, :, v // 8, v % 8] = 0  # nothing is known of this pixel
 one_by_one = marginals(covered)
-literally = torch.stack([one_by_one[v, :, v // 8, v % 8] for v in range(64)], 1).reshape(1, 3, 8, 8)
+literally = torch.stack(
+    [one_by_one[v, :, v // 8, v % 8] for v in range(64)], 1
+).reshape(1, 3, 8, 8)
 assert torch.allclose(leave_one_out, literally, atol=1e-12)
-assert torch.allclose(leave_one_out, unet(z, sigma, outputs="leave_one_out"), atol=1e-12)
+assert torch.allclose(
+    leave_one_out, unet(z, sigma, outputs="leave_one_out"), atol=1e-12
+)
 print("64 runs with a covered pixel and one run without the last skip are the same")
 
 # %% [markdown]
@@ -262,7 +285,11 @@ mean = (decoder(*encoder(half)).exp() * greys).sum(1)
 hidden = z.clone()
 hidden[..., 4:] = torch.nan
 blind = hgm.Missing(channel)
-sample = hgm.infer(tree, hidden, sigma, channel=blind).sample(1, generator=generator).values(channel)
+sample = (
+    hgm.infer(tree, hidden, sigma, channel=blind)
+    .sample(1, generator=generator)
+    .values(channel)
+)
 shown = {"seen": hidden, "mean": mean, "a sample": sample.reshape(1, 8, 8)}
 figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.4), layout="constrained")
 for axis, (name, picture) in zip(axes, shown.items(), strict=True):
@@ -284,5 +311,8 @@ def entropy(p):
     return float(-torch.xlogy(p, p).sum(1).mean())
 
 
-print(f"entropy of a pixel: {entropy(posterior):.3f} in truth, {entropy(echo):.3f} with the echo")
+print(
+    f"entropy of a pixel: {entropy(posterior):.3f} in truth, "
+    f"{entropy(echo):.3f} with the echo"
+)
 assert entropy(echo) < entropy(posterior)

@@ -44,7 +44,7 @@ SCALES, WAVELET = 5, "sym4"
 
 
 def transform(image):
-    """The coarse image (16, 16), and by scale three orientations of details, coarsest first."""
+    """The coarse image (16, 16), and three orientations of details by scale."""
     coarse, *details = pywt.wavedec2(image, WAVELET, mode="periodization", level=SCALES)
     return coarse, details
 
@@ -84,18 +84,19 @@ assert child_large[large].mean() > 3 * child_large[~large].mean()
 
 # %% alt="The U-Net of the quad-tree: five levels from 256 coefficients to one and back, with inputs at all of them"
 SIDES = [2**scale for scale in range(SCALES)]
-SCALE = np.repeat(np.arange(SCALES), np.square(SIDES))  # (341,) of each node, in tree order
+# (341,) the scale of each node, in tree order
+SCALE = np.repeat(np.arange(SCALES), np.square(SIDES))
 
 
 def start(states):
-    """A tree whose children mostly keep their parent's state, with one table for each scale."""
+    """A tree whose children mostly keep their parent's state, by a table per scale."""
     keep = 0.6 * np.eye(states) + 0.4 / states
     levels = [hgm.Level((2, 2), states, hgm.Edge(keep)) for _ in range(SCALES - 1)]
     return hgm.ghm(levels, states, prior=np.full(states, 1 / states))
 
 
 def unet(tree):
-    """Posteriors at all nodes, from their coefficients and standard deviations by state."""
+    """Posteriors at all nodes, from coefficients and standard deviations by state."""
     channel = hgm.Gaussian(np.zeros(tree.cardinality.max()))
     return hgm.compile(tree, channel=channel, observed="all").float()
 
@@ -112,9 +113,10 @@ hgm.draw(net)
 
 # %%
 def as_trees(scales):
-    """(256, 341) coefficients by tree, from details (16, 16), (32, 32), ... of an orientation."""
+    """(256, 341) coefficients by tree, from (16, 16), (32, 32), ... by scale."""
     blocks = [
-        x.reshape(16, side, 16, side).swapaxes(1, 2).reshape(256, -1) for x, side in zip(scales, SIDES, strict=True)
+        x.reshape(16, side, 16, side).swapaxes(1, 2).reshape(256, -1)
+        for x, side in zip(scales, SIDES, strict=True)
     ]
     return torch.tensor(np.concatenate(blocks, 1)).float()
 
@@ -144,7 +146,9 @@ assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(back, details, strict=Tr
 # %%
 def by_scale(x):
     """(states, scales) sums over the nodes of each scale, of (rows, states, nodes)."""
-    return torch.stack([x[..., scale == SCALE].sum((0, 2)) for scale in range(SCALES)], 1)
+    return torch.stack(
+        [x[..., scale == SCALE].sum((0, 2)) for scale in range(SCALES)], 1
+    )
 
 
 def deviations(variance, sigma):
@@ -153,17 +157,19 @@ def deviations(variance, sigma):
 
 
 def learn(z, sigma, states=2, constrain=lambda tree: tree, iterations=15):
-    """EM: the tree and the (states, scales) variances of an orientation, and log p(z)."""
+    """EM: an orientation's tree, its variances (states, scales), and log p(z)."""
     tree, history = constrain(start(states)), []
     energy = by_scale(z.square()[:, None]) / by_scale(torch.ones_like(z)[:, None])
-    variance = (energy - sigma**2).clamp_min(1) * torch.logspace(-1.5, 0.5, states)[:, None]
+    apart = torch.logspace(-1.5, 0.5, states)[:, None]
+    variance = (energy - sigma**2).clamp_min(1) * apart
     for _ in range(iterations):
         net, sd = unet(tree), deviations(variance, sigma)
         p, log_p = net(z, sd, outputs=("posterior", "log_partition"))
         energy = by_scale(p * z.square()[:, None]) / by_scale(p)
         variance = (energy - sigma**2).clamp_min(1e-3)
         e = net.channel(z, sd)
-        tree = constrain(hgm.fit(tree, e, iterations=1, smoothing=1, dtype=torch.float32).tree)
+        fit = hgm.fit(tree, e, iterations=1, smoothing=1, dtype=torch.float32)
+        tree = constrain(fit.tree)
         history.append(float(log_p.mean()))
     return tree, variance, history
 
@@ -187,11 +193,14 @@ assert history[-1] > history[-5] > history[0] and (variance[1] > 5 * variance[0]
 
 # %% alt="Noisy details, their states without the tree, full of specks, and with it: clean edges"
 def independent(tree):
-    """The tree with the same marginals, whose states have nothing to do with each other."""
+    """The tree with the same marginals, but with independent states."""
     marginals = hgm.infer(tree)
     rows = [marginals[name].numpy() for name in ("h1_0_0", "h2_0_0", "h3_0_0", "x0_0")]
     prior, *tables = tree.potentials
-    tables = [old.with_values(np.tile(row, (len(row), 1))) for old, row in zip(tables, rows, strict=True)]
+    tables = [
+        old.with_values(np.tile(row, (len(row), 1)))
+        for old, row in zip(tables, rows, strict=True)
+    ]
     return tree.with_potentials([prior, *tables])
 
 
@@ -201,7 +210,9 @@ for title, model in (("no tree", independent(tree)), ("tree", tree)):
 _, axes = plt.subplots(1, 3, figsize=(8, 2.9))
 for ax, (title, x) in zip(axes, shown.items(), strict=True):
     size = as_scales(x)[-2]
-    ax.imshow(size, cmap="gray_r", vmax=np.quantile(size, 0.98) if title == "size" else 1)
+    ax.imshow(
+        size, cmap="gray_r", vmax=np.quantile(size, 0.98) if title == "size" else 1
+    )
     ax.set(xticks=[], yticks=[], title=title)
 plt.show()
 
@@ -218,7 +229,10 @@ plt.show()
 def learned(image, sigma, **options):
     """The trees and variances of the three orientations."""
     _, details = transform(image)
-    return [learn(as_trees([scale[o] for scale in details]), sigma, **options) for o in range(3)]
+    return [
+        learn(as_trees([scale[o] for scale in details]), sigma, **options)
+        for o in range(3)
+    ]
 
 
 def clean(image, sigma, models):
@@ -230,12 +244,16 @@ def clean(image, sigma, models):
         p = unet(tree)(z, deviations(variance, sigma))
         shrink = (variance / (variance + sigma**2))[:, SCALE]
         means.append(as_scales((p * shrink).sum(1) * z))
-    return pywt.waverec2([coarse, *zip(*means, strict=True)], WAVELET, mode="periodization")
+    return pywt.waverec2(
+        [coarse, *zip(*means, strict=True)], WAVELET, mode="periodization"
+    )
 
 
 def bayes_shrink(image, sigma, wavelet="db4"):
     """What scikit-image does: one threshold for each scale and orientation."""
-    return denoise_wavelet(image, sigma, wavelet, "soft", method="BayesShrink", rescale_sigma=False)
+    return denoise_wavelet(
+        image, sigma, wavelet, "soft", method="BayesShrink", rescale_sigma=False
+    )
 
 
 models = learned(noisy, sigma)
@@ -264,9 +282,15 @@ def methods(image, sigma):
     yield f"BayesShrink, {WAVELET}", bayes_shrink(image, sigma, WAVELET)
     yield "hidden Markov tree", clean(image, sigma, models)
     options = {"sigma": sigma, "wavelet": WAVELET}
-    yield "BayesShrink, averaged", cycle_spin(image, bayes_shrink, 3, workers=1, func_kw=options)
+    yield (
+        "BayesShrink, averaged",
+        cycle_spin(image, bayes_shrink, 3, workers=1, func_kw=options),
+    )
     options = {"sigma": sigma, "models": models}
-    yield "hidden Markov tree, averaged", cycle_spin(image, clean, 3, workers=1, func_kw=options)
+    yield (
+        "hidden Markov tree, averaged",
+        cycle_spin(image, clean, 3, workers=1, func_kw=options),
+    )
 
 
 results = {}
@@ -274,7 +298,10 @@ for sd in (10.0, 20.0, 25.0):
     results[sd] = dict(methods(photo + sd * noise, sd))
 print(f"{'PSNR in dB at sigma':30}" + "".join(f"{sd:8.0f}" for sd in results))
 for method in results[sigma]:
-    print(f"{method:30}" + "".join(f"{psnr(found[method]):8.2f}" for found in results.values()))
+    print(
+        f"{method:30}"
+        + "".join(f"{psnr(found[method]):8.2f}" for found in results.values())
+    )
 for found in results.values():
     for kind in ("", ", averaged"):
         other = f"BayesShrink{kind or ', db4'}"
@@ -315,7 +342,10 @@ assert guess > sigma and abs(guessed - psnr(denoised)) < 0.1
 
 # %%
 four = learned(noisy, sigma, states=4)
-print(f"four states: {psnr(clean(noisy, sigma, four)):.2f} dB, beside {psnr(denoised):.2f} dB")
+print(
+    f"four states: {psnr(clean(noisy, sigma, four)):.2f} dB, "
+    f"beside {psnr(denoised):.2f} dB"
+)
 assert psnr(clean(noisy, sigma, four)) > psnr(denoised) + 0.1
 
 # %% [markdown]

@@ -18,10 +18,14 @@ import hgm
 from hgm.measure.threshold import siblings
 from hgm.viz.style import GREY, PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 
-tree = hgm.broadcast(4, 4, (2, 2), eps=0.15)  # 16x16 pixels, each node copies its parent with probability 0.8
+# 16x16 pixels, each node copies its parent with probability 0.8
+tree = hgm.broadcast(4, 4, (2, 2), eps=0.15)
 channel = hgm.Gaussian([-1.5, -0.5, 0.5, 1.5])
+# Above 1, what is far away matters: the threshold of "Why U-Nets?"
 print("d lambda^2 of each level:", np.round(siblings(tree), 2))
 
 # %% [markdown]
@@ -39,7 +43,9 @@ x = hgm.infer(tree).sample(1, generator=torch.Generator().manual_seed(29)).leave
 
 def noisy(x, sigma, seed=0):
     """The same noise at every level, more or less of it."""
-    return channel.bound(4).observe(x, sigma, generator=torch.Generator().manual_seed(seed))
+    return channel.bound(4).observe(
+        x, sigma, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 # %% alt="Noisy images and what is known of every level: with more noise fine levels turn grey first, and the top last"
@@ -52,7 +58,9 @@ for column, sigma in zip(axes.T, sigmas, strict=True):
     p = posterior(z, sigma)[0].numpy()
     for axis, nodes in zip(column[1:], levels, strict=True):
         side = int(len(nodes) ** 0.5)
-        best, state = (found(p[:, nodes], 0).reshape(side, side) for found in (np.max, np.argmax))
+        best, state = (
+            found(p[:, nodes], 0).reshape(side, side) for found in (np.max, np.argmax)
+        )
         color = plt.get_cmap("gray")(state / 3)
         color[best < 0.5] = to_rgba(PALETTE[0], 0.25)
         axis.imshow(color, extent=(0, 16, 16, 0))
@@ -105,9 +113,14 @@ _ = axis.legend()
 # %%
 noise = np.geomspace(0.2, 20, 15).tolist()
 cut = {
-    k: hgm.compare(hgm.ablate(tree, "block", level=k, channel=channel), tree, noise=noise, n=200) for k in (4, 3, 2, 1)
+    k: hgm.compare(
+        hgm.ablate(tree, "block", level=k, channel=channel), tree, noise=noise, n=200
+    )
+    for k in (4, 3, 2, 1)
 }
-costs = {k: np.array([row["excess"] for row in gap.rows()]) for k, gap in cut.items()} | {0: np.zeros(len(noise))}
+costs = {
+    k: np.array([row["excess"] for row in gap.rows()]) for k, gap in cut.items()
+} | {0: np.zeros(len(noise))}
 sizes = {3: "2x2", 2: "4x4", 1: "8x8", 0: "16x16"}
 
 # %% alt="What each resolution adds, against noise: each has a peak, the coarser the further to the right"
@@ -126,7 +139,10 @@ _ = axis.legend(title="to see blocks of")
 # Resolution level, what it captures, at which noise: with numbers in place of words.
 
 # %%
-print(f"{'level':14} {'half undecided at σ':>20} {'worth most at σ':>17} {'error saved there':>18}")
+print(
+    f"{'level':14} {'half undecided at σ':>20} "
+    f"{'worth most at σ':>17} {'error saved there':>18}"
+)
 for k, (name, share) in enumerate(zip(names, left.T, strict=True)):
     level = 4 - k
     gain = costs[level + 1] - costs[level] if level < 4 else None
@@ -134,7 +150,8 @@ for k, (name, share) in enumerate(zip(names, left.T, strict=True)):
     print(f"{name:14} {half(share):20.2g} {most}")
 
 halves = [half(share) for share in left.T]
-assert halves == sorted(halves) and [peaks[k] for k in (3, 2, 1, 0)] == sorted(peaks[k] for k in (3, 2, 1, 0))
+in_order = [peaks[k] for k in (3, 2, 1, 0)]
+assert halves == sorted(halves) and in_order == sorted(in_order)
 
 # %% [markdown]
 # The levels come in order in both columns: what is finer is decided later, and is worth most at less noise. A U-Net
@@ -182,7 +199,10 @@ told = hgm.infer(tree, z, 12.0, channel=channel, evidence={"label": label}).marg
 untold = hgm.infer(tree, z, 12.0, channel=channel).marginals
 gained = []
 for name, nodes in zip(names, levels, strict=True):
-    ent = [float(-torch.xlogy(p, p).sum(1)[:, nodes].mean()) / np.log(4) for p in (untold, told)]
+    ent = [
+        float(-torch.xlogy(p, p).sum(1)[:, nodes].mean()) / np.log(4)
+        for p in (untold, told)
+    ]
     print(f"{name:14} undecided {ent[0]:.3f}, when told the top {abs(ent[1]):.3f}")
     gained.append(ent[0] - ent[1])
 assert gained == sorted(gained)

@@ -19,13 +19,15 @@ import hgm
 from hgm.measure.threshold import siblings
 from hgm.viz.style import GREY, PALETTE
 
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+)
 channel = hgm.Gaussian([-1.5, -0.5, 0.5, 1.5])  # four grey values
 NOISE = [0.35, 0.7, 1.4, 2.8, 5.6]
 
 
 def images(copy):
-    """Images of 16x16: every node copies its parent's state with some probability, or else draws one of the four."""
+    """16x16 pixels: a node copies its parent's state, or else draws one of four."""
     return hgm.broadcast(4, 4, (2, 2), eps=0.75 * (1 - copy))
 
 
@@ -57,15 +59,19 @@ for (name, tree), row in zip(trees.items(), np.split(axes, 2), strict=True):
 
 # %%
 def excess(tree, kind, n=100, **given):
-    """What the best without something costs, in per cent of the optimum, at each level of noise."""
-    gap = hgm.compare(hgm.ablate(tree, kind, channel=channel, **given), tree, noise=NOISE, n=n)
+    """What the best without something costs, in per cent, at each level of noise."""
+    gap = hgm.compare(
+        hgm.ablate(tree, kind, channel=channel, **given), tree, noise=NOISE, n=n
+    )
     return [100 * row["excess"] / row["optimum"] for row in gap.rows()]
 
 
 def curves(axis, title, found):
     """A line for each thing that is missing."""
     for (name, line), color in zip(found.items(), PALETTE, strict=False):
-        axis.loglog(NOISE, np.maximum(line, 0.02), "o-", markersize=3, color=color, label=name)
+        axis.loglog(
+            NOISE, np.maximum(line, 0.02), "o-", markersize=3, color=color, label=name
+        )
     axis.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     axis.set(title=title, xlabel="noise σ", ylim=(0.02, 500))
     axis.set_xticks(NOISE, [str(s) for s in NOISE])
@@ -76,7 +82,10 @@ def curves(axis, title, found):
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
 windows = {}
 for axis, (name, tree) in zip(axes, trees.items(), strict=True):
-    windows[name] = {f"{2 * r + 1}x{2 * r + 1}": excess(tree, "window", radius=r) for r in (0, 1, 2, 3, 5, 7)}
+    windows[name] = {
+        f"{2 * r + 1}x{2 * r + 1}": excess(tree, "window", radius=r)
+        for r in (0, 1, 2, 3, 5, 7)
+    }
     curves(axis, f"{name} the threshold", windows[name])
 axes[0].set_ylabel("excess, per cent of the optimum")
 _ = axes[1].legend(title="window", loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -99,15 +108,29 @@ assert max(windows["below"]["3x3"]) < 1 < max(windows["above"]["15x15"])
 tree = trees["above"]
 nats = {}
 for level, size in ((4, "1x1"), (3, "2x2"), (2, "4x4"), (1, "8x8")):
-    gap = hgm.compare(hgm.ablate(tree, "block", level=level, channel=channel), tree, n=200)
+    gap = hgm.compare(
+        hgm.ablate(tree, "block", level=level, channel=channel), tree, n=200
+    )
     nats[size] = gap.nats.value
-    print(f"blocks of {size}: {gap.nats.value:6.2f} nats too many ({gap.nats.low:.2f} to {gap.nats.high:.2f})")
-worth = {big: nats[small] - nats.get(big, 0.0) for small, big in zip(nats, [*list(nats)[1:], "16x16"], strict=True)}
-print("each further resolution saves", {size: round(saved, 1) for size, saved in worth.items()})
+    print(
+        f"blocks of {size}: {gap.nats.value:6.2f} nats too many "
+        f"({gap.nats.low:.2f} to {gap.nats.high:.2f})"
+    )
+worth = {
+    big: nats[small] - nats.get(big, 0.0)
+    for small, big in zip(nats, [*list(nats)[1:], "16x16"], strict=True)
+}
+print(
+    "each further resolution saves",
+    {size: round(saved, 1) for size, saved in worth.items()},
+)
 
 # %% alt="Cost of blocks against noise: small blocks cost most at little noise, large ones at much"
 figure, axis = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
-blocks = {size: excess(tree, "block", n=300, level=level) for level, size in zip((4, 3, 2, 1), nats, strict=True)}
+blocks = {
+    size: excess(tree, "block", n=300, level=level)
+    for level, size in zip((4, 3, 2, 1), nats, strict=True)
+}
 curves(axis, "blocks, above the threshold", blocks)
 axis.set_ylabel("excess, per cent of the optimum")
 _ = axis.legend(title="block")
@@ -128,7 +151,10 @@ assert np.argmax(blocks["8x8"]) > np.argmax(blocks["1x1"])
 
 # %% alt="Cost of cut skips: large at little noise, where a pixel's own value says nearly everything"
 figure, axis = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
-skips = {f"below {size}": excess(tree, "skips", n=300, level=k) for k, size in ((3, "2x2"), (2, "4x4"), (1, "8x8"))}
+skips = {
+    f"below {size}": excess(tree, "skips", n=300, level=k)
+    for k, size in ((3, "2x2"), (2, "4x4"), (1, "8x8"))
+}
 skips["a pixel's own value"] = excess(tree, "own", n=300)
 curves(axis, "skips cut", skips)
 axis.set_ylim(0.02, 5000)
@@ -154,10 +180,19 @@ assert all(line[0] > 10 * line[-1] for line in skips.values())
 # network that is told the label is compared with the one that has to find it out.
 
 # %%
-label = hgm.compare(hgm.ablate(tree, "label", channel=channel), tree, noise=NOISE, n=300, given=["label"])
+label = hgm.compare(
+    hgm.ablate(tree, "label", channel=channel),
+    tree,
+    noise=NOISE,
+    n=300,
+    given=["label"],
+)
 for row, cut in zip(label.rows(), blocks["8x8"], strict=True):
     share = 100 * row["excess"] / row["optimum"]
-    print(f"noise {row['noise']:4}: no bottleneck costs {cut:5.2f}%, to be told the label would save {share:5.2f}%")
+    print(
+        f"noise {row['noise']:4}: no bottleneck costs {cut:5.2f}%, "
+        f"to be told the label would save {share:5.2f}%"
+    )
 
 # %% [markdown]
 # Both are nothing until the noise is so large that the quarters do not know their own state any more: then what the
@@ -173,7 +208,10 @@ tiny = hgm.broadcast(1, 4, (2, 2), eps=0.15)
 for name, some in (("16x16", tree), ("2x2", tiny)):
     hidden = hgm.ablate(some, "blind", noise=NOISE, channel=channel)
     gap = hgm.compare(hidden, some, noise=NOISE, n=300)
-    print(f"blind, images of {name}:", " ".join(f"{100 * r['excess'] / r['optimum']:.2f}%" for r in gap.rows()))
+    print(
+        f"blind, images of {name}:",
+        " ".join(f"{100 * r['excess'] / r['optimum']:.2f}%" for r in gap.rows()),
+    )
     if name == "16x16":
         assert max(row["excess"] / row["optimum"] for row in gap.rows()) < 0.01
 
@@ -200,7 +238,8 @@ for name, some in (("16x16", tree), ("2x2", tiny)):
 
 # %%
 window, block = (
-    excess(tree, *how, n=300, **given) for how, given in ((["window"], {"radius": 0}), (["block"], {"level": 4}))
+    excess(tree, *how, n=300, **given)
+    for how, given in ((["window"], {"radius": 0}), (["block"], {"level": 4}))
 )
 assert np.allclose(window, block)
 
@@ -209,14 +248,22 @@ assert np.allclose(window, block)
 
 # %%
 enough = next(size for size, costs in windows["above"].items() if costs[0] < 1)
-print(f"{enough}, with", ", ".join(f"{size} {costs[0]:.2f}%" for size, costs in windows["above"].items()))
+print(
+    f"{enough}, with",
+    ", ".join(f"{size} {costs[0]:.2f}%" for size, costs in windows["above"].items()),
+)
 
 # %% [markdown]
 # **3.** Compare both at each noise. A wrong tree is wrong everywhere, a missing resolution only where it matters.
 
 # %%
-wrong = hgm.compare(hgm.compile(images(0.6), "denoise", channel=channel), tree, noise=NOISE, n=300)
+wrong = hgm.compare(
+    hgm.compile(images(0.6), "denoise", channel=channel), tree, noise=NOISE, n=300
+)
 costs = [100 * row["excess"] / row["optimum"] for row in wrong.rows()]
 for noise, cost, coarse in zip(NOISE, costs, blocks["8x8"], strict=True):
-    print(f"noise {noise:4}: the wrong tree costs {cost:6.2f}%, blocks of 8x8 {coarse:6.2f}%")
+    print(
+        f"noise {noise:4}: the wrong tree costs {cost:6.2f}%, "
+        f"blocks of 8x8 {coarse:6.2f}%"
+    )
 assert all(cost > coarse for cost, coarse in zip(costs, blocks["8x8"], strict=True))

@@ -6,7 +6,8 @@
 #
 # The model: it is night or day; the left and the right half of an image are dark, mixed or bright; each half has two
 # pixels. What is above decides what is likely below, by a table: row $s$ holds the probabilities of the child's
-# states if its parent is in state $s$.
+# states if its parent is in state $s$. In hgm such a table is a *potential*, and the place where it stands, on an edge
+# or as the *prior* of the root, is a *factor*.
 
 # %%
 from itertools import product
@@ -23,10 +24,10 @@ from pgmpy.models import DiscreteBayesianNetwork
 import hgm
 from hgm.viz.style import PALETTE
 
-torch.set_default_dtype(torch.float64)
+torch.set_default_dtype(torch.float64)  # double precision
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
-prior = [0.4, 0.6]  # night, day
+prior = [0.4, 0.6]  # p(night), p(day)
 half = [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]]  # p(dark, mixed, bright | night), and by day
 pixel = [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]  # p(black, white | dark), and so on
 
@@ -39,7 +40,9 @@ pixel = [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]  # p(black, white | dark), and so o
 # %% alt="The tree: label above, two halves below it, four pixels at the bottom; one colour for each table"
 in_python = hgm.ghm(
     [
-        hgm.Level(arity=2, states=["dark", "mixed", "bright"], potential=half, name="half"),
+        hgm.Level(
+            arity=2, states=["dark", "mixed", "bright"], potential=half, name="half"
+        ),
         hgm.Level(arity=2, states=["black", "white"], potential=pixel),
     ],
     root=["night", "day"],
@@ -51,8 +54,8 @@ hgm.draw(in_python)
 # %% [markdown]
 # ## As a file
 #
-# The same words, in YAML. A model in a file can be used from the shell too: `hgm show image.yaml`, `hgm infer
-# image.yaml x0=white`. [File format](../files.md) has all of it.
+# The same words, in YAML. A model in a file can be used from the shell too: `hgm draw image.yaml -o tree.svg`, or
+# `hgm infer image.yaml --evidence x0=white`. [File format](../files.md) has all of it.
 
 # %%
 Path("image.yaml").write_text("""
@@ -83,12 +86,16 @@ states |= {f"half{i}": ["dark", "mixed", "bright"] for i in range(2)}
 states |= {f"x{i}": ["black", "white"] for i in range(4)}
 
 network = DiscreteBayesianNetwork(edges)
-network.add_cpds(TabularCPD("label", 2, [[p] for p in prior], state_names={"label": states["label"]}))
+network.add_cpds(
+    TabularCPD("label", 2, [[p] for p in prior], state_names={"label": states["label"]})
+)
 for parent, child in edges:
     table = torch.tensor(half if parent == "label" else pixel)
     names = {name: states[name] for name in (parent, child)}
     rows, columns = table.T.shape
-    network.add_cpds(TabularCPD(child, rows, table.T.numpy(), [parent], [columns], state_names=names))
+    network.add_cpds(
+        TabularCPD(child, rows, table.T.numpy(), [parent], [columns], state_names=names)
+    )
 in_pgmpy = hgm.from_pgmpy(network)
 
 # %% [markdown]
@@ -141,16 +148,23 @@ trees = {
     "pyro": in_pyro,
 }
 every = torch.tensor(list(product(range(2), *[range(3)] * 2, *[range(2)] * 4)))
-columns = dict(zip(["label", "half0", "half1", "x0", "x1", "x2", "x3"], every.T, strict=True))
+columns = dict(
+    zip(["label", "half0", "half1", "x0", "x1", "x2", "x3"], every.T, strict=True)
+)
 
 
 def log_probabilities(tree):
     """Of all assignments; columns are states by number."""
-    return hgm.log_likelihood(tree, torch.stack([columns[name] for name in tree.names], 1))
+    return hgm.log_likelihood(
+        tree, torch.stack([columns[name] for name in tree.names], 1)
+    )
 
 
 p = {name: log_probabilities(tree).exp() for name, tree in trees.items()}
-print(f"{'':10}{'assignments':>12}{'sum':>8}{'largest difference':>20}{'tables':>8}{'labels':>8}")
+print(
+    f"{'':10}{'assignments':>12}{'sum':>8}{'largest difference':>20}"
+    f"{'tables':>8}{'labels':>8}"
+)
 for name, tree in trees.items():
     different = float((p[name] - p["Python"]).abs().max())
     labels = "yes" if tree.labels(0) else "no"
@@ -166,13 +180,16 @@ for name, tree in trees.items():
 # ## Ask it
 #
 # The first pixel is white, the second too. What is known now of the time of day, of the half they are in, and of a
-# pixel in the other half? `hgm.infer` answers exactly, for any evidence by name.
+# pixel in the other half? What was seen is the *evidence*, and what is believed after it the *posterior*: `hgm.infer`
+# gives it exactly, for any evidence by name.
 
 # %% alt="Bars of what is believed before and after two white pixels were seen: it is more likely day, and brighter"
 seen = {"x0": "white", "x1": "white"}
 before, after = hgm.infer(in_python), hgm.infer(in_python, seen)
 for name in ("label", "half0", "x2"):
-    words = [f"{label} {q:.2f}" for label, q in zip(states[name], after[name], strict=True)]
+    words = [
+        f"{label} {q:.2f}" for label, q in zip(states[name], after[name], strict=True)
+    ]
     print(f"{name:6}", ", ".join(words))
 assert after["label"][1] > before["label"][1] and after["x2"][1] > before["x2"][1]
 
@@ -199,6 +216,7 @@ _ = axes[0].legend(frameon=False, loc="upper left")
 # ## Answers
 #
 # **1.** The same distribution, and another model: it has six tables, and `hgm.fit` would learn six.
+# (`hgm.Edge` makes a table an object of its own.)
 
 # %%
 own = hgm.ghm(
@@ -209,7 +227,8 @@ own = hgm.ghm(
     root=["night", "day"],
     prior=prior,
 )
-assert torch.allclose(log_probabilities(own), log_probabilities(in_python)) and own != in_python
+assert torch.allclose(log_probabilities(own), log_probabilities(in_python))
+assert own != in_python
 print(len(own.potentials), "tables")
 
 # %% [markdown]

@@ -88,7 +88,9 @@ def _run(args: Sequence[str] | None) -> int:
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
-        return _refuse(f"{describe().replace(': Value error, ', ': ')} (see hgm --help)")
+        context = getattr(error, "ctx", None)
+        command = "hgm" if context is None else context.command_path
+        return _refuse(f"{describe().replace(': Value error, ', ': ')} (see {command} --help)")
 
 
 def _refuse(problem: str) -> int:

@@ -34,8 +34,8 @@ Plot = Annotated[Path | None, option("--plot", "FILE", "Also draw it: .svg, .png
     "compare",
     rich_help_panel=OPTIMUM,
     epilog=examples(
-        "hgm compare tree.yaml unet.pt2 --values=-1,1 --noise 0.5,1,2",
-        "hgm compare tree.yaml unet.onnx -n 5000 --json gap.json --plot gap.svg",
+        "hgm compare tree.yaml unet.safetensors --noise 0.5,1,2",
+        "hgm compare image.yaml unet.onnx --values=-1,1 -n 5000 --json gap.json --plot gap.svg",
     ),
 )
 def measure(
@@ -94,9 +94,9 @@ def measure(
     "ablate",
     rich_help_panel=OPTIMUM,
     epilog=examples(
-        "hgm ablate tree.yaml --kind window --radius 2",
+        "hgm ablate image.yaml --kind window --radius 2",
         "hgm ablate tree.yaml --kind blind --levels 0.5,1,2,4 --noise 1",
-        "hgm ablate tree.yaml --kind tree --other simple.yaml --values=-1,1",
+        "hgm ablate tree.yaml --kind tree --other simple.yaml",
     ),
 )
 def lack(
@@ -122,7 +122,7 @@ def lack(
     json: Json = None,
     plot: Plot = None,
 ) -> None:
-    """Measure what the best possible network costs that lacks one thing.
+    """Measure what the best network without one thing costs.
 
     A window of positions, the resolutions above a level, the level of noise, skips, the right tree, the label, or the
     leaf's own observation: exactly, and without training. Without --noise also in nats, where they are finite.

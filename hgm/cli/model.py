@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @app.command(
     rich_help_panel=INFERENCE,
     epilog=examples(
-        "hgm infer tree.yaml -e x3=red -e x7=0.2,0.8 --query label --mode",
+        "hgm infer tree.yaml -e grass=wet -e sprinkler=0.2,0.8 --query weather --mode",
         "hgm infer tree.yaml --evidence-file seen.yaml --json",
     ),
 )
@@ -71,7 +71,9 @@ def infer(
         print(f"\nsamples\n{states_table(drawn, variables)}")
 
 
-@app.command(rich_help_panel=INFERENCE, epilog=examples("hgm sample tree.yaml -n 100 --evidence label=3 --format csv"))
+@app.command(
+    rich_help_panel=INFERENCE, epilog=examples("hgm sample tree.yaml -n 100 --evidence weather=rainy --format csv")
+)
 def sample(
     model: Model,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=0, help="How many samples.")] = 10,

@@ -24,7 +24,7 @@ from hgm.cli.options import (
 from hgm.errors import BadSpec
 
 
-@app.command(rich_help_panel=NETWORKS, epilog=examples("hgm show tree.yaml --task classify --query label"))
+@app.command(rich_help_panel=NETWORKS, epilog=examples("hgm show tree.yaml --task classify --query weather"))
 def show(
     model: Model,
     task: TaskOption = Task.posterior,
@@ -69,7 +69,7 @@ def draw(
 @app.command(
     rich_help_panel=MODELS,
     epilog=examples(
-        "hgm explore tree.yaml -o page.html", "hgm explore tree.yaml -o page.html --values=-1,0,1 --no-costs"
+        "hgm explore tree.yaml -o page.html", "hgm explore image.yaml -o page.html --values=-1,0,1 --no-costs"
     ),
 )
 def explore(
@@ -111,7 +111,7 @@ def explore(
     rich_help_panel=NETWORKS,
     epilog=examples(
         "hgm compile tree.yaml --task denoise --channel gaussian -o unet.safetensors",
-        "hgm compile tree.yaml --task classify --query label -o convnet.onnx",
+        "hgm compile tree.yaml --task classify --query weather -o convnet.onnx",
         "hgm compile tree.yaml --relu --tol 0.05 -o relu.safetensors",
     ),
 )

@@ -96,7 +96,7 @@ app = Program(
 
 
 def examples(*lines: str) -> str:
-    """The end of a help text; the first character keeps its lines as they are."""
+    """The end of a help text; the first character keeps its lines as they are. tree.yaml is what `hgm init` writes."""
     return "\b\n" + "\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
 
 
@@ -106,7 +106,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=examples("hgm infer tree.yaml --evidence x3=red --query label"))
+@app.callback(
+    invoke_without_command=True, epilog=examples("hgm init tree.yaml", "hgm infer tree.yaml --evidence grass=wet")
+)
 def program(
     context: typer.Context,
     _: Annotated[

@@ -54,7 +54,7 @@ def write_report(results: Results, networks: Networks, images: Images, draws: in
     template = environment.from_string(files("hgm.demo").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     page = template.render(
         results=results,
-        tree=tree,
+        tree=repr(tree),
         mistakes_shown=len(wrong),
         mistakes=int((guess != labels).sum()),
         picture="data:image/png;base64," + base64.b64encode(png).decode(),

@@ -226,7 +226,8 @@ def _events(text: str) -> Iterator[Any]:
         problem = ", ".join(filter(None, [error.context, error.problem]))
         raise Malformed(f"this is not YAML: {problem}", mark.line + 1 if mark is not None else 0) from None
     except yaml.YAMLError as error:
-        raise Malformed(f"this is not YAML: {' '.join(str(error).split())}") from None
+        problem = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")  # which nobody wrote
+        raise Malformed(f"this is not YAML: {problem}") from None
 
 
 # ---------------------------------------------------------------------- JSON

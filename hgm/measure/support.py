@@ -37,7 +37,7 @@ class ReceptiveField:
     """What one output sees.
 
     Attributes:
-        at: the output's position.
+        at: the output's position; ``()`` for the whole answer.
         support: booleans in the shape of the leaves: which inputs have any influence on it.
         energy: in the same shape, the share of each input in its squared derivative; sums to 1 (0 if it sees nothing).
     """
@@ -71,7 +71,8 @@ class ReceptiveField:
     def __str__(self) -> str:
         sides, total = "x".join(map(str, self.extent)), self.support.size
         where = "all" if self.whole else f"{self.size} of {total}"
-        return f"the output at {self.at} sees {where} positions ({sides}), effectively {self.effective:.1f}"
+        what = f"the output at {self.at}" if self.at else "the answer"
+        return f"{what} sees {where} positions ({sides}), effectively {self.effective:.1f}"
 
 
 def receptive_field(
@@ -93,7 +94,8 @@ def receptive_field(
         shape: of a row of z; default that of the network's leaves (with the components of vectors before it). Of a
             network of your own all axes are positions: ``(n,)`` or ``(H, W)``.
         sigma: the noise level, > 0.
-        at: the output's position; default the middle one.
+        at: the output's position; default the middle one. ``()``: the whole answer, of any shape ``(B, ...)``, which is
+            the default for a network that classifies.
         inputs: how many random inputs are tried, standard normal times sqrt(1 + sigma²); or the inputs themselves,
             ``(B, *shape)``, such as noisy data: the energy is a mean over them, and depends on what they are.
         seed: of the random ones, and of the directions of vectors.
@@ -106,7 +108,7 @@ def receptive_field(
     sigma = number(sigma, "sigma must be a positive number", lambda x: 0 < x < float("inf"))
     whole("seed", seed, 0)
     row, positions = _shapes(net, shape)
-    at = tuple(n // 2 for n in positions) if at is None else _place(at, positions)
+    at = _default(net, positions) if at is None else _place(at, positions)
     source = torch.Generator().manual_seed(seed)
     rows = _rows(inputs, row, sigma, source)
     with torch.inference_mode(False), torch.enable_grad():
@@ -160,12 +162,19 @@ def _drawn(count: int, row: tuple[int, ...], sigma: float, source: torch.Generat
         yield torch.randn(1, *row, generator=source, dtype=torch.float64) * (1 + sigma**2) ** 0.5
 
 
+def _default(net: Any, positions: tuple[int, ...]) -> tuple[int, ...]:
+    """The middle position, or the whole answer, if it has no positions."""
+    return () if getattr(net, "task", None) == "classify" else tuple(n // 2 for n in positions)
+
+
 def _place(at: Any, positions: tuple[int, ...]) -> tuple[int, ...]:
-    """A position, checked."""
+    """A position, checked; none for the whole answer."""
     place = list(at) if is_series(at) else [at]
-    if len(place) != len(positions):
-        raise BadSpec(f"at must be a position among {positions}, one number per axis; got {brief(at)}")
-    return tuple(whole("at", i, 0, n - 1) for i, n in zip(place, positions, strict=True))
+    if len(place) not in (0, len(positions)):
+        raise BadSpec(
+            f"at must be a position among {positions}, one number per axis, or () for the whole answer; got {brief(at)}"
+        )
+    return tuple(whole("at", i, 0, n - 1) for i, n in zip(place, positions, strict=bool(place)))
 
 
 def _copied(net: Any) -> tuple[Any, torch.device]:
@@ -185,10 +194,14 @@ def _slope(
     what = f"the network {type(net).__name__}"
     with extension(what):
         out = net(z, torch.full((1,), sigma, dtype=z.dtype, device=z.device))
-    axes = len(positions)
-    if not isinstance(out, Tensor) or out.shape[:1] != (1,) or tuple(out.shape[1:][-axes:]) != positions:
-        raise BadExtension(f"{what} must give a tensor (B, ..., *positions), positions {positions}; got {brief(out)}")
-    here = out.reshape(-1, *positions)
+    if not isinstance(out, Tensor) or out.shape[:1] != (1,):
+        raise BadExtension(f"{what} must give a tensor (B, ...), with one row for one row of z; got {brief(out)}")
+    if at and tuple(out.shape[1:][-len(positions) :]) != positions:
+        raise BadExtension(
+            f"{what} must give a tensor (B, ..., *positions), positions {positions}; got {brief(out)}; "
+            "for an answer without positions, such as a classifier's, give at=()"
+        )
+    here = out.reshape(-1, *positions) if at else out.reshape(-1)
     for i in reversed(at):
         here = here[..., i]
     if not here.requires_grad:

@@ -82,7 +82,7 @@ def ghm(
         A `Tree` with ``grid`` set: it compiles to strided convolutions where potentials are tied.
 
     Raises:
-        BadSpec: for arities or a grid that do not fit together, or a wrong number of potentials.
+        BadSpec: for arities or a grid that do not fit together, a wrong number of potentials, or names that clash.
         BadPotential: for a table that does not fit its level.
     """
     levels = listed("levels", levels, "Levels")
@@ -116,6 +116,12 @@ def ghm(
         groups.append((scope, numbers))
     own = [f"h{i}_" if i < len(levels) else "x" for i in range(1, len(levels) + 1)]
     prefixes = [default if level.name is None else level.name for level, default in zip(levels, own, strict=True)]
+    for i, prefix in enumerate(prefixes, start=1):
+        if isinstance(prefix, str) and isinstance(root_name, str) and prefix == root_name:
+            raise BadSpec(
+                f"level {i} is named {prefix!r}, and so is the root; name one of them otherwise, the root by root_name="
+                " (in a file by root: {name: ...})"
+            )
     names, blocks = GridNames([root_name, *prefixes], shapes), list(zip(sizes, read, strict=True))
     return assemble(names, blocks, groups, pool.potentials, tuple(shapes))
 

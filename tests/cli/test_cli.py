@@ -34,7 +34,10 @@ factors:
 """
 GRID = "{hgm: 1, root: {states: 4}, levels: [{arity: [2, 2], states: 3}, {arity: [2, 2], states: 2}]}"
 EDGE = "{scope: [a, b], table: [[1]]}"
-COMMANDS = ("init", "demo", "show", "draw", "infer", "compile", "check", "sample", "diffuse")
+COMMANDS = (
+    "init", "draw", "explore", "diffuse", "infer", "sample", "show", "compile", "check", "compare", "ablate", "demo",
+    "study",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -62,7 +65,8 @@ def test_version(run):
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
 def test_help_lists_the_commands(run, args):
     out = run(*args)
-    assert "Example:" in out and "hgm infer" in out
+    assert sorted(re.findall(r"^  ([a-z]+)  +\S", out, re.M)) == sorted(COMMANDS)
+    assert "Examples:" in out and "hgm infer" in out
     for command in COMMANDS:
         (line,) = re.findall(rf"^  {command} +(.+)$", out, re.M)
         assert not line.endswith("...")
@@ -71,8 +75,22 @@ def test_help_lists_the_commands(run, args):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(run, command):
     out = run(command, "--help")
-    assert re.search(rf"Examples?:\n(    hgm {command} .*\n)+", out), out
+    assert re.search(rf"Examples?:\n(    hgm {command}.*\n)+", out), out
     assert "\x08" not in out
+
+
+@pytest.mark.long
+@pytest.mark.export
+def test_examples_run_on_the_model_of_init(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    run("init", "tree.yaml")
+    helps = [run(command, "--help") for command in COMMANDS]
+    lines = [line.split()[1:] for text in helps for line in re.findall(r"^ +(hgm .*)$", text, re.M)]
+    of_tree = [words for words in lines if [word for word in words if word.endswith(".yaml")] == ["tree.yaml"]]
+    chosen = [words for words in of_tree if words[0] != "init"]
+    assert {words[0] for words in chosen} == set(COMMANDS) - {"init", "demo", "study"}
+    for words in chosen:  # as they are listed: `compare` after `compile`, which writes its network
+        run(*words)
 
 
 # ---------------------------------------------------------------------- infer
@@ -370,7 +388,8 @@ REFUSALS = {
     "evidence twice in a file": (["infer", "TYPED", "--evidence-file", "PAIRS"], "evidence for '2' is given twice"),
     "a name that no file holds": (["infer", "TYPED", "--evidence-file", "NULL"], "null.json, line 1: [0][1]: expected"),
     "an unknown command": (["frobnicate"], "No such command 'frobnicate'"),
-    "an unknown option": (["infer", "MODEL", "--frobnicate"], "No such option: --frobnicate"),
+    "an unknown option": (["infer", "MODEL", "--frobnicate"], "--frobnicate (see hgm infer --help)"),
+    "evidence without its option": (["infer", "MODEL", "wet=no"], "argument(s) (wet=no) (see hgm infer --help)"),
 }
 
 

@@ -239,6 +239,9 @@ def test_the_report_is_one_page_that_fetches_nothing(small):
         assert all(f"{value:.2f}" in text for value in row.values())
     for rows in small.diffusion["quality"].values():
         assert all(f"{row['estimate']:.4f}" in text for row in rows if row["name"] != "log likelihood")
+    assert f"{small.fit.tree!r}. Every part" in text and "---" not in re.sub(
+        "<pre>.*?</pre>|<!--|-->", "", text, flags=re.S
+    )
     assert "Conv2d" in text and "nan" not in re.sub(r"<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S).lower()
 
 

@@ -11,8 +11,10 @@ from itertools import pairwise
 import pytest
 from house.site import site  # noqa: F401  a fixture
 from places import ROOT, needs_checkout, page
+from viz.browser import DESKTOP, browser  # noqa: F401  a fixture
 
 pytestmark = [pytest.mark.docs, needs_checkout]
+WIDTH = 88  # characters of code that a page shows in a line; tutorials/ruff.toml formats for it
 TUTORIALS = sorted(path.stem for path in (ROOT / "tutorials").glob("[!_]*.py"))
 
 NOISY = """\
@@ -95,6 +97,26 @@ def test_a_tutorial_says_what_it_teaches_and_ends_with_three_exercises_and_their
         == ["1", "2", "3"]
     )
     assert "# ## " not in exercises + answers
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_code_is_as_wide_as_a_page(name):
+    lines = page(f"tutorials/{name}.py").splitlines()
+    assert [line for line in lines if len(line) > WIDTH and not line.startswith("#")] == []
+
+
+def test_code_of_that_width_does_not_scroll(site, browser):  # noqa: F811
+    tab, wide = browser.new_page(viewport=DESKTOP), {}
+    for name in TUTORIALS:
+        tab.goto((site / "tutorials" / f"{name}.html").as_uri())
+        blocks = tab.evaluate(
+            """() => [...document.querySelectorAll("pre code")].filter((x) => x.scrollWidth > x.clientWidth + 1)
+                 .map((x) => x.innerText)"""
+        )
+        narrow = [text for text in blocks if max(map(len, text.splitlines())) <= WIDTH]
+        wide |= {name: narrow} if narrow else {}
+    assert wide == {}
+    tab.close()
 
 
 def test_a_page_depends_on_the_script_alone(tmp_path):

@@ -179,8 +179,27 @@ def test_networks_of_symbols_and_other_shapes_are_refused():
     net = hgm.compile(tree, "denoise", channel=hgm.Gaussian())
     with pytest.raises(hgm.BadSpec, match=r"has the shape \(4,\); got shape=5"):
         hgm.receptive_field(net, 5)
-    with pytest.raises(hgm.BadExtension, match="must give a tensor"):
-        hgm.receptive_field(hgm.compile(tree, "classify", channel=hgm.Gaussian()))
+
+
+@pytest.mark.parametrize("make", ["compiled", "cnn_3"])
+def test_of_a_classifier_it_is_what_the_whole_answer_sees(make):
+    tree, channel = hgm.random_ghm(2, 3, (2, 2), seed=0), hgm.Gaussian()
+    if make == "compiled":
+        net = hgm.compile(tree, "classify", channel=channel)
+    else:
+        net = hgm.baselines.make(make, tree, channel, task="classify", parameters=2000)
+    seen = hgm.receptive_field(net)
+    assert seen.at == () and seen.whole and str(seen).startswith("the answer sees all positions (4x4)")
+    with pytest.raises(hgm.BadExtension, match=r"such as a classifier's, give at=\(\)"):
+        hgm.receptive_field(net, at=(0, 0))
+
+
+def test_the_whole_answer_sees_what_any_part_of_it_does():
+    half = lambda z, sigma: torch.stack([z[:, 1] + z[:, 2], z[:, 4]], 1)  # noqa: E731
+    assert hgm.receptive_field(half, 7, at=()).support.nonzero()[0].tolist() == [1, 2, 4]
+    assert hgm.receptive_field(stack(1, 1), 9, at=()).whole
+    number = hgm.receptive_field(lambda z, sigma: z[:, 3], 7, at=())
+    assert number.size == 1 and number.support[3]
 
 
 def test_energy_is_at_the_inputs_that_are_given():

@@ -159,7 +159,11 @@ def test_layered_cases_are_what_plain_factors_make(name):
         (lambda: hgm.ghm([Level(2, "ab")], 2), hgm.BadSpec, "level 1 needs a number of states .* 'ab'"),
         (lambda: hgm.ghm([Level(2, ["a", "a"])], 2), hgm.BadSpec, "level 1 has the state label 'a' twice"),
         (lambda: hgm.ghm([Level(2, 2, tie="all")], 2), hgm.BadSpec, "level 1: tie must be .* got 'all'"),
-        (lambda: hgm.ghm([Level(2, 2, name="label")], 2), hgm.BadSpec, "must be distinct; got label, label"),
+        (
+            lambda: hgm.ghm([Level(2, 2, name="label")], 2),
+            hgm.BadSpec,
+            "level 1 is named 'label', and so is the root; .* by root_name=",
+        ),
         (lambda: hgm.ghm([Level(2, 2, name="x"), Level(2, 2, name="x1")], 2), hgm.BadSpec, "could give two variables"),
         (lambda: hgm.ghm([Level(2, 2)], 2, grid=(3,)), hgm.BadSpec, r"grid \(3,\) does not fit: .* multiply to \(2,\)"),
         (lambda: hgm.ghm([Level((2, 2), 2)], 2, grid=(4,)), hgm.BadSpec, r"multiply to \(2, 2\)"),

@@ -50,8 +50,8 @@ def test_it_runs(model, capsys):
     [
         (["leaves", "MODEL", "--most", "2"], "hgm: more than 2 leaves\n"),
         (["leaves", "absent.yaml"], "hgm: absent.yaml: there is no such file\n"),
-        (["leaves", "MODEL", "--most", "0"], "(see hgm --help)\n"),
-        (["leaves"], "(see hgm --help)\n"),
+        (["leaves", "MODEL", "--most", "0"], "(see hgm leaves --help)\n"),
+        (["leaves"], "(see hgm leaves --help)\n"),
     ],
 )
 def test_its_errors_are_one_line_and_exit_code_2(model, capsys, args, text):
