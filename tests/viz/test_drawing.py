@@ -16,7 +16,7 @@ from hgm.viz.drawing import dark
 from hgm.viz.style import GREY, INK, PALETTE
 
 PAGE = 700  # pixels
-LEAST = 7.5  # pixels of a letter's size: what an 11 pixel font has in lower case and above
+LEAST = 10  # pixels of a letter's size
 
 
 def letters(figure, wide=PAGE):
