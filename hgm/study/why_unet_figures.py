@@ -51,7 +51,7 @@ def _excess(results: Results) -> Figure | None:
     trees = list(dict.fromkeys(key.tree for key in results.runs))
     if not trees:
         return None
-    figure, panels = _panels(len(trees), 3.6, columns=2)
+    figure, panels = _panels(len(trees), 3.25, columns=2)
     for axis, tree in zip(panels, trees, strict=True):
         _dress(axis, tree, "sigma")
         shown = [runs for name in LOOKS if name != "compiled" and (runs := results.get(tree, name))]
