@@ -22,6 +22,7 @@ __all__ = ["draw_decided", "draw_excess", "draw_reach", "draw_worth", "threshold
 SHARES = (0.10, 0.05, 0.01)
 TINY = 1e-12
 LEFT = 0.15  # the least noise that is drawn
+WIDE = 7.1  # inches: a page shows such a picture at its own size
 DEEP = 1e-4  # of the highest density
 
 
@@ -33,11 +34,11 @@ def threshold(siblings: Sequence[float]) -> str:
 
 def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
     """Excess as a share of the optimum against noise: a row for each tree; windows, blocks, and skips."""
-    figure, axes = _panels(len(subjects), 3, 3.5, 2.3)
+    figure, axes = _panels(len(subjects), 3, WIDE / 3, 2.3)
     heads = (
-        "each output sees only a window around it\n(a plain CNN of that receptive field)",
-        "each output sees only the block that it is in\n(a U-Net without the coarser levels)",
-        "each output knows only beliefs about its block\n(a U-Net whose finer skips are silent)",
+        "each output sees only\na window around it\n(a plain CNN of that field)",
+        "each output sees only\nthe block that it is in\n(a U-Net without coarser levels)",
+        "each output knows only\nbeliefs about its block\n(finer skips are silent)",
     )
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=8, color=INK)
@@ -49,6 +50,7 @@ def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
         for axis in row[:2]:
             axis.set_ylim(1e-4, 20)
             axis.set_yticks([1e-4, 1e-3, 1e-2, 1e-1, 1, 10], ["0.01%", "0.1%", "1%", "10%", "100%", "10 times"])
+        row[1].tick_params(labelleft=False)  # as those of row[0]
         row[2].set_ylim(1e-3, 500)
         row[2].set_yticks([1e-3, 1e-2, 1e-1, 1, 10, 100], ["0.1%", "1%", "10%", "100%", "10 times", "100 times"])
         for axis in row:
@@ -58,7 +60,7 @@ def draw_excess(results: Results, subjects: Sequence[Subject]) -> Figure:
         blocks = [(subject.block(k), Asked(subject.name, "block", k)) for k in range(subject.depth, 0, -1)]
         _draw_family(row[1], PALETTE[1], [(text, results.curve(asked)) for text, asked in blocks])
         _draw_skips(row[2], results, subject)
-    _head(figure, "What is lost by seeing less: excess of the best possible network, as a share of the optimum")
+    _head(figure, "What is lost by seeing less: excess of the best network, as a share of the optimum")
     return figure
 
 
@@ -112,7 +114,7 @@ def _draw(axis: Axes, curve: Curve, color: str) -> np.ndarray:
 
 def draw_worth(results: Results, subjects: Sequence[Subject]) -> Figure:
     """What each level adds at which noise, a panel for each tree; the areas are nats if all noise is drawn evenly."""
-    figure, panels = _grid(len(subjects), 3.7, 2.9)
+    figure, panels = _grid(len(subjects), WIDE / 2, 2.9)
     for subject, axis in zip(subjects, panels, strict=True):
         _dress(axis)
         worths = results.worths(subject)[::-1]  # the finest first
@@ -120,25 +122,22 @@ def draw_worth(results: Results, subjects: Sequence[Subject]) -> Figure:
         top = max(*(float(w.density.max()) for w in worths), TINY)
         axis.set_yscale("log")
         axis.minorticks_off()
-        axis.set_ylim(DEEP * top, 3 * top)
-        names = []
+        axis.set_ylim(DEEP * top, 30 * top)  # with room for the legend
         for w, tone in zip(worths, shades(PALETTE[0], len(worths)), strict=True):
-            axis.plot(noise, np.where(w.density > 0, w.density, np.nan), color=tone, linewidth=LINE)
-            k = int(w.density.argmax())
-            if w.density[k] > DEEP * top:
-                names.append((float(noise[k]), float(w.density[k]), f"{subject.block(w.level)}: {_nats(w.nats)}"))
-        _say_all(axis, names, PALETTE[0])
+            label = f"{subject.block(w.level)}: {_nats(w.nats)}" if w.density.max() > DEEP * top else None
+            axis.plot(noise, np.where(w.density > 0, w.density, np.nan), color=tone, linewidth=LINE, label=label)
+        axis.legend(frameon=False, fontsize=8, handlelength=1.2, labelspacing=0.2, loc="upper right")
         axis.yaxis.set_major_formatter("{x:g}")
         axis.set_ylabel("nats per octave of noise")
         title = f"{_called(results, subject)}\nH(x) = {results.entropy(subject)[0]:.0f} nats"
         axis.set_title(title, fontsize=8, color=INK)
-    _head(figure, "What it saves to see blocks of a size in the place of their parts, and at which noise")
+    _head(figure, "What it saves to see blocks of a size in place of their parts, and at which noise")
     return figure
 
 
 def draw_decided(results: Results, subjects: Sequence[Subject]) -> Figure:
     """The share of a node's entropy that is left, by level, against noise: a panel for each tree."""
-    figure, panels = _grid(len(subjects), 3.5, 2.5)
+    figure, panels = _grid(len(subjects), WIDE / 2, 2.5)
     for subject, axis in zip(subjects, panels, strict=True):
         _dress(axis)
         noise, shares = results.shares(subject)
@@ -155,13 +154,13 @@ def draw_decided(results: Results, subjects: Sequence[Subject]) -> Figure:
         axis.set_yticks([0, 0.5, 1], ["0", "half", "all"])
         axis.set_ylabel("entropy left, of a node")
         axis.set_title(_called(results, subject), fontsize=8, color=INK)
-    _head(figure, "Which level of the tree is decided at which noise: entropy that is left, given all that is observed")
+    _head(figure, "Which level is decided at which noise: entropy that is left, given all that is observed")
     return figure
 
 
 def draw_reach(results: Results, subjects: Sequence[Subject]) -> Figure:
     """How many layers of 3x3 a plain CNN needs, by d lambda^2 and noise, for three shares of the optimum."""
-    figure, axes = _panels(1, len(SHARES), 3.4, 3.0)
+    figure, axes = _panels(1, len(SHARES), WIDE / 3, 2.6)
     levels = results.curve(Asked(subjects[0].name, "window", subjects[0].radii[0], nats=False)).noise
     most = max(max(subject.radii) for subject in subjects)
     for axis, share in zip(axes.ravel(), SHARES, strict=True):
@@ -180,10 +179,10 @@ def draw_reach(results: Results, subjects: Sequence[Subject]) -> Figure:
         axis.set_yticks(range(len(subjects)), [f"{max(results.siblings(subject)):.2f}" for subject in subjects])
         axis.set_title(f"within {share:.0%} of the optimum", fontsize=9, color=INK)
         axis.set_xlabel("noise σ", fontsize=8, color=INK)
-        axis.set_ylabel("dλ² (the threshold is 1)", fontsize=8, color=INK)
         axis.tick_params(labelsize=8, length=0, labelcolor=INK)
         for spine in axis.spines.values():
             spine.set_visible(False)
+    axes[0, 0].set_ylabel("dλ² (the threshold is 1)", fontsize=8, color=INK)
     _head(figure, "How many 3×3 layers the best possible plain CNN needs")
     return figure
 
@@ -222,8 +221,8 @@ def _nats(x: float) -> str:
 
 
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """So many panels, up to three in a row."""
-    columns = min(3, count)
+    """So many panels, up to two in a row."""
+    columns = min(2, count)
     figure, axes = _panels(-(-count // columns), columns, width, height)
     for axis in axes.ravel()[count:]:
         axis.set_visible(False)
@@ -246,7 +245,7 @@ def _dress(axis: Axes, label: str = "noise σ") -> None:
 def _say(axis: Axes, x: float, y: float, text: str, color: str, ha: str = "center", va: str = "bottom") -> None:
     # a white ground in the place of a halo, which would be drawn as an outline of every letter
     ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}
-    axis.text(x, y, text, fontsize=7.5, color=color, ha=ha, va=va, clip_on=False, bbox=ground)
+    axis.text(x, y, text, fontsize=8, color=color, ha=ha, va=va, clip_on=False, bbox=ground)
 
 
 def _say_all(axis: Axes, names: Sequence[tuple[float, float, str]], color: str) -> None:

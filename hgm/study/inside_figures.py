@@ -125,7 +125,7 @@ def _panels(count: int, alike: bool = True) -> tuple[Figure, list[Axes]]:
 def _dress(axis: Axes, title: str, ticks: Sequence[str], turned: int = 60) -> None:
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_xticks(range(len(ticks)), ticks, rotation=turned, ha="right" if turned else "center")
-    dress(axis, 7)
+    dress(axis)
 
 
 def _legend(figure: Figure, axis: Axes, says: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures_of"]
 
+WIDE = 7.1  # inches: a page shows such a picture at its own size
 NATS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # ticks
 
 #: the four symbols: they have no order in the tree
@@ -85,9 +86,12 @@ def _scales(found: Found) -> Figure:
     """Correlation of leaves by the height of their common ancestor, one panel a tree."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.9 * len(found.trees), 3.9), facecolor="white", layout="constrained")
-    panels = figure.subplots(1, len(found.trees), squeeze=False)[0]
-    for axis, (tree, model) in zip(panels, found.trees.items(), strict=True):
+    rows = -(-len(found.trees) // 2)
+    figure = Figure(figsize=(WIDE, 3.3 * rows), facecolor="white", layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False).ravel().tolist()
+    for left_over in panels[len(found.trees) :]:
+        left_over.remove()
+    for axis, (tree, model) in zip(panels, found.trees.items(), strict=False):
         heights = np.arange(1, model.depth + 1)
         for f in found.denoisers(tree):
             run = found.last(tree, f)
@@ -99,8 +103,9 @@ def _scales(found: Found) -> Figure:
         axis.plot(heights, closed, color=INK, linewidth=LINE, linestyle="--", label="the tree", zorder=5)
         axis.set_xticks(heights)
         _dress(axis, f"{tree}: d λ² = {model.branching:.2f}", "levels up to the common ancestor")
-        axis.legend(frameon=False, fontsize=6.5, loc="upper right")
-    panels[0].set_ylabel("correlation of two leaves", fontsize=8, color=INK)
+        axis.legend(frameon=False, fontsize=8, handlelength=1.2, labelspacing=0.2, loc="upper right")
+    for axis in panels[::2]:
+        axis.set_ylabel("correlation of two leaves", fontsize=8, color=INK)
     return figure
 
 
@@ -108,8 +113,9 @@ def _costs(found: Found, tree: str) -> Figure:
     """Nats as they add up along a run; in all, by the number of steps; and from below, above and by the flow."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 3.5), facecolor="white", layout="constrained")
-    along, totals, bounds = figure.subplots(1, 3)
+    figure = Figure(figsize=(WIDE, 6.6), facecolor="white", layout="constrained")
+    panels = figure.subplot_mosaic([["along", "totals"], ["bounds", "bounds"]])
+    along, totals, bounds = panels["along"], panels["totals"], panels["bounds"]
     model, numbers = found.trees[tree], found.steps(tree)
     denoisers = [f for f in found.denoisers(tree) if f != "exact"]
     finest = len(found.costs[tree, "exact"]["noise"])
@@ -138,11 +144,10 @@ def _costs(found: Found, tree: str) -> Figure:
     _dress(along, f"{tree}: nats so far, {finest} steps", "sigma, from noise to data")
     _dress(totals, "in all (dotted: the limit)", "steps")
     along.set_ylabel("nats", fontsize=8, color=INK)
-    along.legend(frameon=False, fontsize=6.5, loc="upper left")
+    along.legend(frameon=False, fontsize=8, loc="upper left")
     _draw_bounds(bounds, found, tree, denoisers)
     bounds.set_xticks(range(len(denoisers)), [named(f, model).replace(" of ", "\n") for f in denoisers])
     _dress(bounds, "KL(tree || samples)", "")
-    bounds.tick_params(axis="x", labelsize=6)
     return figure
 
 
@@ -170,7 +175,7 @@ def _draw_bounds(axis: Axes, found: Found, tree: str, denoisers: list[str]) -> N
             axis.plot([x], [y], marker, markersize=size, color=color, markerfacecolor="none", label=label)
     axis.set_yscale("symlog", linthresh=1.0)
     axis.set_ylim(-0.1, 500)
-    axis.legend(frameon=False, fontsize=6.5, loc="upper left", ncols=2)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
 def _dress(axis: Axes, title: str, below: str) -> None:

@@ -119,15 +119,19 @@ def _plot(rows: Sequence[Row]) -> Figure:
     depth = max(row.depth for row in rows)
     chosen = [row for row in rows if row.arity == 2 and row.depth == depth and row.bound == 10.0] or list(rows)
     states = sorted({row.states for row in chosen})
-    figure = Figure(figsize=(2.6 * len(states) + 0.5, 3.2), layout="constrained")
-    axes = figure.subplots(1, len(states), sharey=True, squeeze=False)
-    for axis, s in zip(axes[0], states, strict=True):
+    down = -(-len(states) // 2)
+    figure = Figure(figsize=(7.1, 2.7 * down + 0.3), layout="constrained")
+    axes = figure.subplots(down, 2, sharex=True, sharey=True, squeeze=False)
+    for left_over in axes.ravel()[len(states) :]:
+        left_over.remove()
+    for axis, s in zip(axes.ravel(), states, strict=False):
         mine = [row for row in chosen if row.states == s]
         for name in METHODS:
             axis.loglog([row.tol for row in mine], [row.units[name] for row in mine], marker="o", label=name)
         axis.set_title(f"S = {s}")
         axis.set_xlabel("tolerance")
-    axes[0][0].set_ylabel("units")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("units")
     lines, names = axes[0][0].get_legend_handles_labels()
     figure.legend(lines, names, frameon=False, ncols=len(names), loc="outside lower center")
     return figure
@@ -142,7 +146,7 @@ def _pieces() -> Figure:
         ("log", Log(0.1, 4.0), (0.1, 4.0)),
         ("log(1 + e^-t)", SoftplusTail(), (0.0, 6.0)),
     ]
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(7.1, 4), layout="constrained")
     axes = figure.subplots(2, 3, sharex="col", height_ratios=(2, 1))
     for (name, target, ends), (curve, error) in zip(targets, axes.T, strict=True):
         x = np.linspace(*ends, 200)

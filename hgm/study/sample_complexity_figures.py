@@ -67,7 +67,10 @@ def draw_grammar(found: Data) -> Figure:
 def draw_diffusion(found: Data) -> Figure:
     """By level, the share of what siblings tell that is unused, against n; then what levels need, against m."""
     depth = max(curve["level"] for curve in found["curves"])
-    figure, ((*panels, last),) = _panels(1, depth + 1)
+    figure, axes = _panels(-(-(depth + 1) // 2), 2)
+    *panels, last = axes.ravel()[: depth + 1]
+    for left_over in axes.ravel()[depth + 1 :]:
+        left_over.remove()
     rules = sorted({curve["m"] for curve in found["curves"]})
     for curve in found["curves"]:
         axis, i = panels[curve["level"] - 1], rules.index(curve["m"])
@@ -82,6 +85,7 @@ def draw_diffusion(found: Data) -> Figure:
             curve = {"x": [c["m"] for c in have], "y": np.array([c[name] for c in have]).T}
             _draw(last, curve, f"level {level}, {name}", PALETTE[level + 4], MARKERS[level], style)
     _dress(last, "samples needed: m", "n")
+    last.set_ylim(top=50 * last.get_ylim()[1])  # with room for the legend
     last.set_xticks(rules, [str(m) for m in rules])
     last.set_xticks([], minor=True)
     return figure
@@ -91,7 +95,7 @@ def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * columns, 2.8 * rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3.5 * columns, 2.8 * rows), facecolor="white", layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -110,6 +114,6 @@ def _dress(axis: Axes, title: str, name: str, log: bool = True) -> None:
         axis.set_yscale("log")
     axis.set_title(title, fontsize=9, color=INK)
     axis.set_ylabel(name, fontsize=8, color=INK)
-    dress(axis, 7)
+    dress(axis)
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(frameon=False, fontsize=6.5)
+        axis.legend(frameon=False, fontsize=8)

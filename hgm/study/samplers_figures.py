@@ -161,7 +161,7 @@ def _plot(found: Found) -> Figure:
     """Biases against evaluations, one panel a model, and distances of the last model with their orders."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * len(found.truths) + 3.6, 3.5), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(2.4 * len(found.truths) + 2.4, 3.5), facecolor="white", layout="constrained")
     *panels, last = figure.subplots(1, len(found.truths) + 1)
     for axis, model in zip(panels, found.truths, strict=True):
         counts = sorted({row.evaluations for row in found.biases if row.scheduler != "heun"})
@@ -178,7 +178,7 @@ def _plot(found: Found) -> Figure:
     last.set_ylabel("root mean square", fontsize=8, color=INK)
     last.legend(frameon=False, fontsize=8, title="order", title_fontsize=8, loc="lower left", alignment="left")
     lines, names = panels[0].get_legend_handles_labels()
-    figure.legend(lines, names, frameon=False, fontsize=8, ncols=len(names), loc="outside lower center")
+    figure.legend(lines, names, frameon=False, fontsize=8, ncols=3, loc="outside lower center")
     return figure
 
 

@@ -51,7 +51,7 @@ def _excess(results: Results) -> Figure | None:
     trees = list(dict.fromkeys(key.tree for key in results.runs))
     if not trees:
         return None
-    figure, panels = _panels(len(trees), 3.6, columns=2)
+    figure, panels = _panels(len(trees), 3.25, columns=2)
     for axis, tree in zip(panels, trees, strict=True):
         _dress(axis, tree, "sigma")
         shown = [runs for name in LOOKS if name != "compiled" and (runs := results.get(tree, name))]
@@ -79,7 +79,7 @@ def _parts(results: Results) -> Figure | None:
     if not shown:
         return None
     noise = shown[0].noise
-    figure, panels = _panels(len(noise), 1.7, sharey=False)
+    figure, panels = _panels(len(noise), 2.15, sharey=False, columns=3)
     for k, (axis, sigma) in enumerate(zip(panels, noise, strict=True)):
         _dress(axis, f"sigma {sigma:g}", "", "linear")
         for i, runs in enumerate(shown):
@@ -89,11 +89,12 @@ def _parts(results: Results) -> Figure | None:
             axis.bar(i, low, color=color, width=0.75, label="exact limit" if not i else None)
             axis.bar(i, part.excess.value - low, bottom=low, color=color, alpha=0.35, width=0.75)
             axis.errorbar(i, part.excess.value, part.excess.high - part.excess.value, color=INK, elinewidth=0.8)
-        axis.set_xticks(range(len(shown)), [name_of(runs.key.network) for runs in shown], rotation=90, fontsize=7)
+        axis.set_xticks(range(len(shown)), [name_of(runs.key.network) for runs in shown], rotation=90, fontsize=8)
         # without skips is so far from all others that these would not be seen
         others = [results.parts(runs)[k].excess.high for runs in shown if runs.key.network != "autoencoder"]
         axis.set_ylim(0, 1.15 * max(others or [1]))
-    panels[0].set_ylabel("excess: dark the exact limit, light training", fontsize=8, color=INK)
+    for axis in panels[::3]:
+        axis.set_ylabel("excess: dark the exact limit, light training", fontsize=8, color=INK)
     return figure
 
 

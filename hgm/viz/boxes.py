@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgm.viz.style import GREY, INK, SMALL, TEXT
+from hgm.viz.style import GREY, INK, TEXT
+from hgm.viz.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ __all__ = [
     "DOWN",
     "GAP",
     "LAYER",
+    "LETTERS",
     "LIFT",
     "POOL",
     "SKIP",
@@ -31,8 +33,9 @@ __all__ = [
     "over",
 ]
 
+LETTERS = 11  # points: a network of four levels is read at 700 pixels
 SWATCHES = 5  # under an arrow
-GAP = 0.75  # inches between the two halves, and for what is left out
+GAP = 0.45  # inches between the two halves, and for what is left out
 LAYER, POOL, LIFT, BACK, SKIP = "#0072B2", "#C0392B", "#009E73", "#D55E00", "#8a8a8a"
 DOWN, UP = "#dbe9f6", "#fbe5d2"
 
@@ -73,10 +76,10 @@ def draw_box(axes: Axes, box: Box, states: int, positions: str, color: str, log:
             linestyle=(0, (3, 1.5)) if log else "-", zorder=2,
         )
     )  # fmt: skip
-    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=TEXT, ha="center", va="bottom", color=INK, zorder=4)
-    axes.text(box.x, box.bottom - 0.05, positions, fontsize=SMALL, ha="center", va="top", color=INK, zorder=4)
+    axes.text(box.x, box.top + 0.04, f"{states:,}", fontsize=LETTERS, ha="center", va="bottom", color=INK, zorder=4)
+    axes.text(box.x, box.bottom - 0.05, positions, fontsize=TEXT, ha="center", va="top", color=INK, zorder=4)
     middle: dict[str, Any] = {"ha": "center", "va": "center_baseline", "style": "italic"}
-    axes.text(box.x, box.y, letter, fontsize=TEXT, color=INK, zorder=4, **middle)
+    axes.text(box.x, box.y, letter, fontsize=LETTERS, color=INK, zorder=4, **middle)
 
 
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str, dashed: bool = False) -> None:
@@ -88,14 +91,14 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colo
 
 def over(axes: Axes, x: float, y: float, text: str, color: str) -> None:
     """What stands over an arrow."""
-    axes.text(x, y + 0.06, text, fontsize=SMALL, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
+    axes.text(x, y + 0.06, text, fontsize=TEXT, ha="center", va="bottom", color=color, linespacing=1.05, zorder=4)
 
 
 def draw_colors(axes: Axes, x: float, y: float, colors: Sequence[str]) -> None:
     """Small squares under an arrow: the tables of its layer, in the colours of the tree's picture."""
     shown = colors[:SWATCHES]
     xs = x + 0.11 * (np.arange(len(shown)) - (len(shown) - 1) / 2)
-    axes.scatter(xs, [y - 0.13] * len(shown), s=28, marker="s", c=shown, linewidths=0, zorder=4)
+    axes.scatter(xs, [y - 0.15] * len(shown), s=28, marker="s", c=shown, linewidths=0, zorder=4)
 
 
 def draw_path(axes: Axes, start: float, end: float, y: float, color: str) -> None:
@@ -111,9 +114,9 @@ def between(axes: Axes, box: Box, end: float, steps: int, down: bool) -> None:
         xs = box.x + turn * np.linspace(0.12, GAP - 0.12, 4)
         ys = np.linspace(box.bottom - 0.3, end + 0.35, 4)
         axes.plot(xs, ys, "o", color=GREY, markersize=2.5)
-        words = f"{steps - 1:,} more stages"
+        words = counted(steps - 1, "more stage")
         if down:
-            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=TEXT, ha="right", va="center", color=GREY)
+            axes.text(xs[0] - 0.15, ys[-1], words, fontsize=LETTERS, ha="right", va="center", color=GREY)
     elif down:
         arrow(axes, (box.x, box.bottom - 0.2), (box.x, end + 0.18), POOL)
     else:

@@ -138,7 +138,7 @@ def _optimum(axis: Axes, gap: Gap) -> None:
 def _dress(axis: Axes, gaps: list[Gap], title: str) -> None:
     rows, gap = [row for each in gaps for row in each.levels], gaps[0]
     if all(row.noise > 0 for row in rows):
-        axis.set_xscale("log")
+        _log_ticks(axis, [row.noise for row in rows])
     axis.set_yscale("log")
     tops = [x for row in rows for x in (row.optimum, row.high) if 0 < x < float("inf")]
     lows = [x for row in rows for x in (row.optimum, row.excess) if 0 < x < float("inf")]
@@ -148,6 +148,16 @@ def _dress(axis: Axes, gaps: list[Gap], title: str) -> None:
     per = "" if gap.task == "classify" else " per leaf"
     what = "squared error per leaf" if gap.task == "denoise" else f"nats{per}"
     _words(axis, f"noise, {NOISE[gap.channel]}" if gap.channel in NOISE else "noise", what, title)
+
+
+def _log_ticks(axis: Axes, at: list[float]) -> None:
+    """A logarithmic axis below, with numbers as people write them: at 1, 2 and 5 of each decade, of many at 1 only."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_xscale("log")
+    few = max(at) < 1000 * min(at)
+    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5) if few else (1,)), minor_locator=NullLocator())
+    axis.xaxis.set_major_formatter("{x:g}")
 
 
 def _draw(axis: Axes, rows: list[Row], allowance: float, label: str, number: int) -> None:

@@ -31,6 +31,12 @@ class Drawing(Figure):
     def _repr_svg_(self) -> str:
         return picture(self, "svg").decode()
 
+    def _ipython_display_(self) -> None:
+        """In IPython, whose matplotlib would else show a figure its own way, without rules for dark pages."""
+        from IPython.display import display
+
+        display({"image/svg+xml": self._repr_svg_(), "text/plain": repr(self)}, raw=True)
+
 
 def picture(figure: Figure, kind: Literal["svg", "png", "pdf"]) -> bytes:
     """A figure as a file; the same figure gives the same bytes. An SVG has rules for dark pages."""
@@ -50,7 +56,10 @@ def dark(color: str) -> str:
 def _with_rules(svg: str) -> str:
     """The SVG with a rule for each colour in it. matplotlib writes ``fill: #rrggbb``, and leaves black out."""
     found = sorted(set(re.findall(r"(fill|stroke): (#[0-9a-f]{6})", svg)))
-    rules = ["svg:root { color-scheme: light dark }"]  # of the image alone; inside a page the page is the root
+    rules = [
+        "svg:root { color-scheme: light dark }",  # of the image alone; inside a page the page is the root
+        f"svg.hgm {{ fill: light-dark(#000000, {dark('#000000')}) }}",  # of all that has no colour of its own
+    ]
     for what, color in found:  # a marker, path id="m...", is used as a copy that no longer stands inside of svg.hgm
         style = f'[style*="{what}: {color}"]'
         new = f"{what}: light-dark({color}, {dark(color)})"

@@ -22,6 +22,7 @@ from hgm.viz.boxes import (
     DOWN,
     GAP,
     LAYER,
+    LETTERS,
     LIFT,
     POOL,
     SKIP,
@@ -35,7 +36,7 @@ from hgm.viz.boxes import (
     over,
 )
 from hgm.viz.potentials import Scheme, color_scheme, times
-from hgm.viz.style import INK, TEXT, draw_title, new_figure
+from hgm.viz.style import INK, draw_title, new_figure
 from hgm.viz.words import counted, short
 
 if TYPE_CHECKING:
@@ -45,9 +46,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_stages"]
 
-MOST = 5  # levels
-STEP = 1.08  # inches from a box to the next
-ROOM = 0.78  # between two rows
+MOST, ENDS = 4, 2  # levels; of deeper networks so many are shown at either end
+STEP = 0.95  # inches from a box to the next
+ROOM = 0.82  # between two rows
+SIDE = 0.77  # from the edge to the middle of the first box
+NARROWEST = 7.2
+INOUT = 0.3  # length of the arrows into and out of the network
+OVER = 0.62  # from a row to the line over it, for the leaves
 
 
 def draw_stages(net: Any) -> Drawing:
@@ -61,16 +66,16 @@ def draw_stages(net: Any) -> Drawing:
     asked = set(plan.level[net.query].tolist())
     depth = len(plan.levels) - 1
     levels = list(range(depth, -1, -1))
-    shown = levels if len(levels) <= MOST else [*levels[:3], *levels[-2:]]
+    shown = levels if len(levels) <= MOST else [*levels[:ENDS], *levels[-ENDS:]]
     column, row = _columns(shown), _rows(plan, shown)
     last = column[0]
-    left, top = 1.45, 0.95 if len(levels) > 1 else 0.8
-    middle = left + last + (STEP + GAP) / 2  # the axis of the U
-    width = 2 * middle if both else left + last + STEP + 2.3
+    top = 1.2 if len(levels) > 1 else 1.0
+    half = last + (STEP + GAP) / 2 if both else (last + STEP + 1.5) / 2  # of the drawing
+    width = max(2 * (SIDE + half), NARROWEST)
+    middle = width / 2  # the axis of the U
+    left = middle - half
     high = row[0] + _high(plan.levels[0].nodes) / 2
-    figure, axes = new_figure(
-        max(width, 7.2), top + high + (0.85 + 0.23 * (5 if both else 2) if len(levels) > 1 else 0.7)
-    )
+    figure, axes = new_figure(width, top + high + (0.85 + 0.23 * (5 if both else 2) if len(levels) > 1 else 0.7))
     figure_height = figure.get_figheight()
 
     scheme = color_scheme(plan.tree)
@@ -89,8 +94,9 @@ def draw_stages(net: Any) -> Drawing:
         along = level > 0 and isinstance(plan.stages[level - 1], PathStage)
         h = tensor("o" if along else "h", here, here.nodes, _positions(plan, here), left + column[level], level)
         _own(axes, plan, here, h, net)
+        raised = OVER if i == 0 else 0.45
         named = f"level {level}" if not any(s.along for s in plan.stages) else f"paths {level}"
-        axes.text(0.25, h.top + 0.42, named, fontsize=TEXT, weight="bold", color=INK)
+        axes.text(0.25, h.top + raised, named, fontsize=LETTERS, va="center", weight="bold", color=INK)
         if level == 0:
             continue
         stage = plan.stages[level - 1]
@@ -100,7 +106,7 @@ def draw_stages(net: Any) -> Drawing:
         edges = nodes if factors == here.nodes else f"{factors:,}"
         q = tensor("q", above, factors, edges, h.x + STEP, level)
         arrow(axes, (h.right, h.y), (q.left, q.y), LAYER)
-        over(axes, (h.right + q.left) / 2, h.y, "ReLU layers" if relu else _layer(stage), LAYER)
+        over(axes, (h.right + q.left) / 2, h.y, "ReLU\nlayers" if relu else _layer(stage), LAYER)
         draw_colors(axes, (h.right + q.left) / 2, h.y, _colors(plan, scheme, stage))
         if along:
             draw_path(axes, h.right, q.left, h.y, LAYER)
@@ -111,7 +117,7 @@ def draw_stages(net: Any) -> Drawing:
             u = tensor("u", above, factors, edges, 2 * middle - q.x, level)
             b = tensor("b", here, here.nodes, nodes, 2 * middle - h.x, level)
             arrow(axes, (u.right, u.y), (b.left, b.y), BACK)
-            over(axes, (u.right + b.left) / 2, b.y, "ReLU layers" if relu else "trans-\nposed", BACK)
+            over(axes, (u.right + b.left) / 2, b.y, "ReLU\nlayers" if relu else "trans-\nposed", BACK)
             if along:
                 draw_path(axes, u.right, b.left, b.y, BACK)
             between(axes, u, end_of_arrow, level - below, False)
@@ -124,7 +130,7 @@ def draw_stages(net: Any) -> Drawing:
                 (q.y, f"$q$  {above.states:,} × {edges}"),
                 (peak, f"${'o' if along else 'h'}$  {here.states:,} × {nodes}"),
             ):
-                axes.text(middle, y + 0.04, words, fontsize=TEXT, ha="center", va="bottom", color=SKIP)
+                axes.text(middle, y + 0.04, words, fontsize=LETTERS, ha="center", va="bottom", color=SKIP)
             if level in asked:
                 _output(axes, net, b, level)
     root = plan.levels[0]  # h is its box now
@@ -143,7 +149,13 @@ def draw_stages(net: Any) -> Drawing:
         name = plan.tree.names[variable]
         arrow(axes, (b.right, b.y), (b.right + 0.35, b.y), INK)
         axes.text(
-            b.right + 0.42, b.y, f"posterior of\n{short(name)}", fontsize=TEXT, va="center", color=INK, parse_math=False
+            b.right + 0.42,
+            b.y,
+            f"posterior of\n{short(name)}",
+            fontsize=LETTERS,
+            va="center",
+            color=INK,
+            parse_math=False,
         )
     words = ("ReLU " if relu else "") + ("U-Net" if both else "ConvNet")
     words += f": {counted(len(plan.stages), 'stage')}" + ("" if relu else f", {counted(plan.weights, 'weight')}")
@@ -185,7 +197,7 @@ def _high(nodes: int) -> float:
 
 
 def _wide(states: int) -> float:
-    return 0.13 + 0.075 * float(np.log2(max(states, 1)))
+    return 0.14 + 0.05 * float(np.log2(max(states, 1)))
 
 
 # ---------------------------------------------------------------------- words
@@ -221,41 +233,48 @@ def _colors(plan: Plan, scheme: Scheme, stage: StagePlan) -> list[str]:
 
 
 def _own(axes: Axes, plan: Plan, level: LevelPlan, h: Box, net: Any) -> None:
-    """What the level's variables know by themselves: evidence and priors."""
+    """What the level's variables know by themselves: evidence and priors; of the leaves in a line over their row."""
     seen = int((level.observed >= 0).sum())
+    leaves = level.level == len(plan.levels) - 1
     words = []
-    if level.level == len(plan.levels) - 1:
+    if leaves:
         all_here = seen == len(net.plan.inputs) - net.extra
         count = times(net.leaf_shape) if all_here and len(net.leaf_shape) == 2 else counted(seen, "variable")
-        words.append("\n".join([type(net.channel).__name__, "evidence", *count.split()]))
+        words.append(f"{type(net.channel).__name__} evidence of {count}")
     elif seen:
         words.append(f"evidence\nof {counted(seen, 'variable')}")
     if len(level.unary):
         words.append("prior" if len(level.unary) == 1 else f"{len(level.unary):,} priors")
     if words:
-        arrow(axes, (h.left - 0.32, h.y), (h.left, h.y), INK)
-        axes.text(h.left - 0.38, h.y, "\n".join(words), fontsize=TEXT, ha="right", va="center", color=INK)
+        arrow(axes, (h.left - INOUT, h.y), (h.left, h.y), INK)
+        x, y, text = (
+            (1.05, h.top + OVER, ", ".join(words)) if leaves else (h.left - INOUT - 0.05, h.y, "\n".join(words))
+        )
+        axes.text(x, y, text, fontsize=LETTERS, ha="left" if leaves else "right", va="center", color=INK)
 
 
 def _output(axes: Axes, net: Any, b: Box, level: int) -> None:
+    """What is read out of a level; of the leaves in a line over their row."""
+    leaves = level == len(net.plan.levels) - 1
     if net.task == "denoise":
-        words = f"mean of\n{times(net.leaf_shape)} values"
+        words = f"mean of {times(net.leaf_shape)} values"
     else:
         here = net.plan.levels[level].order
         count = int(np.isin(net.query, here).sum())
         whole = len(net.leaf_shape) == 2 and count == len(net.query) and np.array_equal(net.query, net.plan.tree.leaves)
-        of = times(net.leaf_shape) if whole else counted(count, "variable").replace(" ", "\n")
-        words = f"posteriors\nof {of}"
-    arrow(axes, (b.right, b.y), (b.right + 0.32, b.y), INK)
-    axes.text(b.right + 0.38, b.y, words, fontsize=TEXT, ha="left", va="center", color=INK)
+        of = times(net.leaf_shape) if whole else counted(count, "variable")
+        words = f"posteriors of {of}" if leaves else f"posteriors\nof {of}"
+    arrow(axes, (b.right, b.y), (b.right + INOUT, b.y), INK)
+    x, y = (b.right + INOUT, b.top + OVER) if leaves else (b.right + INOUT + 0.05, b.y)
+    axes.text(x, y, words, fontsize=LETTERS, ha="right" if leaves else "left", va="center", color=INK)
 
 
 def _legend(axes: Axes, both: bool, relu: bool, log: bool, along: bool) -> None:
     if relu:
         lines = [
-            (LAYER, False, "ReLU layers: log messages q of the factors to their parents, from h of the children"),
-            (POOL, False, "pool: sum over the factors of each parent, plus its own evidence and prior; maximum to 0"),
-            (LIFT, False, "up-sample: for each factor the parent's log belief minus q, what the factor itself said"),
+            (LAYER, False, "ReLU layers: log messages q to the parents, from the children's h"),
+            (POOL, False, "pool: sum over each parent's factors, plus its evidence and prior; maximum to 0"),
+            (LIFT, False, "up-sample: the parent's log belief minus q, which the factor itself said"),
             (BACK, False, "ReLU layers, plus h: the children's log beliefs b"),
         ]
     else:
@@ -263,23 +282,23 @@ def _legend(axes: Axes, both: bool, relu: bool, log: bool, along: bool) -> None:
             (
                 LAYER,
                 False,
-                "layer: messages q of the factors to their parents, from the children's h; squares: its tied tables",
+                "layer: messages q to the parents, from the children's h; squares: tied tables",
             ),
-            (POOL, False, "pool: product over the factors of each parent, times its own evidence and prior; rescaled"),
-            (LIFT, False, "up-sample: for each factor the parent's belief without q, what the factor itself said"),
+            (POOL, False, "pool: product over each parent's factors, times its evidence and prior; rescaled"),
+            (LIFT, False, "up-sample: the parent's belief without q, which the factor itself said"),
             (BACK, False, "transposed layer, times h: the children's beliefs b"),
         ]
     lines = [*lines, (SKIP, True, "skip")] if both else lines[:2]
     y = 0.25 + 0.23 * (len(lines) + log + along)
     for color, dashed, text in lines:
         arrow(axes, (0.3, y), (0.72, y), color, dashed)
-        axes.text(0.82, y, text, fontsize=TEXT, va="center", color=INK)
+        axes.text(0.82, y, text, fontsize=LETTERS, va="center", color=INK)
         y -= 0.23
     if along:
         draw_path(axes, 0.2, 0.8, y, LAYER)
-        words = "along all paths of a level at once: from o, what variables know without their paths, to the tops"
-        axes.text(0.82, y, words, fontsize=TEXT, va="center", color=INK)
+        words = "along all paths of a level at once, from o: what is known without the paths"
+        axes.text(0.82, y, words, fontsize=LETTERS, va="center", color=INK)
         y -= 0.23
     if log:
         words = "dashed boxes: log messages in float64; other boxes: rescaled probabilities"
-        axes.text(0.3, y, words, fontsize=TEXT, va="center", color=INK)
+        axes.text(0.3, y, words, fontsize=LETTERS, va="center", color=INK)

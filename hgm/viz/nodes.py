@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_nodes"]
 
+WIDE = 0.62  # of a letter, as a share of its height
+
 
 def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
     """The picture of a tree for which `shown_levels` is not ``None``; with beliefs, as bars in the nodes."""
@@ -33,8 +35,8 @@ def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
     picture = placed(tree, *levels, bars=beliefs is not None)
     scheme = color_scheme(tree)
 
-    font = float(np.clip(72 * picture.pitch * 0.34, 8.5, 10.0)) if picture.way != "rings" else SMALL - 2
-    longest = max(len(short(tree.names[v])) for v in picture.place) * font * 0.62 / 72
+    font = float(np.clip(72 * picture.pitch * 0.34, SMALL, TEXT)) if picture.way != "rings" else SMALL - 2
+    longest = max(len(short(tree.names[v])) for v in picture.place) * font * WIDE / 72
     inside = longest <= 0.9 * picture.size and beliefs is None
     turned = _crowded(tree, picture, font)
     below = (
@@ -44,8 +46,8 @@ def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
 
     xs, ys = np.array([*picture.place.values(), *picture.corners]).T
     spread = float(np.ptp(xs))
-    left = {"down": 2.5, "right": 0.9, "rings": 0.4 + below}[picture.way]
-    right = {"down": 0.65, "right": 0.6, "rings": 0.4 + below}[picture.way]
+    left = {"down": 2.2, "right": 0.85, "rings": 0.4 + below}[picture.way]
+    right = {"down": 0.6, "right": 0.6, "rings": 0.4 + below}[picture.way]
     width = max(left + spread + right, 6.5)
     if picture.way == "down":
         left += (width - left - spread - right) / 2
@@ -53,7 +55,7 @@ def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
         left = (width - spread) / 2
     rows = len(scheme.families) + len(lines)
     bottom = 0.85 + below + 0.22 * (rows + 1) + 0.1 * bool(lines)
-    top = (1.15 if picture.way == "right" else 0.85) + (below if picture.way == "rings" else 0.0)
+    top = (1.35 if picture.way == "right" else 0.85) + (below if picture.way == "rings" else 0.0)
     top += 0.5 if beliefs is not None else 0.0
     figure, axes = new_figure(width, top + float(np.ptp(ys)) + bottom)
     move = np.array([left - xs.min(), bottom - ys.min()])
@@ -77,7 +79,7 @@ def draw_nodes(tree: Tree, beliefs: Beliefs | None = None) -> Drawing:
 def _crowded(tree: Tree, picture: Picture, font: float) -> bool:
     """Whether names side by side under the leaves of a level would touch; in a row to the right, all names."""
     shown = [v for v in picture.place if picture.way == "right" or not tree.inner[v]]
-    longest = max((len(short(tree.names[v])) for v in shown), default=0) * font * 0.62 / 72
+    longest = max((len(short(tree.names[v])) for v in shown), default=0) * font * WIDE / 72
     if picture.way != "down":
         return longest > 0.95 * picture.pitch
     rows: dict[float, list[float]] = {}
@@ -105,7 +107,7 @@ def _levels(
         v = int(tree.level_ptr[level])
         x, y = place[v]
         if picture.way == "down":
-            axes.plot([2.2, width - 0.2], [y, y], color=SHADE, linewidth=0.8, zorder=0)
+            axes.plot([2.0, width - 0.2], [y, y], color=SHADE, linewidth=0.8, zorder=0)
             axes.text(0.25, y + 0.08, f"level {level}", fontsize=TEXT, va="center", color=INK, weight="bold")
             axes.text(0.25, y - 0.09, level_words(tree, level), fontsize=SMALL, va="center", color=GREY)
         else:
@@ -190,6 +192,7 @@ def _names(
 ) -> None:
     reach = 0.5 * picture.size + 0.05
     center = _center(picture, place)
+    taken: dict[tuple[float, int], list[Point]] = {}  # from where to where a row's names reach, line by line
     for v, at in place.items():
         text = axes.text(*at, short(tree.names[v]), fontsize=font, color=INK, zorder=4, parse_math=False)
         text.set(ha="center", va="center_baseline")
@@ -214,7 +217,12 @@ def _names(
         else:
             above = _above(tree, v, place)
             side = 1 if above[0] < x - 0.01 else -1  # away from the line to the parent
-            text.set(x=x + 0.75 * side * reach, y=y + 0.85 * reach, ha="left" if side > 0 else "right", va="bottom")
+            x, long = x + 0.75 * side * reach, side * len(text.get_text()) * font * WIDE / 72
+            line, here = 0, (min(x, x + long), max(x, x + long))
+            while any(here[0] < right and left < here[1] for left, right in taken.setdefault((y, line), [])):
+                line += 1  # above the name that it would touch
+            taken[y, line].append(here)
+            text.set(x=x, y=y + 0.85 * reach + line * 1.15 * font / 72, ha="left" if side > 0 else "right", va="bottom")
 
 
 def _center(picture: Picture, place: dict[int, Point]) -> Point:

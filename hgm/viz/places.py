@@ -15,10 +15,10 @@ __all__ = ["MOST", "Picture", "Point", "Way", "placed", "shown_levels"]
 
 MOST = 320  # nodes; larger trees are drawn level by level
 DEEP = 40  # levels; of deeper trees the middle is left out
-ENDS = 9  # levels that stay at either end then
+ENDS = 8  # levels that stay at either end then
 WIDE = 64  # neighbours; wider trees are drawn in rings
 BARS = 0.5  # inches, the side of a variable that holds bars
-ACROSS = 7.5  # inches for the nodes of a picture that fits a page
+ACROSS = 5.8  # inches for the nodes of a picture that fits a page
 
 Way = Literal["down", "right", "rings"]
 Point = tuple[float, float]
@@ -75,13 +75,13 @@ def placed(tree: Tree, first: list[int], last: list[int], *, bars: bool = False)
     x, width = across(False)
     if len(row) > 8 and width <= 1.5 * len(row):
         x, _ = across(True)
-        step = float(np.clip(8.5 / max(row.values()), 0.8 if bars else 0.44, 0.95))
+        step = float(np.clip(7.2 / max(row.values()), 0.8 if bars else 0.44, 0.95))
         apart = 1.05 if bars else 0.75
         place = {v: (row[int(tree.level[v])] * step, -apart * position) for v, position in x.items()}
         return Picture("right", place, min(BARS if bars else 0.36, 0.6 * step), step, step)
     if width > WIDE and width > 25 * tree.depth and not (last or bars):
         return _rings(tree, children[0], roots[0])
-    pitch = float(np.clip(ACROSS / max(width, 1.0), 0.66 if bars else 0.22, 1.3 if bars else 0.95))
+    pitch = float(np.clip(ACROSS / max(width, 1.0), 0.66 if bars else 0.155, 1.3 if bars else 0.95))
     step = float(np.clip(0.2 * width * pitch, 1.25 if bars else 0.85, 1.35))
     place = {v: (position * pitch, -row[int(tree.level[v])] * step) for v, position in x.items()}
     return Picture("down", place, min(BARS if bars else 0.36, 0.62 * pitch), pitch, step)

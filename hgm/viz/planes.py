@@ -50,7 +50,7 @@ def draw_planes(tree: Tree) -> Drawing:
     slant, rise = SLANT * ratio, RISE * ratio
     step = max(0.9, rise + 0.7)
     height = 1.0 + step * (len(shown) - 1) + rise + 0.5
-    figure, axes = new_figure(0.5 + SIDE + slant + 4.3, height)
+    figure, axes = new_figure(0.5 + SIDE + slant + 3.9, height)
     floor = {level: height - 0.75 - rise - step * i for i, level in enumerate(shown)}
 
     def spot(level: int, row: float, column: float) -> Point:

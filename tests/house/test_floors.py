@@ -39,7 +39,7 @@ LIBRARIES = {
     "baselines": ("numpy torch", "diffusers"),
     "learn": ("numpy torch", "tqdm accelerate"),
     "testing": ("numpy torch", ""),
-    "viz": ("numpy matplotlib", ""),
+    "viz": ("numpy matplotlib", "IPython"),
     "bridges": ("numpy torch pyro", "networkx pgmpy"),
     "study": ("numpy torch", "matplotlib tabulate scipy.integrate scipy.special"),
     "demo": ("numpy torch tqdm sklearn matplotlib jinja2 markupsafe", "diffusers"),

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from oracles.trees import CASES, draw_evidence
@@ -16,7 +17,7 @@ from hgm.viz.drawing import dark
 from hgm.viz.style import GREY, INK, PALETTE
 
 PAGE = 700  # pixels
-LEAST = 7.5  # pixels of a letter's size: what an 11 pixel font has in lower case and above
+LEAST = 10  # pixels of a letter's size
 
 
 def letters(figure, wide=PAGE):
@@ -49,6 +50,15 @@ def test_letters_that_are_too_small_are_found():
     assert min(letters(figure, wide=300)) < LEAST
 
 
+def test_names_of_variables_do_not_touch():
+    figure = hgm.draw(hgm.ghm([hgm.Level(2, 3)] * 4, 3))
+    draw = FigureCanvasAgg(figure).get_renderer()
+    names = [t for t in figure.axes[0].texts if re.fullmatch(r"label|[hx]\d+(_\d+)?", t.get_text())]
+    boxes = [text.get_window_extent(draw) for text in names]
+    assert len(boxes) == 31
+    assert [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)] == []
+
+
 # ---------------------------------------------------------------------- light and dark
 
 
@@ -77,6 +87,16 @@ def test_every_colour_of_a_picture_has_a_rule_for_dark_pages():
     ruled = set(re.findall(r"light-dark\((#[0-9a-f]{6})", svg))
     assert "#ffffff" in used and used <= ruled
     assert f"light-dark(#ffffff, {dark('#ffffff')})" in svg and 'class="hgm"' in svg
+
+
+def test_a_notebook_shows_the_picture_that_follows_the_page(monkeypatch):
+    """Also where matplotlib is told to show every figure as SVG in its own way."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
+    figure = hgm.draw(CASES["ragged"].tree)
+    figure._ipython_display_()
+    ((data, raw),) = shown
+    assert raw and data["image/svg+xml"] == figure._repr_svg_() and "light-dark" in data["image/svg+xml"]
 
 
 def test_a_drawing_is_pickled():
@@ -110,6 +130,17 @@ def test_a_posterior_that_cannot_be_drawn_is_an_error():
 
 
 # ---------------------------------------------------------------------- in a browser
+
+
+def test_letters_without_a_colour_follow_the_page_too(browser, tmp_path):  # noqa: F811
+    figure = hgm.draw(CASES["ragged"].tree)
+    figure.axes[0].text(1, 1, "black", gid="black")
+    svg = figure._repr_svg_()
+    (tmp_path / "dark.html").write_text(f"<html style='color-scheme: dark'>{svg[svg.index('<svg') :]}</html>")
+    tab = browser.new_page()
+    tab.goto((tmp_path / "dark.html").as_uri())
+    assert tab.evaluate("getComputedStyle(document.querySelector('#black use')).fill") == "rgb(255, 255, 255)"
+    tab.close()
 
 
 @pytest.mark.long

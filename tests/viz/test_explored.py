@@ -308,6 +308,14 @@ def test_everything_that_can_be_chosen_has_a_name(tab):
         assert re.search(rf"^\s*- '?{role} ", seen, re.M), role
 
 
+def test_long_names_are_shown_where_there_is_room(open_page):  # noqa: F811
+    names = ("Wetter \u2600", "Gehweg \u00b7 na\u00df", "a name that is much longer than its place")
+    tree = hgm.Tree.from_edges([(names[0], names[1], np.eye(2) + 1), (names[0], names[2], np.eye(2) + 1)])
+    tab = open_page(hgm.explore(tree))
+    shown = tab.page.locator("svg .name").all_text_contents()
+    assert sorted(shown) == sorted([names[0], names[1], names[2][:17] + "\u2026"])
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", ["line", "quad_2d", "ragged", "wide"])
 def test_the_page_fits_and_letters_can_be_read(open_page, line, name, size):  # noqa: F811

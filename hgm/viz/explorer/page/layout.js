@@ -95,11 +95,12 @@ function line(model, level, across, y, width) {
   const all = variablesAt(model, level).map((v) => ({ v, x: across(v) }));
   const cells = [];
   all.forEach(({ v, x }, i) => {
+    const room = Math.min(x - (all[i - 1]?.x ?? 2 * GUTTER - x), (all[i + 1]?.x ?? 2 * width - x) - x);
     const apart = Math.min(40, x - (all[i - 1]?.x ?? -Infinity), (all[i + 1]?.x ?? Infinity) - x);
     const wide = apart > 10 ? Math.min(30, apart * 0.86) : apart - 0.6;
-    if (wide >= THINNEST) cells.push({ v, x, y, wide, high: Math.min(30, Math.max(18, wide)), apart, i });
+    if (wide >= THINNEST) cells.push({ v, x, y, wide, high: Math.min(30, Math.max(18, wide)), room, i });
   });
-  if (!cells.length) cells.push({ ...all[0], y, wide: THINNEST, high: 18, apart: THINNEST, i: 0 });
+  if (!cells.length) cells.push({ ...all[0], y, wide: THINNEST, high: 18, room: THINNEST, i: 0 });
   const first = cells[0].i,
     last = cells.at(-1).i;
   const folds = [];
@@ -126,7 +127,7 @@ function plane(model, level, focus, width, top, side) {
       y: top + (side - rows * size) / 2 + (row + 0.5) * size,
       wide: size - 1,
       high: size - 1,
-      apart: 0,
+      room: 0,
     };
   });
   const hidden = height * breadth - rows * columns;

@@ -70,3 +70,12 @@ export function focusOn(container, selector, element) {
   element.setAttribute("tabindex", "0");
   element.focus();
 }
+
+/** A name on a picture: cut where it is long. */
+export function short(name) {
+  const letters = [...name];
+  return letters.length <= 18 ? name : `${letters.slice(0, 17).join("")}…`;
+}
+
+/** About how long a name is, in pixels; letters of East Asia are as wide as they are high. */
+export const lengthOf = (name) => [...name].reduce((sum, letter) => sum + (letter < "\u1100" ? 6.2 : 11), 0);

@@ -3,7 +3,7 @@
 import { isPlane, layout, variablesAt } from "./layout.js";
 import { childrenOf, parentOf, stateName } from "./model.js";
 import { likeliest, probabilities } from "./passes.js";
-import { bars, focusOn, mixed, roving, svg } from "./svg.js";
+import { bars, focusOn, lengthOf, mixed, roving, short, svg } from "./svg.js";
 
 const BARS = 9; // a box that is narrower shows the mixed colours of its states,
 const PIXELS = 24; // and so does a cell of a plane
@@ -103,9 +103,9 @@ export function treeView(model, container, { choose, point }) {
       flip,
       frame,
     );
-    const fits = ({ v: w, apart }) => apart >= 6.2 * model.names[w].length + 4;
+    const fits = ({ v: w, room }) => room >= lengthOf(short(model.names[w])) + 4;
     if (row.folds.length ? fits(cell) : row.cells.every(fits)) {
-      group.append(svg("text", { x, y: y + high / 2 + 13, class: "name" }, model.names[v]));
+      group.append(svg("text", { x, y: y + high / 2 + 13, class: "name" }, short(model.names[v])));
     }
     return { group, back, fill, cell, bars: wide >= (isPlane(model, row.level) ? PIXELS : BARS) };
   }
