@@ -10,8 +10,8 @@
 `schedule`                      how many symbols to unmask in each step, and what that costs in nats
 `quality`                       how good samples are, exactly
 `flow_log_prob`                 log likelihood by the probability flow, of any denoiser
-`as_diffusers`,                 a compiled network as a model of diffusers, and such a model as a denoiser
-`from_diffusers`
+`as_diffusers`                  a compiled network as a model of diffusers
+`from_diffusers`                a model of diffusers as a denoiser
 ==============================  ======================================================================================
 """
 

@@ -12,7 +12,7 @@ from places import ROOT, needs_checkout
 from viz.browser import DESKTOP, PHONE, browser  # noqa: F401  a fixture
 
 pytestmark = [pytest.mark.docs, needs_checkout]
-LEFT = re.compile(r"--8<--|\\\(|\\\[|\{\{|\$\$|```|^:::", re.M)
+LEFT = re.compile(r"--8<--|\\\(|\\\[|\{\{|\$\$|```|^:::|={5}", re.M)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,9 @@ def served(site):  # noqa: F811
         server.shutdown()
 
 
-@pytest.mark.parametrize("left", ["--8<-- 'a.py'", r"\(x\)", r"\[x\]", "{{ x }}", "```", "::: hgm.infer"])
+@pytest.mark.parametrize(
+    "left", ["--8<-- 'a.py'", r"\(x\)", r"\[x\]", "{{ x }}", "```", "::: hgm.infer", "=====  ====="]
+)
 def test_what_is_looked_for_is_found(left, tmp_path):
     (tmp_path / "a.html").write_text(f"<p>{left}</p>")
     assert LEFT.search(Read(tmp_path / "a.html").text)
