@@ -19,6 +19,7 @@ from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
 
 BARS = re.compile(r"={3,}(?: +={3,})+")
+BAR = re.compile(r"`[^`]*`|\|")  # in code it is none of the table's
 AFTER_FENCES = 24  # a priority: what is code is not looked at
 
 
@@ -47,7 +48,8 @@ def _table(lines: list[str]) -> list[str]:
     rows: list[list[str]] = []
     head = next((i for i, line in enumerate(inner) if line.rstrip() == bars), 0)
     for line in inner[:head] + inner[head + bool(head) :]:
-        cells = [line[a:b].strip().replace("|", "&#124;") for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        parts = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        cells = [BAR.sub(lambda m: m[0] if m[0] != "|" else "&#124;", part) for part in parts]
         if rows and not cells[0]:
             rows[-1] = [f"{old} {new}".strip() for old, new in zip(rows[-1], cells, strict=True)]
         else:
