@@ -209,12 +209,12 @@ class _Writer:
             states = ", ".join(map(str, op.states.T.tolist()))
             return [
                 f"table = torch.full({op.shape}, -INF, dtype=torch.float64)",
-                f"table[{states}] = LOG[{op.index.tolist()}]",
+                f"table[{states}] = LOG[{np.asarray(op.index).tolist()}]",
                 "table[None]",
             ]
         if type(op).__module__ != ConvOp.__module__ or isinstance(op, PathOp):
             raise BadSpec(f"the source of the op {type(op).__name__} is not known")
-        text = f"LOG[torch.tensor({op.index.tolist()})]"
+        text = f"LOG[torch.tensor({np.asarray(op.index).tolist()})]"
         repeat = isinstance(op, ConvOp) and len(op.index) > 1
         return [f"{text}.repeat_interleave({factors // len(op.index)}, 0)" if repeat else text]
 

@@ -136,7 +136,7 @@ def figures(folder: Path, chains: list[dict[str, Any]]) -> None:
             steps = [plan(make(n)).steps for n in shown]
             axis.plot(shown, steps, style, color=color, marker="o", markersize=3, label=f"{name}, {schedule}")
     axis.set(xscale="log", yscale="log", xlabel="variables n", ylabel="depth in steps")
-    axis.legend(frameon=False, fontsize=7, ncols=2)
+    axis.legend(frameon=False, fontsize=8, ncols=2)
     dress(axis, 8)
     figure.savefig(folder / "depth.svg", metadata={"Date": None})
 
@@ -149,7 +149,7 @@ def figures(folder: Path, chains: list[dict[str, Any]]) -> None:
             axis.plot([n for n, _ in mine], y, style, color=PALETTE[i], marker="o", markersize=3,
                       label=f"{schedule}: {'run' if style == '-' else 'compile'}")  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="variables of a chain, S = 4", ylabel="milliseconds")
-    axis.legend(frameon=False, fontsize=7)
+    axis.legend(frameon=False, fontsize=8)
     dress(axis, 8)
     figure.savefig(folder / "chains.svg", metadata={"Date": None})
 
