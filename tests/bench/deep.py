@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
 RESULTS, FIGURES = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "images"
 LENGTHS = (100, 1000, 10_000, 100_000)
 LEVELS_MOST = 10_000  # variables of a chain by levels: more take minutes
+SERIES = (("chain", "levels"), ("chain", "paths"), ("random", "levels"))
 
 
 def chain(n: int, states: int = 4) -> hgm.Tree:
@@ -45,10 +46,10 @@ TREES: dict[str, Callable[[int], hgm.Tree]] = {
 }
 
 
-def alone(n: int, schedule: str) -> dict[str, Any]:
-    """A chain of n in this process: seconds to declare, compile and run it, all marginals of one row; and memory."""
+def alone(kind: str, n: int, schedule: str) -> dict[str, Any]:
+    """A tree of n in this process: seconds to declare, compile and run it, all marginals of one row; and memory."""
     start = time.process_time()
-    tree = chain(n)
+    tree = TREES[kind](n)
     declared = time.process_time()
     net = hgm.compile(tree, query="all", observed="all", schedule=schedule)
     compiled = time.process_time()
@@ -57,7 +58,7 @@ def alone(n: int, schedule: str) -> dict[str, Any]:
     first = time.process_time()
     run = measure({"run": lambda: net(e)}, 1.0)["run"]
     return {
-        "": f"chain of {n:,}, {schedule}",
+        "": f"{kind} of {n:,}, {schedule}",
         "declare s": declared - start,
         "compile s": compiled - declared,
         "first run s": first - compiled,
@@ -121,13 +122,13 @@ def hmmlearn(tree: hgm.Tree, symbols: torch.Tensor) -> Callable[[], object] | No
     return lambda: peer.predict_proba(x, lengths)
 
 
-def figures(folder: Path, chains: list[dict[str, Any]]) -> None:
-    """Depth in steps against n, and the time of chains against n."""
+def figures(folder: Path, timed: list[dict[str, Any]]) -> None:
+    """Depth in steps against n, and the time of chains and random trees against n."""
     from matplotlib.figure import Figure
 
     from hgm.viz.style import PALETTE, dress
 
-    figure = Figure(figsize=(5.4, 3.4), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.0, 4.2), facecolor="white", layout="constrained")
     axis = figure.subplots()
     for (name, make), color in zip(TREES.items(), PALETTE, strict=False):
         sizes = [n for n in (10, 31, 127, 511, 2047, 8191, 32767) if name != "balanced" or n < 20_000]
@@ -140,22 +141,18 @@ def figures(folder: Path, chains: list[dict[str, Any]]) -> None:
     dress(axis, 8)
     figure.savefig(folder / "depth.svg", metadata={"Date": None})
 
-    figure = Figure(figsize=(5.4, 3.4), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.0, 4.2), facecolor="white", layout="constrained")
     axis = figure.subplots()
-    for i, schedule in enumerate(("levels", "paths")):
-        mine = [(n, row) for n, row in zip(_of(chains), chains, strict=True) if row[""].endswith(schedule)]
+    for (kind, schedule), color in zip(SERIES, PALETTE, strict=False):
+        mine = [row for row in timed if row[""].startswith(kind) and row[""].endswith(schedule)]
+        n = [int(row[""].split()[2].replace(",", "")) for row in mine]
         for key, style, factor in (("run ms", "-", 1.0), ("compile s", ":", 1e3)):
-            y = [row[key] * factor for _, row in mine]
-            axis.plot([n for n, _ in mine], y, style, color=PALETTE[i], marker="o", markersize=3,
-                      label=f"{schedule}: {'run' if style == '-' else 'compile'}")  # fmt: skip
-    axis.set(xscale="log", yscale="log", xlabel="variables of a chain, S = 4", ylabel="milliseconds")
+            y = [row[key] * factor for row in mine]
+            axis.plot(n, y, style, color=color, marker="o", markersize=3, label=f"{kind}, {schedule}: {key.split()[0]}")
+    axis.set(xscale="log", yscale="log", xlabel="variables, S = 4", ylabel="milliseconds")
     axis.legend(frameon=False, fontsize=8)
     dress(axis, 8)
     figure.savefig(folder / "chains.svg", metadata={"Date": None})
-
-
-def _of(rows: list[dict[str, Any]]) -> list[int]:
-    return [int(row[""].split()[2].rstrip(",").replace(",", "")) for row in rows]
 
 
 def main() -> None:
@@ -163,28 +160,30 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="measuring time per line")
     parser.add_argument("--markdown", nargs="?", type=Path, const=RESULTS, help="write the tables into a file")
     parser.add_argument("--figures", nargs="?", type=Path, const=FIGURES, help="draw the figures into a folder")
-    parser.add_argument("--alone", nargs=2, metavar=("N", "SCHEDULE"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=3, metavar=("KIND", "N", "SCHEDULE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     if options.alone:
-        print(json.dumps(alone(int(options.alone[0]), options.alone[1])))
+        kind, n, schedule = options.alone
+        print(json.dumps(alone(kind, int(n), schedule)))
         return
     print(machine(), flush=True)
-    chains = []
-    for schedule in ("levels", "paths"):
+    sizes = []
+    for kind, schedule in SERIES:
         for n in LENGTHS:
-            if schedule == "paths" or n <= LEVELS_MOST:
-                command = [sys.executable, __file__, "--alone", str(n), schedule]
+            if (kind, schedule) != ("chain", "levels") or n <= LEVELS_MOST:
+                command = [sys.executable, __file__, "--alone", kind, str(n), schedule]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
-                chains.append(json.loads(done.stdout))
+                sizes.append(json.loads(done.stdout))
     rows = models(options.seconds)
-    for name, title, table in (("deep", "Deep trees", rows), ("chains", "Chains, one row, all marginals", chains)):
+    tables = (("deep", "Deep trees", rows), ("chains", "Chains and random trees, one row, all marginals", sizes))
+    for name, title, table in tables:
         print(f"\n{title}\n\n{show(table)}", flush=True)
         if options.markdown is not None:
             write_between(options.markdown, name, show(table, markdown=True))
     if options.figures is not None:
-        figures(options.figures, chains)
+        figures(options.figures, sizes)
 
 
 if __name__ == "__main__":
