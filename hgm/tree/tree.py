@@ -1,6 +1,6 @@
 """`Tree`: a rooted factor tree (or forest). No torch, no Python object per node.
 
-p(x) = 1/Z * prod_f psi_{potential_id[f]}( x[scope of f] )
+    p(x) = 1/Z * prod_f psi_{potential_id[f]}( x[scope of f] )
 """
 
 from __future__ import annotations
