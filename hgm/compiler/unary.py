@@ -1,6 +1,8 @@
 """What the variables of a level know by themselves: the evidence at each times its unary potentials.
 
     o_v(s) = exp(e_v(s)) * prod_{unary factors f at v} psi_f(s)        0 for states that v does not have
+
+Where nothing was seen, e_v = 0.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Symbols as they are: for each position and row a column of one small table of log evidence, not a copy of it.
 
-    e_v(a) = table[a, code_v]                     code 0 is missing, code 1 + s the symbol s
+    e_v(a) = table[a, code_v]
+
+Code 0 is missing, code 1 + s the symbol s.
 """
 
 from __future__ import annotations
