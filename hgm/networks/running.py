@@ -50,7 +50,7 @@ class Running(Intake, Checked):
         keep_freed_memory()
         self.engine = engine
         self.walk = Walk(engine)
-        self.replay = Replay(engine)
+        self.replay = Replay()
 
     @abstractmethod
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
@@ -66,7 +66,9 @@ class Running(Intake, Checked):
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
         x = e.to(self._working(e.dtype))
-        found = None if full is not None else self.replay(lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
+        found = None
+        if full is None:
+            found = self.replay(self.engine, lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
         if found is None:
             return self._found(names, self.engine.collect(x, first_row, full), e.dtype)
         *answers, log_mass = found
