@@ -34,7 +34,7 @@ COUNTED = 64
 
 
 class Replay:
-    """The forwards of an engine that are replayed, and their recordings. A copy, and a pickled one, begins with none."""
+    """The forwards of an engine that are replayed, and their recordings. A copy, also a pickled one, has none."""
 
     def __init__(self) -> None:
         self._state: _State | None = None
