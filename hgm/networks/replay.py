@@ -12,10 +12,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules import module as hooks
 
-from hgm.compiler.engine import Engine
+from hgm.compiler.engine import Engine, as_made
 from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import unkept
 from hgm.evidence.ambient import watched
@@ -92,7 +92,7 @@ class _State:
         parts: list[Any] = [(vars(m), len(vars(m)), m._modules, dict(m._modules)) for m in modules]
         held: list[Any] = [x for m in modules for x in (m._forward_hooks, m._forward_pre_hooks)]
         held += [hooks._global_forward_hooks, hooks._global_forward_pre_hooks]
-        return cls(engine, (engine._fixed_of, engine._fixed_at), parts, all(_own(m) for m in modules), held)
+        return cls(engine, (engine._fixed_of, engine._fixed_at), parts, all(map(as_made, modules)), held)
 
     def holds(self, engine: Exact) -> bool:
         """Whether the engine is still so: a module may be put in the place of another, or a method in a module."""
@@ -115,14 +115,6 @@ class _State:
         elif len(self.times) > COUNTED:
             self.times.clear()
         return found
-
-
-def _own(module: nn.Module) -> bool:
-    """Whether a module is hgm's or torch's, with the methods of its class: others may look at numbers."""
-    kind = type(module)
-    return kind.__module__.startswith(("hgm.", "torch.")) and not any(
-        name == "_compiled_call_impl" or callable(getattr(kind, name, None)) for name in vars(module)
-    )
 
 
 def _pays(x: Tensor) -> bool:

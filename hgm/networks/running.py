@@ -38,8 +38,7 @@ class Running(Intake, Checked):
 
     Attributes:
         engine: as given.
-        walk: the engine's way for many rows.
-        replay: its way for the next input of a shape.
+        replay: the engine's way for the next input of a shape.
     """
 
     #: outputs for which a collect is enough
@@ -49,8 +48,15 @@ class Running(Intake, Checked):
         super().__init__(engine.plan, channel, leaf_shape)
         keep_freed_memory()
         self.engine = engine
-        self.walk = Walk(engine)
+        self._walk = Walk(engine)
         self.replay = Replay()
+
+    @property
+    def walk(self) -> Walk:
+        """The engine's way for many rows."""
+        if self._walk.engine is not self.engine:  # another one was put in its place
+            self._walk = Walk(self.engine)
+        return self._walk
 
     @abstractmethod
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
