@@ -22,7 +22,7 @@ from hgm.errors import HgmError
 from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.tree import Tree
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "as_made"]
 
 
 class Engine(nn.Module):
@@ -105,3 +105,11 @@ class Engine(nn.Module):
 
     def check_weights(self) -> None:
         """Raise `BadPotential` if the current weights are no numbers, or out of their range."""
+
+
+def as_made(module: nn.Module) -> bool:
+    """Whether a module is hgm's or torch's, with the methods of its class: what others do can only be called."""
+    kind = type(module)
+    return kind.__module__.startswith(("hgm.", "torch.")) and not any(
+        name == "_compiled_call_impl" or callable(getattr(kind, name, None)) for name in vars(module)
+    )

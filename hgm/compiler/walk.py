@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as hooks
 
-from hgm.compiler.engine import Engine
+from hgm.compiler.engine import Engine, as_made
 from hgm.compiler.exact import Exact
 from hgm.compiler.layers import Conv, LocalEdges, PathEdges
 from hgm.compiler.stage import Message, Scale
@@ -74,8 +75,9 @@ class Walk:
         """Whether a batch of so many rows, each with so many bytes of evidence, is to be walked.
 
         That is so where a message has `FEWEST` numbers, on a CPU, for models of edges and priors whose kernels are all
-        linear, with weights that do not learn, and where nobody looks on: stages have hooks, a walk has none. Without
-        symbols some stage must be irregular: regular ones have matrix products as large as those of a walk.
+        linear, with weights that do not learn, and where nobody looks on, or has put a method in a module: stages have
+        hooks, a walk has none. Without symbols some stage must be irregular: regular ones have matrix products as large
+        as those of a walk.
         """
         engine = self.engine
         enough = min(rows, self.rows(width)) * self._states >= FEWEST
@@ -89,6 +91,8 @@ class Walk:
             and all(type(stage) in (Gather, Regular, General, Paths) for stage in engine.stages)
             and all(type(layer) in (Conv, LocalEdges, PathEdges) for layer in layers)
             and not any(module._forward_hooks or module._forward_pre_hooks for module in engine.encoder.modules())
+            and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
+            and all(map(as_made, engine.modules()))
         )
 
     @torch.no_grad()

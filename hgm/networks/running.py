@@ -38,8 +38,7 @@ class Running(Intake, Checked):
 
     Attributes:
         engine: as given.
-        walk: the engine's way for many rows.
-        replay: its way for the next input of a shape.
+        replay: the engine's way for the next input of a shape.
     """
 
     #: outputs for which a collect is enough
@@ -49,8 +48,15 @@ class Running(Intake, Checked):
         super().__init__(engine.plan, channel, leaf_shape)
         keep_freed_memory()
         self.engine = engine
-        self.walk = Walk(engine)
-        self.replay = Replay(engine)
+        self._walk = Walk(engine)
+        self.replay = Replay()
+
+    @property
+    def walk(self) -> Walk:
+        """The engine's way for many rows."""
+        if self._walk.engine is not self.engine:  # another one was put in its place
+            self._walk = Walk(self.engine)
+        return self._walk
 
     @abstractmethod
     def _read(self, collected: Any, names: Sequence[str]) -> dict[str, Tensor]:
@@ -66,7 +72,9 @@ class Running(Intake, Checked):
         if full is not None and full.ndim > 1:
             return self._answers_by_row(names, e, first_row, full)
         x = e.to(self._working(e.dtype))
-        found = None if full is not None else self.replay(lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
+        found = None
+        if full is None:
+            found = self.replay(self.engine, lambda x: self._all(names, x, e.dtype), x, (names, e.dtype))
         if found is None:
             return self._found(names, self.engine.collect(x, first_row, full), e.dtype)
         *answers, log_mass = found

@@ -234,6 +234,25 @@ def test_bad_evidence_is_refused_as_ever(walked):
     assert_close(net.log_partition(symbols(tree).numpy()), few.log_partition(symbols(tree)), 1e-5, "NumPy")
 
 
+def test_what_was_put_in_the_place_of_a_part_is_what_runs(walked):
+    tree = TREES["ragged"]
+    z, net = symbols(tree), hgm.compile(tree)
+    other = hgm.compile(tree.with_potentials([p.with_log(0.5 * p.log_potential) for p in tree.potentials]))
+    before = net.log_partition(z)
+    stage, seen = net.encoder[0], []
+    own = stage.collect
+    stage.collect = lambda *given: seen.append(1) or own(*given)
+    assert_close(net.log_partition(z), before, 1e-5, "a method")
+    del stage.collect
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: seen.append(2))
+    net.log_partition(z)
+    handle.remove()
+    assert set(seen) == {1, 2} and len(walked) == 1
+    net.engine = other.engine
+    assert_close(net.log_partition(z), other.log_partition(z), 1e-5, "an engine")
+    assert len(walked) == 3
+
+
 @pytest.mark.parametrize("change", ["load", "in place", "double", "deepcopy", "pickle"])
 def test_the_weights_of_today_are_walked(change, walked):
     tree, z = TREES["ragged"], symbols(TREES["ragged"])

@@ -14,7 +14,7 @@ import hgm
 from hgm.compiler.exact import Exact
 from hgm.errors import BadEvidence, ImpossibleEvidence
 from hgm.networks import replay
-from hgm.networks.replay import Recording
+from hgm.networks.recording import Recording
 
 TREES = {
     "conv": hgm.ghm([hgm.Level(3, 3), hgm.Level(2, 4)], root=2, seed=0),
@@ -179,6 +179,18 @@ def test_a_stage_in_the_place_of_another_is_the_one_that_runs(made):
     assert sum(made.values()) == 2
 
 
+def test_an_engine_in_the_place_of_another_is_the_one_that_runs(made):
+    tree = TREES["conv"]
+    other = hgm.compile(tree.with_potentials([p.with_log(p.log_potential * 0.5) for p in tree.potentials]))
+    net, x = hgm.compile(tree), evidence(tree)
+    for _ in range(3):
+        net(x)
+    net.engine = other.engine
+    for _ in range(3):
+        assert torch.equal(net(x), plain(other, x))
+    assert sum(made.values()) == 4
+
+
 def test_who_watches_functions_of_torch_sees_them(made):
     class Watch(torch.overrides.TorchFunctionMode):
         seen = 0
@@ -262,6 +274,125 @@ def test_a_recording_imports_no_compiler():
         "net(x)",
         "before = set(sys.modules)",
         "net(x), net(x)",
-        "assert net.replay._kept and set(sys.modules) == before, len(set(sys.modules) - before)",
+        "assert net.replay._state.kept and set(sys.modules) == before, len(set(sys.modules) - before)",
     )
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+class Turned(hgm.Channel):
+    """Log evidence as it lies in memory, whatever that is."""
+
+    def positions(self, z):
+        return tuple(z.shape[2:])
+
+    def states_first(self, z, *noise):
+        return z.permute(1, 2, 0)
+
+
+LAID = {
+    "apart": lambda z: z[::2, :, ::2],
+    "once": lambda z: z[:1, :, :11].expand(5, -1, -1),
+    "negative": lambda z: torch.complex(z, z)[:5, :, :11].permute(1, 2, 0).clone().conj().imag.permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("lay", LAID.values(), ids=LAID)
+def test_evidence_that_lies_otherwise_in_memory_is_read_as_it_lies(lay):
+    net, draw = hgm.compile(hgm.star(11, 3, seed=0), channel=Turned()), torch.Generator().manual_seed(0)
+    for _ in range(4):
+        z = lay(torch.randn(10, 3, 22, generator=draw))
+        torch.testing.assert_close(net(z), plain(net, z.clone()))
+
+
+@pytest.mark.parametrize("method", ["collect", "forward"])
+def test_a_method_in_the_place_of_another_is_the_one_that_runs(method, made):
+    tree = TREES["conv"]
+    net, x = hgm.compile(tree, query="label"), evidence(tree)
+    for _ in range(3):
+        before = net(x)
+    stage = net.encoder[-1]
+    own = getattr(stage, method)
+
+    def doubled(*given):
+        above, *rest = own(*given)
+        above.h[0] *= 2
+        return above, *rest
+
+    setattr(stage, method, doubled)
+    for _ in range(3):
+        after = net(x)
+        torch.testing.assert_close(after[:, 0] / after[:, 1], 2 * before[:, 0] / before[:, 1])
+    assert sum(made.values()) == 2
+    delattr(stage, method)
+    for _ in range(3):
+        assert torch.equal(net(x), before)
+    assert sum(made.values()) == 4
+
+
+def test_kinds_that_take_turns_are_each_recorded_once(made):
+    tree = TREES["conv"]
+    net, x = hgm.compile(tree), evidence(tree)
+    for _ in range(6):
+        net(x), net(x[:2]), net(x, outputs="log_partition")
+    assert sorted(made.values()) == [5, 5, 5]
+
+
+def test_many_kinds_leave_few_recordings_and_are_seldom_recorded(made):
+    tree = TREES["conv"]
+    net = hgm.compile(tree)
+    for _ in range(30):
+        for rows in range(1, 10):
+            net(evidence(tree, rows)), net(evidence(tree, rows))
+    assert len(net.replay._state.kept) == replay.KEPT and len(made) < 12
+    for rows in range(1, 200):
+        net(evidence(tree, rows))
+    assert len(net.replay._state.times) <= replay.COUNTED
+
+
+def test_what_another_thread_recorded_for_weights_that_were_is_not_used():
+    tree = TREES["conv"]
+    net, x = hgm.compile(tree), evidence(tree)
+    for _ in range(3):
+        net(x)
+    (recording,) = net.replay._state.kept.values()
+    own = recording._bound[0]
+
+    def meanwhile(*args, **kwargs):
+        recording._bound[0] = own
+        with torch.no_grad():
+            net.engine.weights.log_potential.mul_(0.5)
+        thread = threading.Thread(target=lambda: [net(x) for _ in range(2)])
+        thread.start()
+        thread.join()
+        return own.function(*args, **kwargs)
+
+    recording._bound[0] = own._replace(function=meanwhile)
+    net(x)
+    for _ in range(3):
+        torch.testing.assert_close(net(x), hgm.compile(net.tree())(x))
+
+
+def test_a_recording_that_is_broken_off_leaves_nothing(made, monkeypatch):
+    tree = TREES["conv"]
+    net, xs = hgm.compile(tree), [evidence(tree, seed=i) for i in range(3)]
+    net(xs[0])
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(net.engine), "log_mass", stop)
+        with pytest.raises(KeyboardInterrupt):
+            net(xs[0])
+    for x in xs:
+        assert torch.equal(net(x), plain(net, x))
+    (recording,) = net.replay._state.kept.values()
+    last = recording._bound[-1]
+    recording._bound[-1] = last._replace(function=stop)
+    with pytest.raises(KeyboardInterrupt):
+        net(xs[0])
+    recording._bound[-1] = last
+    count = sum(made.values())
+    for x in xs:
+        assert torch.equal(net(x), plain(net, x))
+    assert sum(made.values()) == count + 3
