@@ -90,6 +90,7 @@ def test_each_precision_is_made_when_it_is_asked_for_and_never_by_a_tracer():
     assert x.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("schedule", ["levels", "paths"])
 def test_what_a_mode_of_torch_sees_is_not_kept(schedule):
     tree = untied()
