@@ -1,8 +1,6 @@
 """`Tree`: a rooted factor tree (or forest). No torch, no Python object per node.
 
-    p(x) = 1/Z * prod_f psi_{potential_id[f]}( x[scope of f] )
-
-The product is over the factors f; those with the same potential_id share a table.
+`p(x) = 1/Z * prod_f psi_{potential_id[f]}( x[scope of f] )`
 """
 
 from __future__ import annotations
