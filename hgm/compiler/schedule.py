@@ -50,8 +50,10 @@ def planned(name: str, tree: Tree, inputs: np.ndarray, ranges: Ranges | None = N
         BadSpec: if there is no such schedule.
         BadExtension: if it fails, or does not return a plan of this tree with these inputs.
     """
+    spread = ranges
     if isinstance(name, str) and name == AUTO:
-        name = cheaper(tree, ranges)
+        spread = Ranges.of(tree.potentials) if ranges is None else ranges
+        name = cheaper(tree, spread)
     if not isinstance(name, str) or name not in SCHEDULES:
         known = [repr(own) for own in (AUTO, *SCHEDULES)]
         raise BadSpec(
@@ -60,7 +62,7 @@ def planned(name: str, tree: Tree, inputs: np.ndarray, ranges: Ranges | None = N
         )
     schedule = SCHEDULES[name]
     if schedule in (by_levels, by_paths):
-        return schedule(tree, inputs, ranges)
+        return schedule(tree, inputs, spread)
     with extension(f"the schedule {name!r}"):
         plan = schedule(tree, inputs) if ranges is None else schedule(tree, inputs, ranges)
     try:
