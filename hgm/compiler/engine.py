@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks
 
 from hgm.compiler.deferred import Deferred
 from hgm.compiler.plan import Plan
@@ -22,7 +23,7 @@ from hgm.errors import HgmError
 from hgm.evidence.potentials import GivenPotentials
 from hgm.tree.tree import Tree
 
-__all__ = ["Engine", "as_made"]
+__all__ = ["Engine", "as_made", "hooks_of"]
 
 
 class Engine(nn.Module):
@@ -113,3 +114,9 @@ def as_made(module: nn.Module) -> bool:
     return kind.__module__.startswith(("hgm.", "torch.")) and not any(
         name == "_compiled_call_impl" or callable(getattr(kind, name, None)) for name in vars(module)
     )
+
+
+def hooks_of(modules: Iterable[nn.Module]) -> list[dict[int, Any]]:
+    """What holds the forward hooks of each module, and those of all: while any holds one, somebody looks on."""
+    own = [held for module in modules for held in (module._forward_hooks, module._forward_pre_hooks)]
+    return [*own, hooks._global_forward_hooks, hooks._global_forward_pre_hooks]

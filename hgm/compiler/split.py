@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from hgm.compiler.engine import hooks_of
 from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import joined
 from hgm.compiler.ops import ConvOp, EdgeOp, JointOp, RulesOp
@@ -143,7 +144,7 @@ class Split(Exact):
     def fitting(self, e: Tensor, full: Tensor | None) -> Tensor | bool:
         """``(B,)`` which rows may run linear; all or none where they cannot be looked at."""
         own, fixed = self.weights.log_potential, full is None and not self.trainable
-        if any(m._forward_hooks or m._forward_pre_hooks for m in self.modules()):
+        if any(hooks_of(self.modules())):
             return False
         if not (concrete(e) and concrete(own if full is None else full)):
             return fixed and bool(self.most + self._hard <= LIMIT)

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.modules import module as hooks
 
-from hgm.compiler.engine import Engine, as_made
+from hgm.compiler.engine import Engine, as_made, hooks_of
 from hgm.compiler.exact import Exact
 from hgm.compiler.layers import Conv, LocalEdges, PathEdges
 from hgm.compiler.stage import Message, Scale
@@ -90,8 +89,7 @@ class Walk:
             all(level.kernel == "linear" for level in engine.plan.levels)
             and all(type(stage) in (Gather, Regular, General, Paths) for stage in engine.stages)
             and all(type(layer) in (Conv, LocalEdges, PathEdges) for layer in layers)
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in engine.encoder.modules())
-            and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
+            and not any(hooks_of(engine.encoder.modules()))
             and all(map(as_made, engine.modules()))
         )
 

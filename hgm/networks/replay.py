@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.nn.modules import module as hooks
 
-from hgm.compiler.engine import Engine, as_made
+from hgm.compiler.engine import Engine, as_made, hooks_of
 from hgm.compiler.exact import Exact
 from hgm.compiler.numerics import unkept
 from hgm.evidence.ambient import watched
@@ -90,9 +89,8 @@ class _State:
     def of(cls, engine: Exact) -> _State:
         modules = list(engine.modules())
         parts: list[Any] = [(vars(m), len(vars(m)), m._modules, dict(m._modules)) for m in modules]
-        held: list[Any] = [x for m in modules for x in (m._forward_hooks, m._forward_pre_hooks)]
-        held += [hooks._global_forward_hooks, hooks._global_forward_pre_hooks]
-        return cls(engine, (engine._fixed_of, engine._fixed_at), parts, all(map(as_made, modules)), held)
+        weights = engine._fixed_of, engine._fixed_at
+        return cls(engine, weights, parts, all(map(as_made, modules)), hooks_of(modules))
 
     def holds(self, engine: Exact) -> bool:
         """Whether the engine is still so: a module may be put in the place of another, or a method in a module."""

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import rules
+from torch.nn.modules.module import register_module_forward_hook
 
 import hgm
 from hgm.compiler import split
@@ -280,6 +281,15 @@ def test_a_network_that_is_watched_runs_as_its_plan_says():
     seen = []
     before = net(x)
     with net.encoder[0].register_forward_hook(lambda _, __, out: seen.append(out[0].kernel)):
+        assert_close(net(x), before, 1e-6, "posterior")
+    assert seen == ["log"]
+
+
+def test_a_hook_of_all_modules_watches_too():
+    net = hgm.compile(hgm.rhm(4, 2, 2, 3))
+    x = torch.randn(2, 4, 8)
+    seen, before = [], net(x)
+    with register_module_forward_hook(lambda m, _, out: seen.append(out[0].kernel) if m is net.encoder[0] else None):
         assert_close(net(x), before, 1e-6, "posterior")
     assert seen == ["log"]
 
